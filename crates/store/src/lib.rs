@@ -1,0 +1,30 @@
+//! What Tidegate needs from durable services: the ports, their errors, decorators, in-memory
+//! fakes and the conformance suite that every implementation passes. No service is named here.
+
+mod account;
+pub mod cached;
+mod checksum;
+pub mod conformance;
+mod data_keys;
+pub mod envelope;
+mod error;
+pub mod faulty;
+mod host_keys;
+pub mod memory;
+pub mod metered;
+mod object;
+mod object_store;
+
+pub use account::{
+    Account, Accounts, AuthorizedKey, Directory, InvalidName, KeyPrefix, Page, Permission, Permissions, Status, Tenant,
+    TenantLimits, TenantName, User, UserName,
+};
+pub use checksum::Checksum;
+pub use data_keys::{DataKey, DataKeys, EncryptionContext};
+pub use error::{StoreError, StoreErrorKind, StoreResult};
+pub use host_keys::{HostKeyStore, SealedBlob};
+pub use object::{
+    Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,
+    ObjectAttributes, ObjectKey, ObjectMeta, Receipt,
+};
+pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
