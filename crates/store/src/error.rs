@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of a port's operation.
@@ -57,11 +58,13 @@ impl StoreErrorKind {
 ///
 /// `Display` names the operation and the kind and never the source, so that no SDK text, bucket
 /// name or ARN can reach a client by accident; log the chain with [`StoreError::report`].
-#[derive(Debug)]
+///
+/// Clones share the source: one failure may reach every caller that waited for the same call.
+#[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     operation: &'static str,
-    source: Option<Box<dyn Error + Send + Sync + 'static>>,
+    source: Option<Arc<dyn Error + Send + Sync + 'static>>,
     retry_after: Option<Duration>,
 }
 
@@ -74,7 +77,7 @@ impl StoreError {
     /// Attaches what the service or the library said.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -12,6 +12,7 @@ pub mod faulty;
 mod host_keys;
 pub mod memory;
 pub mod metered;
+mod metrics;
 mod object;
 mod object_store;
 
@@ -23,6 +24,7 @@ pub use checksum::Checksum;
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use host_keys::{HostKeyStore, SealedBlob};
+pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,
     ObjectAttributes, ObjectKey, ObjectMeta, Receipt,

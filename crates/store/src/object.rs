@@ -58,9 +58,10 @@ impl ETag {
 /// What is kept with an object besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectAttributes {
-    /// `Content-Type`, when one is set.
+    /// `Content-Type`. Where none is given, S3 sets `binary/octet-stream`.
     pub content_type: Option<String>,
-    /// User metadata without the `x-amz-meta-` prefix; names in lower case, values in ASCII.
+    /// User metadata without the `x-amz-meta-` prefix, together at most 2 KiB: names come back in
+    /// lower case; values are printable ASCII, without spaces at their ends.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -185,7 +186,8 @@ pub enum Condition {
     Always,
     /// Only if there is no object under the key (`If-None-Match: *`).
     IfAbsent,
-    /// Only if the object under the key is this version (`If-Match`).
+    /// Only if the object under the key is this version (`If-Match`). It does not hold where
+    /// there is no object (S3 answers 404 there).
     IfMatch(ETag),
 }
 

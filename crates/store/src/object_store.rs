@@ -110,7 +110,7 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// `NotFound`; `PreconditionFailed` if `if_match` names another version;
     /// `RangeNotSatisfiable` if the range begins at or past the end (an empty object has no
     /// satisfiable range). The stream itself may fail with a transient kind: ask again from where
-    /// it stopped.
+    /// it stopped. It never mixes versions, whatever happens to the object meanwhile.
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject>;
 
     /// One page of keys, in the order of their UTF-8 bytes.
@@ -167,8 +167,10 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
         range: ByteRange,
     ) -> StoreResult<StoredPart>;
 
-    /// Publishes the upload as one object made of `parts`, which ascend by number. `checksum` is
-    /// that of the whole object where the caller knows it.
+    /// Publishes the upload as one object made of `parts`, in order and numbered from 1 without
+    /// gaps: S3 asks for that where parts carry checksums (API Reference, `CompletedPart`,
+    /// `PartNumber`). Parts of the upload that are not named are dropped. `checksum` is that of
+    /// the whole object where the caller knows it.
     ///
     /// # Errors
     /// `NotFound` if the upload is gone; `PreconditionFailed` if `condition` does not hold (the

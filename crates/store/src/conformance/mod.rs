@@ -1,0 +1,72 @@
+//! The conformance suite: what every implementation of a port must do, as functions that its
+//! tests call. Each panics with the rule that was broken.
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite for tests reports by panicking, and its own constants are in range"
+)]
+
+mod conditions;
+mod copies;
+mod data_keys;
+mod deviation;
+mod directory;
+mod listing;
+mod multipart;
+mod names;
+mod objects;
+mod outcome;
+mod reads;
+mod suite;
+mod uploads;
+
+use std::sync::Arc;
+
+pub use deviation::Deviation;
+use suite::Suite;
+
+use crate::account::Directory;
+use crate::data_keys::DataKeys;
+use crate::object_store::ObjectStore;
+
+/// Checks an object store. All keys lie under `prefix`, which must be this run's own, end in `/`
+/// and take at most 100 bytes; the suite removes what it finds and leaves there. It sends about
+/// 25 MiB.
+///
+/// `deviations` are rules that the store behind the implementation is known to break: each is
+/// checked to be broken indeed, so that the list can't outlive its reasons.
+///
+/// # Panics
+/// If a rule does not hold, or a listed deviation does not show.
+pub async fn object_store(store: Arc<dyn ObjectStore>, prefix: &str, deviations: &[Deviation]) {
+    assert!(prefix.ends_with('/') && prefix.len() <= 100, "the prefix {prefix:?} must end in / and be short");
+    let suite = Suite::new(store, prefix, deviations);
+    suite.sweep().await;
+    objects::check(&suite).await;
+    reads::check(&suite).await;
+    conditions::check(&suite).await;
+    names::check(&suite).await;
+    listing::check(&suite).await;
+    multipart::check(&suite).await;
+    uploads::check(&suite).await;
+    copies::check(&suite).await;
+    suite.sweep().await;
+    suite.is_swept().await;
+}
+
+/// Checks a directory of tenants and users, and that its [`crate::Accounts`] sees each change.
+/// All names are random; the users are removed again, two tenants stay (nothing removes tenants).
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn directory(directory: Arc<dyn Directory>) {
+    directory::check(directory).await;
+}
+
+/// Checks a guardian of data keys.
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn data_keys(keys: Arc<dyn DataKeys>) {
+    data_keys::check(&*keys).await;
+}

@@ -1,0 +1,9 @@
+//! Decorators that count and time every call of a port.
+
+mod data_keys;
+mod directory;
+mod object_store;
+
+pub use data_keys::MeteredDataKeys;
+pub use directory::MeteredDirectory;
+pub use object_store::{MeteredObjectStore, MeteredObjectStores};
