@@ -1,0 +1,227 @@
+//! Requests to the table, with its errors mapped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, TransactWriteItem};
+use aws_smithy_types::error::operation::BuildError;
+use tidegate_store::{Page, StoreErrorKind, StoreResult};
+
+use super::client::{cancellation_codes, is_conflict};
+use super::schema::{Item, ItemKey, sort_key, text};
+use crate::attempts::Attempts;
+use crate::error::{kind, own_error, store_error, store_error_as};
+
+/// Items per page: the greatest number that one BatchGetItem takes.
+const PAGE: i32 = 100;
+/// How often the rest of a batch is asked for. DynamoDB leaves out what goes beyond 16 MiB; 100
+/// items of at most 400 KiB each take three requests.
+const BATCH_ROUNDS: usize = 10;
+
+/// A condition expression.
+pub(super) type Condition = Option<&'static str>;
+
+/// The item is not there yet.
+pub(super) fn absent() -> Condition {
+    Some("attribute_not_exists(pk)")
+}
+
+/// The item is there.
+pub(super) fn present() -> Condition {
+    Some("attribute_exists(pk)")
+}
+
+/// A conditional change of one item.
+pub(super) struct Update {
+    pub(super) expression: &'static str,
+    pub(super) condition: &'static str,
+    pub(super) names: HashMap<&'static str, String>,
+    pub(super) values: HashMap<&'static str, AttributeValue>,
+}
+
+/// What became of an [`Update`].
+pub(super) struct Updated {
+    /// Whether the condition held.
+    pub(super) held: bool,
+    /// Whether it was sent more than once, so that it may have met its own effect.
+    pub(super) repeated: bool,
+}
+
+/// One write of a transaction.
+pub(super) type Write = Result<TransactWriteItem, BuildError>;
+
+/// The table.
+#[derive(Clone)]
+pub(super) struct Table {
+    client: Client,
+    name: Arc<str>,
+}
+
+impl Table {
+    pub(super) fn new(client: Client, name: &str) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One item, as the latest write left it.
+    pub(super) async fn get(&self, key: &ItemKey, operation: &'static str) -> StoreResult<Option<Item>> {
+        self.client
+            .get_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map(|output| output.item)
+            .map_err(|error| store_error(operation, key, error))
+    }
+
+    /// Those of at most [`PAGE`] items that exist, in no order, as the latest writes left them.
+    pub(super) async fn get_all(&self, keys: Vec<ItemKey>, operation: &'static str) -> StoreResult<Vec<Item>> {
+        let mut found = Vec::with_capacity(keys.len());
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let request = KeysAndAttributes::builder()
+            .set_keys(Some(keys.iter().map(ItemKey::attributes).collect()))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| own_error(StoreErrorKind::InvalidRequest, operation, &self.name, error))?;
+        let mut remaining = Some(HashMap::from([(self.name.to_string(), request)]));
+        for _ in 0..BATCH_ROUNDS {
+            let output = self
+                .client
+                .batch_get_item()
+                .set_request_items(remaining.take())
+                .send()
+                .await
+                .map_err(|error| store_error(operation, &self.name, error))?;
+            found.extend(output.responses.unwrap_or_default().into_values().flatten());
+            remaining = output.unprocessed_keys.filter(|rest| !rest.is_empty());
+            if remaining.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(own_error(StoreErrorKind::Throttled, operation, &self.name, "a batch was not finished"))
+    }
+
+    /// A page of the sort keys of one partition, in the order of their bytes.
+    pub(super) async fn sort_keys(
+        &self,
+        partition: &str,
+        after: Option<&str>,
+        operation: &'static str,
+    ) -> StoreResult<Page<String>> {
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .limit(PAGE)
+            .key_condition_expression(if after.is_some() { "pk = :pk AND sk > :after" } else { "pk = :pk" })
+            .expression_attribute_values(":pk", text(partition));
+        if let Some(after) = after {
+            request = request.expression_attribute_values(":after", text(after));
+        }
+        let output = request.send().await.map_err(|error| store_error(operation, partition, error))?;
+        let items = output.items.unwrap_or_default();
+        let items: Vec<String> = items.iter().map(|item| sort_key(item, operation)).collect::<StoreResult<_>>()?;
+        let next = items.last().cloned().filter(|_| output.last_evaluated_key.is_some());
+        Ok(Page { items, next })
+    }
+
+    /// Changes one item if the condition holds.
+    pub(super) async fn update(&self, key: &ItemKey, update: Update, operation: &'static str) -> StoreResult<Updated> {
+        let attempts = Attempts::default();
+        let names = update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
+        let values: HashMap<String, AttributeValue> =
+            update.values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect();
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(update.expression)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Updated { held: true, repeated: attempts.repeated() }),
+            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => {
+                Ok(Updated { held: false, repeated: attempts.repeated() })
+            }
+            Err(error) => Err(store_error(operation, key, error)),
+        }
+    }
+
+    pub(super) fn put(&self, item: Item, condition: Condition) -> Write {
+        let put = Put::builder()
+            .table_name(&*self.name)
+            .set_item(Some(item))
+            .set_condition_expression(condition.map(str::to_owned))
+            .build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    pub(super) fn delete(&self, key: &ItemKey, condition: Condition) -> Write {
+        let delete = Delete::builder()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .set_condition_expression(condition.map(str::to_owned))
+            .build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    pub(super) fn check(&self, key: &ItemKey, condition: Condition) -> Write {
+        let check = ConditionCheck::builder()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .set_condition_expression(condition.map(str::to_owned))
+            .build()?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    /// Does all of the writes or none. Gives the places of those whose conditions did not hold;
+    /// none means that all were done. Attempts of the same transaction carry the same token (the
+    /// SDK makes it), so that a repeated one does not meet its own effect.
+    pub(super) async fn transact(
+        &self,
+        writes: impl IntoIterator<Item = Write>,
+        operation: &'static str,
+    ) -> StoreResult<Vec<usize>> {
+        let writes = writes
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| own_error(StoreErrorKind::InvalidRequest, operation, &self.name, error))?;
+        let Err(error) = self.client.transact_write_items().set_transact_items(Some(writes)).send().await else {
+            return Ok(Vec::new());
+        };
+        let Some(cause) = error.as_service_error() else {
+            return Err(store_error(operation, &self.name, error));
+        };
+        let failed: Vec<usize> = cancellation_codes(cause)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, code)| (code == "ConditionalCheckFailed").then_some(place))
+            .collect();
+        if !failed.is_empty() {
+            return Ok(failed);
+        }
+        let kind = match cancellation_codes(cause) {
+            _ if is_conflict(cause) => StoreErrorKind::Unavailable,
+            codes if codes.iter().any(|code| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded")) => {
+                StoreErrorKind::Throttled
+            }
+            _ => kind(&error),
+        };
+        Err(store_error_as(kind, operation, &self.name, error))
+    }
+}

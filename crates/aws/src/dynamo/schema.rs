@@ -1,0 +1,362 @@
+//! Items and what they mean; docs/SCHEMA.md is their manual.
+
+use std::collections::HashMap;
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tidegate_store::{
+    AuthorizedKey, Permission, Permissions, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantName, User,
+    UserName,
+};
+
+use crate::error::own_error;
+
+/// The attributes of an item.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The partition key of every item.
+pub(super) const PK: &str = "pk";
+/// The sort key of every item.
+pub(super) const SK: &str = "sk";
+/// When DynamoDB removes an item by itself, in seconds since the Unix epoch.
+pub(super) const TTL: &str = "ttl";
+/// The version of an item's format.
+const VERSION: &str = "v";
+const CURRENT: &str = "1";
+
+/// The partition whose items name the tenants.
+pub(super) const TENANTS: &str = "TENANTS";
+
+/// The primary key of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ItemKey {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl ItemKey {
+    pub(super) fn tenant(name: &TenantName) -> Self {
+        Self { pk: format!("TENANT#{name}"), sk: "TENANT".to_owned() }
+    }
+
+    pub(super) fn user(name: &UserName) -> Self {
+        Self { pk: format!("USER#{name}"), sk: "USER".to_owned() }
+    }
+
+    /// The item by which all tenants are listed.
+    pub(super) fn tenant_entry(name: &TenantName) -> Self {
+        Self { pk: TENANTS.to_owned(), sk: name.to_string() }
+    }
+
+    /// The item by which a tenant's users are listed.
+    pub(super) fn user_entry(tenant: &TenantName, user: &UserName) -> Self {
+        Self { pk: users_of(tenant), sk: user.to_string() }
+    }
+
+    pub(super) fn attributes(&self) -> Item {
+        Item::from([(PK.to_owned(), text(&self.pk)), (SK.to_owned(), text(&self.sk))])
+    }
+}
+
+impl Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pk, self.sk)
+    }
+}
+
+/// The partition whose items name the users of a tenant.
+pub(super) fn users_of(tenant: &TenantName) -> String {
+    format!("USERS#{tenant}")
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Disabled => "disabled",
+    }
+}
+
+/// An item that only says that its key exists.
+pub(super) fn entry(key: &ItemKey) -> Item {
+    let mut item = key.attributes();
+    item.insert(VERSION.to_owned(), number(CURRENT));
+    item
+}
+
+pub(super) fn tenant_item(tenant: &Tenant) -> Item {
+    let mut item = entry(&ItemKey::tenant(&tenant.name));
+    item.extend([
+        ("name".to_owned(), text(tenant.name.as_str())),
+        ("status".to_owned(), text(status_word(tenant.status))),
+        ("bucket".to_owned(), text(&tenant.bucket)),
+        ("prefix".to_owned(), text(tenant.prefix.as_str())),
+        ("created".to_owned(), number(tenant.created)),
+    ]);
+    if let Some(max_sessions) = tenant.limits.max_sessions {
+        item.insert("max_sessions".to_owned(), number(max_sessions));
+    }
+    item
+}
+
+pub(super) fn user_item(user: &User) -> Item {
+    let mut item = entry(&ItemKey::user(&user.name));
+    let position = now_position();
+    let keys = user.keys.iter().zip(position..).map(|(key, at)| (key.id.clone(), key_value(key, at))).collect();
+    item.extend([
+        ("name".to_owned(), text(user.name.as_str())),
+        ("tenant".to_owned(), text(user.tenant.as_str())),
+        ("status".to_owned(), text(status_word(user.status))),
+        ("home".to_owned(), text(&user.home)),
+        ("created".to_owned(), number(user.created)),
+        ("keys".to_owned(), AttributeValue::M(keys)),
+    ]);
+    // DynamoDB has no empty sets.
+    if !user.permissions.is_empty() {
+        let words = user.permissions.iter().map(|permission| permission.as_str().to_owned()).collect();
+        item.insert("permissions".to_owned(), AttributeValue::Ss(words));
+    }
+    item
+}
+
+/// The place in the order of a user's keys for one that is added now: nanoseconds since the Unix
+/// epoch, so that keys added in the same second keep their order.
+pub(super) fn now_position() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A key as it lies in the map `keys`, under its id.
+pub(super) fn key_value(key: &AuthorizedKey, position: u64) -> AttributeValue {
+    let mut fields = Item::from([
+        ("key".to_owned(), text(&key.key)),
+        ("comment".to_owned(), text(&key.comment)),
+        ("added".to_owned(), number(key.added)),
+        ("position".to_owned(), number(position)),
+    ]);
+    if let Some(expires) = key.expires {
+        fields.insert("expires".to_owned(), number(expires));
+    }
+    AttributeValue::M(fields)
+}
+
+pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, StoreError> {
+    let fields = Fields::new(item, operation)?;
+    Ok(Tenant {
+        name: fields.parsed("name")?,
+        status: fields.status()?,
+        bucket: fields.text("bucket")?.to_owned(),
+        prefix: fields.parsed("prefix")?,
+        limits: TenantLimits { max_sessions: fields.optional_number("max_sessions")? },
+        created: fields.number("created")?,
+    })
+}
+
+/// Keys come back in the order in which they were added.
+pub(super) fn user_of(item: &Item, operation: &'static str) -> Result<User, StoreError> {
+    let fields = Fields::new(item, operation)?;
+    Ok(User {
+        name: fields.parsed("name")?,
+        tenant: fields.parsed("tenant")?,
+        status: fields.status()?,
+        home: fields.text("home")?.to_owned(),
+        permissions: fields.permissions()?,
+        keys: fields.keys()?,
+        created: fields.number("created")?,
+    })
+}
+
+/// The text of an attribute of a key, such as the name in an entry.
+pub(super) fn sort_key(item: &Item, operation: &'static str) -> Result<String, StoreError> {
+    Ok(Fields { item, operation, of: String::new() }.text(SK)?.to_owned())
+}
+
+/// Reads attributes. Whatever is not as it is written here is refused with the item's key and the
+/// attribute's name: nobody logs in by an item that is not understood.
+struct Fields<'a> {
+    item: &'a Item,
+    operation: &'static str,
+    /// The item (and key within it) for the error.
+    of: String,
+}
+
+impl<'a> Fields<'a> {
+    fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
+        let fields = Self { item, operation, of: String::new() };
+        let of = format!("item {}/{}", fields.text(PK)?, fields.text(SK)?);
+        let fields = Self { of, ..fields };
+        match fields.item.get(VERSION) {
+            Some(AttributeValue::N(version)) if version == CURRENT => Ok(fields),
+            _ => Err(fields.refuse(VERSION, "is not 1: it was written by another version of Tidegate")),
+        }
+    }
+
+    fn refuse(&self, name: &str, problem: impl Display) -> StoreError {
+        own_error(StoreErrorKind::Corrupt, self.operation, &self.of, format!("attribute \"{name}\" {problem}"))
+    }
+
+    fn text(&self, name: &str) -> Result<&'a str, StoreError> {
+        match self.item.get(name) {
+            Some(AttributeValue::S(text)) => Ok(text),
+            Some(_) => Err(self.refuse(name, "is no string")),
+            None => Err(self.refuse(name, "is missing")),
+        }
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, StoreError> {
+        self.text(name)?.parse().map_err(|error: T::Err| self.refuse(name, format!("is refused: {error}")))
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
+        self.optional_number(name)?.ok_or_else(|| self.refuse(name, "is missing"))
+    }
+
+    fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        match self.item.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| self.refuse(name, "is out of range")),
+            Some(_) => Err(self.refuse(name, "is no number")),
+        }
+    }
+
+    fn status(&self) -> Result<Status, StoreError> {
+        match self.text("status")? {
+            "active" => Ok(Status::Active),
+            "disabled" => Ok(Status::Disabled),
+            _ => Err(self.refuse("status", "is neither active nor disabled")),
+        }
+    }
+
+    fn permissions(&self) -> Result<Permissions, StoreError> {
+        match self.item.get("permissions") {
+            None => Ok(Permissions::new()),
+            Some(AttributeValue::Ss(words)) => words
+                .iter()
+                .map(|word| word.parse::<Permission>().map_err(|error| self.refuse("permissions", error)))
+                .collect(),
+            Some(_) => Err(self.refuse("permissions", "is no string set")),
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<AuthorizedKey>, StoreError> {
+        let Some(AttributeValue::M(keys)) = self.item.get("keys") else {
+            return Err(self.refuse("keys", "is missing or no map"));
+        };
+        let mut keys: Vec<(u64, AuthorizedKey)> =
+            keys.iter().map(|(id, value)| self.key(id, value)).collect::<Result<_, _>>()?;
+        keys.sort_by(|(a, left), (b, right)| (a, &left.id).cmp(&(b, &right.id)));
+        Ok(keys.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// A key and its position.
+    fn key(&self, id: &str, value: &AttributeValue) -> Result<(u64, AuthorizedKey), StoreError> {
+        let AttributeValue::M(item) = value else { return Err(self.refuse(id, "is no map")) };
+        let fields = Fields { item, operation: self.operation, of: format!("{}, key {id}", self.of) };
+        let key = AuthorizedKey {
+            id: id.to_owned(),
+            key: fields.text("key")?.to_owned(),
+            comment: fields.text("comment")?.to_owned(),
+            added: fields.number("added")?,
+            expires: fields.optional_number("expires")?,
+        };
+        Ok((fields.number("position")?, key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> User {
+        let key = |id: &str, added, expires| AuthorizedKey {
+            id: id.to_owned(),
+            key: format!("ssh-ed25519 {id}"),
+            comment: String::new(),
+            added,
+            expires,
+        };
+        User {
+            name: "alice".parse().unwrap(),
+            tenant: "demo".parse().unwrap(),
+            status: Status::Disabled,
+            home: "/inbox".to_owned(),
+            permissions: Permissions::from([Permission::Read, Permission::SetAttributes]),
+            keys: vec![key("SHA256:b", 1, Some(u64::MAX)), key("SHA256:a", 2, None), key("SHA256:c", 2, None)],
+            created: 1_800_000_000,
+        }
+    }
+
+    fn tenant() -> Tenant {
+        Tenant {
+            name: "demo".parse().unwrap(),
+            status: Status::Active,
+            bucket: "files".to_owned(),
+            prefix: "demo/".parse().unwrap(),
+            limits: TenantLimits { max_sessions: Some(7) },
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn records_come_back_from_their_items() {
+        let plain = User { permissions: Permissions::new(), keys: Vec::new(), ..user() };
+        for user in [user(), plain] {
+            assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
+        }
+        let unlimited = Tenant { limits: TenantLimits::default(), prefix: "".parse().unwrap(), ..tenant() };
+        for tenant in [tenant(), unlimited] {
+            assert_eq!(tenant_of(&tenant_item(&tenant), "tenant").unwrap(), tenant);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_its_place() {
+        let spoiled: [(&str, AttributeValue); 9] = [
+            ("v", number(2)),
+            ("status", text("suspended")),
+            ("permissions", AttributeValue::Ss(vec!["read".to_owned(), "sudo".to_owned()])),
+            ("permissions", text("read")),
+            ("created", number(-1)),
+            ("created", text("1")),
+            ("name", text("a/b")),
+            ("keys", AttributeValue::L(Vec::new())),
+            ("keys", AttributeValue::M(Item::from([("SHA256:x".to_owned(), text("ssh-rsa"))]))),
+        ];
+        for (attribute, value) in spoiled {
+            let mut item = user_item(&user());
+            item.insert(attribute.to_owned(), value);
+            let error = user_of(&item, "user").unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+            assert!(error.report().contains("USER#alice/USER"), "{}", error.report());
+        }
+        for attribute in ["v", "name", "tenant", "status", "home", "created", "keys"] {
+            let mut item = user_item(&user());
+            item.remove(attribute);
+            let report = user_of(&item, "user").unwrap_err().report();
+            assert!(report.contains(attribute), "{report}");
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_items_have_different_keys() {
+        let (tenant, user) = ("users".parse().unwrap(), "tenant".parse().unwrap());
+        let keys = [
+            ItemKey::tenant(&tenant),
+            ItemKey::tenant_entry(&tenant),
+            ItemKey::user(&user),
+            ItemKey::user_entry(&tenant, &user),
+        ];
+        for (n, key) in keys.iter().enumerate() {
+            assert!(!keys[..n].contains(key), "{key:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! HEAD, GET and listings.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::EncodingType;
+use tidegate_store::{
+    ByteRange, ETag, GetObject, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta,
+    StoreErrorKind, StoreResult,
+};
+
+use super::body::answer_body;
+use super::encoding::decode_url;
+use super::mark::MARK;
+use super::{S3Bucket, etag};
+use crate::error::{own_error, store_error};
+
+impl S3Bucket {
+    pub(super) async fn head_object(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
+        Ok(self.head_marked(key).await?.0)
+    }
+
+    /// HEAD, with the id of the conditional write that made the object.
+    pub(super) async fn head_marked(&self, key: &ObjectKey) -> StoreResult<(ObjectMeta, Option<String>)> {
+        const OPERATION: &str = "head";
+        let at = self.at(key);
+        let output = self
+            .client
+            .head_object()
+            .bucket(&*self.name)
+            .key(key.as_str())
+            .send()
+            .await
+            .map_err(|error| store_error(OPERATION, &at, error))?;
+        let (attributes, mark) = attributes(output.content_type, output.metadata);
+        let meta = ObjectMeta {
+            size: unsigned(output.content_length, OPERATION, &at)?,
+            etag: etag(output.e_tag, OPERATION, &at)?,
+            last_modified: modified(output.last_modified, OPERATION, &at)?,
+            attributes,
+        };
+        Ok((meta, mark))
+    }
+
+    pub(super) async fn get_object(
+        &self,
+        key: &ObjectKey,
+        range: Option<ByteRange>,
+        if_match: Option<&ETag>,
+    ) -> StoreResult<GetObject> {
+        const OPERATION: &str = "get";
+        let at = self.at(key);
+        let range = range.map(|range| range_header(range, OPERATION, &at)).transpose()?;
+        let ranged = range.is_some();
+        let output = self
+            .client
+            .get_object()
+            .bucket(&*self.name)
+            .key(key.as_str())
+            .set_range(range)
+            .set_if_match(if_match.map(|tag| tag.as_str().to_owned()))
+            .send()
+            .await
+            .map_err(|error| store_error(OPERATION, &at, error))?;
+        let size = match output.content_range.as_deref() {
+            Some(content_range) if ranged => whole_size(content_range)
+                .ok_or_else(|| own_error(StoreErrorKind::Corrupt, OPERATION, &at, format!("range {content_range}")))?,
+            None if ranged => {
+                // The bytes would be taken for those of the range.
+                return Err(own_error(StoreErrorKind::Unsupported, OPERATION, &at, "the store ignored the range"));
+            }
+            _ => unsigned(output.content_length, OPERATION, &at)?,
+        };
+        let (attributes, _) = attributes(output.content_type, output.metadata);
+        let meta = ObjectMeta {
+            size,
+            etag: etag(output.e_tag, OPERATION, &at)?,
+            last_modified: modified(output.last_modified, OPERATION, &at)?,
+            attributes,
+        };
+        Ok(GetObject { meta, body: answer_body(output.body, at) })
+    }
+
+    pub(super) async fn list_objects(&self, request: &ListRequest) -> StoreResult<ListPage> {
+        const OPERATION: &str = "list";
+        let at = format!("s3://{}/{}", self.name, request.prefix);
+        let output = self
+            .client
+            .list_objects_v2()
+            .bucket(&*self.name)
+            .prefix(&request.prefix)
+            .set_delimiter(request.delimited.then(|| "/".to_owned()))
+            .max_keys(i32::from(request.limit))
+            .encoding_type(EncodingType::Url)
+            .set_continuation_token(request.continuation.clone())
+            .send()
+            .await
+            .map_err(|error| store_error(OPERATION, &at, error))?;
+        let decode = Names { encoded: output.encoding_type == Some(EncodingType::Url), operation: OPERATION, at: &at };
+
+        let mut objects = Vec::with_capacity(output.contents.as_ref().map_or(0, Vec::len));
+        for object in output.contents.unwrap_or_default() {
+            objects.push(ListedObject {
+                key: decode.key(object.key)?,
+                size: unsigned(object.size, OPERATION, &at)?,
+                etag: etag(object.e_tag, OPERATION, &at)?,
+                last_modified: modified(object.last_modified, OPERATION, &at)?,
+            });
+        }
+        let common_prefixes = output
+            .common_prefixes
+            .unwrap_or_default()
+            .into_iter()
+            .map(|prefix| decode.text(prefix.prefix))
+            .collect::<StoreResult<_>>()?;
+        let next = match (output.is_truncated, output.next_continuation_token) {
+            (Some(true), None) => {
+                return Err(own_error(StoreErrorKind::Corrupt, OPERATION, &at, "more to list, but no token for it"));
+            }
+            (Some(true), token) => token,
+            _ => None,
+        };
+        Ok(ListPage { objects, common_prefixes, next })
+    }
+}
+
+/// Takes the names out of a listing.
+pub(super) struct Names<'a> {
+    /// Whether the store did what `encoding-type=url` asked for; some leave it out.
+    pub(super) encoded: bool,
+    pub(super) operation: &'static str,
+    pub(super) at: &'a str,
+}
+
+impl Names<'_> {
+    pub(super) fn text(&self, name: Option<String>) -> StoreResult<String> {
+        let decoded = if self.encoded { name.as_deref().and_then(decode_url) } else { name.clone() };
+        decoded.ok_or_else(|| {
+            own_error(StoreErrorKind::Corrupt, self.operation, self.at, format!("unreadable name {name:?}"))
+        })
+    }
+
+    pub(super) fn key(&self, name: Option<String>) -> StoreResult<ObjectKey> {
+        ObjectKey::new(self.text(name)?).ok_or_else(|| {
+            own_error(StoreErrorKind::Corrupt, self.operation, self.at, "a key is empty or longer than 1,024 bytes")
+        })
+    }
+}
+
+/// Content type and metadata, apart from the id of the write.
+fn attributes(
+    content_type: Option<String>,
+    metadata: Option<HashMap<String, String>>,
+) -> (ObjectAttributes, Option<String>) {
+    let mut metadata = metadata.unwrap_or_default();
+    let mark = metadata.remove(MARK);
+    let metadata = metadata.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    (ObjectAttributes { content_type, metadata }, mark)
+}
+
+/// `bytes=first-last` (RFC 9110 section 14.1.2).
+pub(super) fn range_header(range: ByteRange, operation: &'static str, at: &str) -> StoreResult<String> {
+    match range.len {
+        None => Ok(format!("bytes={}-", range.offset)),
+        Some(len) => match len.checked_sub(1) {
+            Some(ahead) => Ok(format!("bytes={}-{}", range.offset, range.offset.saturating_add(ahead))),
+            None => Err(own_error(StoreErrorKind::InvalidRequest, operation, at, "a range of no bytes")),
+        },
+    }
+}
+
+/// The whole size in `bytes first-last/size` (RFC 9110 section 14.4).
+fn whole_size(content_range: &str) -> Option<u64> {
+    content_range.strip_prefix("bytes ")?.rsplit_once('/')?.1.parse().ok()
+}
+
+pub(super) fn unsigned(len: Option<i64>, operation: &'static str, at: &str) -> StoreResult<u64> {
+    len.and_then(|len| u64::try_from(len).ok())
+        .ok_or_else(|| own_error(StoreErrorKind::Corrupt, operation, at, "the answer has no length"))
+}
+
+fn modified(time: Option<DateTime>, operation: &'static str, at: &str) -> StoreResult<SystemTime> {
+    time.and_then(|time| SystemTime::try_from(time).ok())
+        .ok_or_else(|| own_error(StoreErrorKind::Corrupt, operation, at, "the answer has no Last-Modified"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_name_first_and_last_byte() {
+        let header = |range| range_header(range, "get", "").ok();
+        assert_eq!(header(ByteRange::new(0, 1)).as_deref(), Some("bytes=0-0"));
+        assert_eq!(header(ByteRange::new(10, 5)).as_deref(), Some("bytes=10-14"));
+        assert_eq!(header(ByteRange { offset: 7, len: None }).as_deref(), Some("bytes=7-"));
+        assert_eq!(header(ByteRange::new(0, 0)), None);
+        assert_eq!(header(ByteRange::new(u64::MAX, 2)), Some(format!("bytes={0}-{0}", u64::MAX)));
+    }
+
+    #[test]
+    fn the_size_of_the_whole_is_read_from_the_content_range() {
+        assert_eq!(whole_size("bytes 0-4/10"), Some(10));
+        for bad in ["bytes 0-4/*", "0-4/10", "bytes 0-4", ""] {
+            assert_eq!(whole_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_write_is_not_shown_as_metadata() {
+        let metadata = HashMap::from([(MARK.to_owned(), "0123".to_owned()), ("Mtime".to_owned(), "1".to_owned())]);
+        let (attributes, mark) = attributes(None, Some(metadata));
+        assert_eq!(mark.as_deref(), Some("0123"));
+        assert_eq!(attributes.metadata.into_iter().collect::<Vec<_>>(), [("mtime".to_owned(), "1".to_owned())]);
+    }
+}
