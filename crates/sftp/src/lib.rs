@@ -1,1 +1,16 @@
-//! placeholder
+//! SFTP version 3 over any byte stream: a codec without I/O and a session loop that one task owns.
+//!
+//! Protocol: draft-ietf-secsh-filexfer-02, as OpenSSH's `sftp-server` speaks it, with the
+//! extensions of OpenSSH's PROTOCOL document that [`serve`] announces. This crate knows no SSH
+//! and no S3: a stream comes from one side, a [`tidegate_vfs::Mount`] from the other.
+
+pub mod codec;
+mod config;
+mod longname;
+mod metrics;
+mod session;
+mod status;
+
+pub use config::{Config, ConfigError};
+pub use metrics::Metrics;
+pub use session::{SessionContext, SessionEnd, SessionReport, Shutdown, serve};

@@ -1,1 +1,34 @@
-//! placeholder
+//! File semantics over objects: one user's view of a tenant's files, with paths, permissions,
+//! uploads in parts, read-ahead and directories.
+//!
+//! [`Vfs`] is the node's; [`Vfs::mount`] gives a session its [`Mount`].
+
+mod assembly;
+mod attribute_cache;
+mod attributes;
+mod budget;
+mod config;
+mod directory;
+mod error;
+mod key;
+mod known_directories;
+mod metrics;
+mod mount;
+mod namespace;
+mod open;
+mod path;
+mod permission;
+mod reader;
+mod rename;
+mod writer;
+
+pub use attributes::{FileAttributes, FileKind, SetAttributes};
+pub use config::{Config, ConfigError, ListingAttributes};
+pub use directory::{Directory, DirectoryEntry};
+pub use error::{FsError, FsErrorKind};
+pub use key::key_of_client_path;
+pub use metrics::Metrics;
+pub use mount::{Mount, OpenFile, OpenOptions, Replace, Vfs};
+pub use path::VirtualPath;
+pub use reader::{ReadData, Reader};
+pub use writer::{Admission, Published, Writer};

@@ -1,0 +1,191 @@
+//! Packets to the client.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tidegate_vfs::FileAttributes;
+
+use super::attributes::write_attributes;
+use super::{HandleId, MAX_DATA, MAX_PACKET, VERSION};
+
+const SSH_FXP_VERSION: u8 = 2;
+const SSH_FXP_STATUS: u8 = 101;
+const SSH_FXP_HANDLE: u8 = 102;
+const SSH_FXP_DATA: u8 = 103;
+const SSH_FXP_NAME: u8 = 104;
+const SSH_FXP_ATTRS: u8 = 105;
+const SSH_FXP_EXTENDED_REPLY: u8 = 201;
+
+/// The codes of a STATUS. Source: draft-ietf-secsh-filexfer-02, section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[allow(missing_docs, reason = "the names are the draft's")]
+pub enum StatusCode {
+    Ok = 0,
+    Eof = 1,
+    NoSuchFile = 2,
+    PermissionDenied = 3,
+    Failure = 4,
+    BadMessage = 5,
+    OpUnsupported = 8,
+}
+
+impl StatusCode {
+    /// The word used for this code in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Eof => "eof",
+            Self::NoSuchFile => "no-such-file",
+            Self::PermissionDenied => "permission-denied",
+            Self::Failure => "failure",
+            Self::BadMessage => "bad-message",
+            Self::OpUnsupported => "unsupported",
+        }
+    }
+}
+
+/// One name of a NAME answer.
+#[derive(Clone, Debug)]
+pub struct NameEntry {
+    /// The file's name, without a path.
+    pub name: String,
+    /// The line that `ls -l` would print.
+    pub longname: String,
+    /// The file's attributes.
+    pub attributes: FileAttributes,
+}
+
+impl NameEntry {
+    fn wire_len(&self) -> usize {
+        // Two length fields and an ATTRS structure of 36 bytes.
+        8 + self.name.len() + self.longname.len() + 36
+    }
+}
+
+/// Answers on their way to the client, encoded one behind the other.
+#[derive(Debug, Default)]
+pub struct Replies {
+    out: BytesMut,
+}
+
+impl Replies {
+    /// The bytes that wait; whoever sends takes them off the front.
+    pub fn bytes_mut(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether no byte waits.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Gives the buffer's memory back; only when nothing waits.
+    pub fn release(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+    }
+
+    /// VERSION, with the extensions announced as pairs of name and data.
+    pub fn version(&mut self, extensions: &[(&str, &str)]) {
+        let len = extensions.iter().map(|(name, data)| 8 + name.len() + data.len()).sum::<usize>();
+        self.header(SSH_FXP_VERSION, VERSION, len);
+        for (name, data) in extensions {
+            self.string(name.as_bytes());
+            self.string(data.as_bytes());
+        }
+    }
+
+    /// STATUS with a message for people.
+    pub fn status(&mut self, id: u32, code: StatusCode, message: &str) {
+        const LANGUAGE: &[u8] = b"en";
+        self.header(SSH_FXP_STATUS, id, 12 + message.len() + LANGUAGE.len());
+        self.out.put_u32(code as u32);
+        self.string(message.as_bytes());
+        self.string(LANGUAGE);
+    }
+
+    /// HANDLE.
+    pub fn handle(&mut self, id: u32, handle: HandleId) {
+        self.header(SSH_FXP_HANDLE, id, 12);
+        self.string(&handle.to_wire());
+    }
+
+    /// DATA: the answer to one READ, at most [`MAX_DATA`] bytes in all.
+    pub fn data(&mut self, id: u32, chunks: &[Bytes]) {
+        let len = chunks.iter().map(Bytes::len).sum::<usize>();
+        debug_assert!(len <= MAX_DATA, "a READ was answered with {len} bytes");
+        self.header(SSH_FXP_DATA, id, 4 + len);
+        self.out.put_u32(len as u32);
+        for chunk in chunks {
+            self.out.extend_from_slice(chunk);
+        }
+    }
+
+    /// ATTRS.
+    pub fn attributes(&mut self, id: u32, attributes: &FileAttributes) {
+        self.header(SSH_FXP_ATTRS, id, 32);
+        write_attributes(&mut self.out, attributes);
+    }
+
+    /// NAME with as many of the entries as fit one packet, at least one; returns how many.
+    pub fn names<'a>(&mut self, id: u32, entries: impl IntoIterator<Item = &'a NameEntry>) -> usize {
+        let start = self.out.len();
+        self.header(SSH_FXP_NAME, id, 4);
+        self.out.put_u32(0);
+        let mut count = 0_u32;
+        for entry in entries {
+            if count > 0 && self.out.len() - start - 4 + entry.wire_len() > MAX_PACKET {
+                break;
+            }
+            self.string(entry.name.as_bytes());
+            self.string(entry.longname.as_bytes());
+            write_attributes(&mut self.out, &entry.attributes);
+            count += 1;
+        }
+        let len = (self.out.len() - start - 4) as u32;
+        self.patch(start, len);
+        self.patch(start + 9, count);
+        count as usize
+    }
+
+    /// NAME with one path and no attributes, as REALPATH wants it.
+    pub fn path(&mut self, id: u32, path: &str) {
+        self.header(SSH_FXP_NAME, id, 4 + 8 + 2 * path.len() + 4);
+        self.out.put_u32(1);
+        self.string(path.as_bytes());
+        self.string(path.as_bytes());
+        self.out.put_u32(0);
+    }
+
+    /// The answer to `limits@openssh.com`. Source: OpenSSH's PROTOCOL, section 4.8.
+    pub fn limits(&mut self, id: u32, max_open_handles: u64) {
+        self.header(SSH_FXP_EXTENDED_REPLY, id, 32);
+        self.out.put_u64(MAX_PACKET as u64);
+        self.out.put_u64(MAX_DATA as u64);
+        self.out.put_u64(MAX_DATA as u64);
+        self.out.put_u64(max_open_handles);
+    }
+
+    fn header(&mut self, packet_type: u8, id: u32, body: usize) {
+        self.out.reserve(9 + body);
+        self.out.put_u32((5 + body) as u32);
+        self.out.put_u8(packet_type);
+        self.out.put_u32(id);
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        self.out.put_u32(bytes.len() as u32);
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn patch(&mut self, at: usize, value: u32) {
+        if let Some(field) = self.out.get_mut(at..at + 4) {
+            field.copy_from_slice(&value.to_be_bytes());
+        }
+    }
+}

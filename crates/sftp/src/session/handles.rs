@@ -1,0 +1,154 @@
+//! What a session has open.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use prometheus::IntGauge;
+use tidegate_vfs::{Directory, Reader, VirtualPath, Writer};
+
+use super::reads::ReadQueue;
+use crate::codec::{HandleId, NameEntry};
+
+/// A CLOSE that waits for the requests before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub(super) id: u32,
+    pub(super) arrived: Instant,
+}
+
+/// A file open for reading.
+#[derive(Debug)]
+pub(super) struct ReadHandle {
+    pub(super) path: VirtualPath,
+    pub(super) reader: Reader,
+    pub(super) reads: ReadQueue,
+    pub(super) closing: Option<Closing>,
+    pub(super) bytes: u64,
+    pub(super) opened: Instant,
+}
+
+/// A file open for writing.
+#[derive(Debug)]
+pub(super) struct WriteHandle {
+    pub(super) path: VirtualPath,
+    pub(super) writer: Writer,
+    /// Every WRITE goes to the end, whatever its offset says.
+    pub(super) append: bool,
+    pub(super) bytes: u64,
+    pub(super) opened: Instant,
+}
+
+/// A directory that is listed.
+#[derive(Debug)]
+pub(super) struct DirectoryHandle {
+    pub(super) path: VirtualPath,
+    /// `None` while a page is fetched.
+    pub(super) directory: Option<Directory>,
+    /// Fetched and not sent yet: less than a page.
+    pub(super) entries: VecDeque<NameEntry>,
+    /// READDIRs to answer: id and arrival.
+    pub(super) waiting: VecDeque<(u32, Instant)>,
+    pub(super) ended: bool,
+    pub(super) closing: Option<Closing>,
+}
+
+/// Anything open.
+#[derive(Debug)]
+pub(super) enum OpenHandle {
+    Directory(Box<DirectoryHandle>),
+    Read(Box<ReadHandle>),
+    Write(Box<WriteHandle>),
+}
+
+impl OpenHandle {
+    /// Whether a CLOSE was received: nothing behind it may use the handle.
+    fn is_closing(&self) -> bool {
+        match self {
+            Self::Directory(handle) => handle.closing.is_some(),
+            Self::Read(handle) => handle.closing.is_some(),
+            Self::Write(_) => false,
+        }
+    }
+}
+
+/// The handles of a session.
+#[derive(Debug)]
+pub(super) struct Handles {
+    open: HashMap<HandleId, OpenHandle>,
+    last: u32,
+    writers: usize,
+    gauge: IntGauge,
+}
+
+impl Handles {
+    pub(super) fn new(gauge: IntGauge) -> Self {
+        Self { open: HashMap::new(), last: HandleId::NONE.0, writers: 0, gauge }
+    }
+
+    /// Opens; the number names nothing else that is open.
+    pub(super) fn insert(&mut self, handle: OpenHandle) -> HandleId {
+        // A session that opened four billion files begins anew; what is open keeps its number.
+        self.last = self.last.checked_add(1).unwrap_or(1);
+        while self.open.contains_key(&HandleId(self.last)) {
+            self.last = self.last.checked_add(1).unwrap_or(1);
+        }
+        let id = HandleId(self.last);
+        self.writers += usize::from(matches!(handle, OpenHandle::Write(_)));
+        self.open.insert(id, handle);
+        self.gauge.inc();
+        id
+    }
+
+    /// What a request may use: nothing whose CLOSE was received.
+    pub(super) fn usable(&mut self, id: HandleId) -> Option<&mut OpenHandle> {
+        self.open.get_mut(&id).filter(|handle| !handle.is_closing())
+    }
+
+    /// What is still being worked on, closing or not.
+    pub(super) fn any(&mut self, id: HandleId) -> Option<&mut OpenHandle> {
+        self.open.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: HandleId) -> Option<OpenHandle> {
+        let handle = self.open.remove(&id)?;
+        self.writers -= usize::from(matches!(handle, OpenHandle::Write(_)));
+        self.gauge.dec();
+        Some(handle)
+    }
+
+    /// The file at this path that is being written in this session.
+    pub(super) fn writer_at(&mut self, path: &VirtualPath) -> Option<&mut WriteHandle> {
+        if self.writers == 0 {
+            return None;
+        }
+        self.open.values_mut().find_map(|handle| match handle {
+            OpenHandle::Write(handle) if handle.path == *path => Some(handle.as_mut()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn has_writers(&self) -> bool {
+        self.writers > 0
+    }
+
+    /// Takes all handles out, at the session's end.
+    pub(super) fn drain(&mut self) -> Vec<OpenHandle> {
+        self.gauge.sub(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
+        self.writers = 0;
+        self.open.drain().map(|(_, handle)| handle).collect()
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        self.drain();
+    }
+}

@@ -1,0 +1,163 @@
+//! Starts and answers READs and READDIRs as far as there is room for their answers.
+
+use futures::FutureExt;
+use tidegate_vfs::FsError;
+
+use super::audit;
+use super::events::{Event, Origin};
+use super::handles::{Closing, OpenHandle};
+use super::reads::ReadAnswer;
+use super::run::Session;
+use crate::codec::{HandleId, StatusCode};
+
+/// Whether a handle has to be looked at again in this round.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// It did one step and may do more.
+    Again,
+    /// It waits for an event or a request.
+    Done,
+    /// It waits for room.
+    NoRoom,
+}
+
+impl Session {
+    /// Serves the handles that have something to do in turn, one step each, until none can go on.
+    pub(super) fn pump(&mut self) {
+        let mut without_room = 0;
+        while without_room < self.ready.len()
+            && let Some(id) = self.ready.pop_front()
+        {
+            match self.step(id) {
+                Turn::Again => {
+                    without_room = 0;
+                    self.ready.push_back(id);
+                }
+                Turn::Done => without_room = 0,
+                Turn::NoRoom => {
+                    without_room += 1;
+                    self.ready.push_back(id);
+                }
+            }
+        }
+    }
+
+    /// Has a handle looked at by the next [`Session::pump`].
+    pub(super) fn make_ready(&mut self, id: HandleId) {
+        if !self.ready.contains(&id) {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn step(&mut self, id: HandleId) -> Turn {
+        match self.handles.any(id) {
+            Some(OpenHandle::Read(_)) => self.step_read(id),
+            Some(OpenHandle::Directory(_)) => self.step_directory(id),
+            Some(OpenHandle::Write(_)) | None => Turn::Done,
+        }
+    }
+
+    fn step_read(&mut self, id: HandleId) -> Turn {
+        let room = self.room();
+        let nothing_runs = self.reading == 0 && self.replies.is_empty();
+        let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return Turn::Done };
+        if let Some(answer) = open.reads.answer() {
+            self.answer_read(id, answer);
+            return Turn::Again;
+        }
+        if let Some(len) = open.reads.next_len() {
+            if len as usize > room && !nothing_runs {
+                return Turn::NoRoom;
+            }
+            let Some((start, shrank)) = open.reads.start() else { return Turn::Done };
+            let read = open.reader.read(start.offset, start.len);
+            let slot = start.slot;
+            self.reading += start.len as usize;
+            self.queued_reads -= usize::from(shrank);
+            self.pending.push(read.map(move |result| Event::Read { handle: id, slot, result }).boxed());
+            return Turn::Again;
+        }
+        if open.reads.is_empty()
+            && let Some(closing) = open.closing
+        {
+            self.close_reader(id, closing);
+        }
+        Turn::Done
+    }
+
+    fn answer_read(&mut self, id: HandleId, answer: ReadAnswer) {
+        let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return };
+        self.reading -= answer.len as usize;
+        match answer.result {
+            Ok(data) if data.is_empty() => {
+                self.answer_status(answer.id, "read", answer.arrived, StatusCode::Eof, "End of file");
+            }
+            Ok(data) => {
+                let len = data.len() as u64;
+                open.bytes += len;
+                self.bytes_out += len;
+                self.context.metrics.bytes_out.inc_by(len);
+                self.replies.data(answer.id, data.chunks());
+                self.context.metrics.answered("read", StatusCode::Ok.as_str(), answer.arrived.elapsed());
+            }
+            Err(error) => {
+                let path = open.path.clone();
+                self.fail(&Origin { id: answer.id, operation: "read", path, arrived: answer.arrived }, &error);
+            }
+        }
+    }
+
+    fn close_reader(&mut self, id: HandleId, closing: Closing) {
+        if let Some(OpenHandle::Read(open)) = self.handles.remove(id) {
+            audit::closed(&open.path, 0, open.bytes, open.opened.elapsed());
+            self.answer_status(closing.id, "close", closing.arrived, StatusCode::Ok, "Success");
+        }
+    }
+
+    fn step_directory(&mut self, id: HandleId) -> Turn {
+        let has_room = self.room() > 0;
+        let Some(OpenHandle::Directory(open)) = self.handles.any(id) else { return Turn::Done };
+        let Some(&(request, arrived)) = open.waiting.front() else {
+            if open.directory.is_some()
+                && let Some(closing) = open.closing
+            {
+                self.handles.remove(id);
+                self.answer_status(closing.id, "close", closing.arrived, StatusCode::Ok, "Success");
+            }
+            return Turn::Done;
+        };
+        if !open.entries.is_empty() {
+            if !has_room {
+                return Turn::NoRoom;
+            }
+            let sent = self.replies.names(request, &open.entries);
+            open.entries.drain(..sent.min(open.entries.len()));
+            open.waiting.pop_front();
+            self.queued_reads -= 1;
+            self.context.metrics.answered("readdir", StatusCode::Ok.as_str(), arrived.elapsed());
+            return Turn::Again;
+        }
+        if open.ended {
+            open.waiting.pop_front();
+            self.queued_reads -= 1;
+            self.answer_status(request, "readdir", arrived, StatusCode::Eof, "End of directory");
+            return Turn::Again;
+        }
+        if let Some(mut directory) = open.directory.take() {
+            self.pending.push(
+                async move {
+                    let result: Result<_, FsError> = directory.next_page().await;
+                    Event::Page { handle: id, directory, result }
+                }
+                .boxed(),
+            );
+        }
+        Turn::Done
+    }
+
+    /// How many bytes more may be read or listed for the client now.
+    fn room(&self) -> usize {
+        let limit = usize::try_from(self.context.config.output_buffer.as_u64()).unwrap_or(usize::MAX);
+        limit.saturating_sub(self.replies.len()).saturating_sub(self.reading)
+    }
+}

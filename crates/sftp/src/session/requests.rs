@@ -1,0 +1,364 @@
+//! What each request sets in motion.
+
+use std::future::Future;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tidegate_vfs::{Admission, FsError, FsErrorKind, OpenOptions, Replace, SetAttributes, VirtualPath};
+
+use super::events::{Event, Origin, Outcome, PathEvent};
+use super::handles::{Closing, OpenHandle};
+use super::order::{Footprint, Ticket};
+use super::run::{Session, Stalled};
+use super::{ProtocolError, SessionEnd};
+use crate::codec::{HandleId, MAX_DATA, OpenFlags, Request, StatusCode};
+
+/// What is announced, as pairs of name and version.
+const EXTENSIONS: &[(&str, &str)] = &[("posix-rename@openssh.com", "1"), ("limits@openssh.com", "1")];
+
+impl Session {
+    /// Acts on a request.
+    pub(super) fn apply(&mut self, request: Request, arrived: Instant) -> Result<(), SessionEnd> {
+        if matches!(request, Request::Init { .. }) == self.initialised {
+            return Err(ProtocolError::Init.into());
+        }
+        let operation = request.kind().0;
+        let mount = self.context.mount.clone();
+        match request {
+            Request::Init { version } => {
+                self.initialised = true;
+                tracing::debug!(version, "the client's version");
+                self.replies.version(EXTENSIONS);
+            }
+            Request::Open { id, path, flags, attributes } => {
+                self.open(Call { id, operation, arrived }, &path, flags, attributes);
+            }
+            Request::Close { id, handle } => self.close(Call { id, operation, arrived }, handle),
+            Request::Read { id, handle, offset, len } => {
+                self.read(Call { id, operation, arrived }, handle, offset, len);
+            }
+            Request::Write { .. } => self.apply_write(request, arrived),
+            Request::Stat { id, path } => self.look(Call { id, operation, arrived }, &path, true),
+            Request::Lstat { id, path } => self.look(Call { id, operation, arrived }, &path, false),
+            Request::Fstat { id, handle } => self.fstat(Call { id, operation, arrived }, handle),
+            Request::Setstat { id, path, attributes } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                if let Some(open) = self.handles.writer_at(&path) {
+                    let result = open.writer.set_attributes(attributes);
+                    self.answer_unit(&call, path, result);
+                } else {
+                    self.set_attributes(&call, path, attributes);
+                }
+            }
+            Request::Fsetstat { id, handle, attributes } => {
+                self.fsetstat(&Call { id, operation, arrived }, handle, attributes);
+            }
+            Request::Opendir { id, path } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                if !self.may_open(&call) {
+                    return Ok(());
+                }
+                self.opening += 1;
+                self.submit(&call, Footprint::list(&path), path.clone(), async move {
+                    mount.open_directory(&path).await.map(Outcome::Directory)
+                });
+            }
+            Request::Readdir { id, handle } => match self.handles.usable(handle) {
+                Some(OpenHandle::Directory(open)) => {
+                    open.waiting.push_back((id, arrived));
+                    self.queued_reads += 1;
+                    self.make_ready(handle);
+                }
+                _ => self.no_such_handle(&Call { id, operation, arrived }),
+            },
+            Request::Remove { id, path } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                self.submit(&call, Footprint::change(&path), path.clone(), async move {
+                    mount.remove(&path).await.map(|()| Outcome::Changed("DELETE", None))
+                });
+            }
+            Request::Mkdir { id, path, attributes } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                self.submit(&call, Footprint::change_tree(&path), path.clone(), async move {
+                    mount.make_directory(&path, attributes).await.map(|()| Outcome::Changed("MKDIR", None))
+                });
+            }
+            Request::Rmdir { id, path } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                self.submit(&call, Footprint::change_tree(&path), path.clone(), async move {
+                    mount.remove_directory(&path).await.map(|()| Outcome::Changed("RMDIR", None))
+                });
+            }
+            Request::Realpath { id, path } => {
+                let call = Call { id, operation, arrived };
+                if let Some(path) = self.path(&call, &path) {
+                    self.replies.path(id, path.as_str());
+                    self.context.metrics.answered(operation, StatusCode::Ok.as_str(), arrived.elapsed());
+                }
+            }
+            Request::Rename { id, from, to } => {
+                self.rename(&Call { id, operation, arrived }, &from, &to, Replace::Never);
+            }
+            Request::PosixRename { id, from, to } => {
+                self.rename(&Call { id, operation, arrived }, &from, &to, Replace::Existing);
+            }
+            Request::Limits { id } => {
+                self.replies.limits(id, u64::from(self.context.config.max_open_handles));
+                self.context.metrics.answered(operation, StatusCode::Ok.as_str(), arrived.elapsed());
+            }
+            Request::Readlink { id, .. } | Request::Symlink { id, .. } => {
+                self.unsupported(id, operation, arrived, "Symbolic links are not supported yet");
+            }
+            Request::Extended { id, name } => {
+                tracing::debug!(extension = %name.escape_ascii(), "not supported");
+                self.unsupported(id, operation, arrived, "This extension is not supported");
+            }
+            Request::Unknown { id, packet_type } => {
+                tracing::debug!(packet_type, "a packet of an unknown type");
+                self.unsupported(id, operation, arrived, "SFTP version 3 has no such request");
+            }
+        }
+        Ok(())
+    }
+
+    /// Acts on a WRITE, now or once there is memory for it.
+    pub(super) fn apply_write(&mut self, request: Request, arrived: Instant) {
+        let Request::Write { id, handle, offset, data } = request else { return };
+        let call = Call { id, operation: "write", arrived };
+        let Some(OpenHandle::Write(open)) = self.handles.usable(handle) else {
+            return self.no_such_handle(&call);
+        };
+        let at = if open.append { open.writer.attributes().size } else { offset };
+        let len = data.len() as u64;
+        let result = match open.writer.admit(at, data.len() as u32) {
+            Ok(Admission::Wait(wait)) => {
+                self.context.metrics.write_stalls.inc();
+                let request = Request::Write { id, handle, offset, data };
+                self.stalled = Some(Stalled { request, arrived, wait });
+                return;
+            }
+            Ok(Admission::Ready) => open.writer.write(at, data),
+            Err(error) => Err(error),
+        };
+        if result.is_ok() {
+            open.bytes += len;
+            self.bytes_in += len;
+            self.context.metrics.bytes_in.inc_by(len);
+        }
+        let path = open.path.clone();
+        self.answer_unit(&call, path, result);
+    }
+
+    fn open(&mut self, call: Call, path: &Bytes, flags: OpenFlags, attributes: SetAttributes) {
+        let Some(path) = self.path(&call, path) else { return };
+        if !self.may_open(&call) {
+            return;
+        }
+        let options = OpenOptions {
+            read: flags.has(OpenFlags::READ),
+            write: flags.has(OpenFlags::WRITE) || flags.has(OpenFlags::APPEND),
+            append: flags.has(OpenFlags::APPEND),
+            create: flags.has(OpenFlags::CREAT),
+            truncate: flags.has(OpenFlags::TRUNC),
+            exclusive: flags.has(OpenFlags::EXCL),
+            attributes,
+        };
+        let footprint = if options.write { Footprint::change(&path) } else { Footprint::look(&path) };
+        let mount = self.context.mount.clone();
+        self.opening += 1;
+        self.submit(&call, footprint, path.clone(), async move {
+            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags))
+        });
+    }
+
+    fn close(&mut self, call: Call, handle: HandleId) {
+        match self.handles.usable(handle) {
+            Some(OpenHandle::Read(open)) => {
+                open.closing = Some(Closing { id: call.id, arrived: call.arrived });
+                self.make_ready(handle);
+            }
+            Some(OpenHandle::Directory(open)) => {
+                open.closing = Some(Closing { id: call.id, arrived: call.arrived });
+                self.make_ready(handle);
+            }
+            Some(OpenHandle::Write(_)) => {
+                let Some(OpenHandle::Write(open)) = self.handles.remove(handle) else { return };
+                let (path, bytes, opened) = (open.path, open.bytes, open.opened);
+                // It waits for nothing: an OPEN of the same path may wait for the memory that
+                // this upload gives back.
+                let ticket = self.order.start(Footprint::change(&path));
+                let closed = open.writer.finish();
+                let origin = call.origin(path);
+                self.pending.push(path_event(ticket, origin, async move {
+                    closed.await.map(|published| Outcome::Closed(published, bytes, opened))
+                }));
+            }
+            None => self.no_such_handle(&call),
+        }
+    }
+
+    fn read(&mut self, call: Call, handle: HandleId, offset: u64, len: u32) {
+        match self.handles.usable(handle) {
+            Some(OpenHandle::Read(open)) => {
+                let len = len.min(MAX_DATA as u32);
+                self.queued_reads += open.reads.push(call.id, offset, len, call.arrived);
+                self.make_ready(handle);
+            }
+            Some(OpenHandle::Write(_)) => {
+                let message = "Reading from a file that is open for writing is not supported yet; close it first";
+                self.unsupported(call.id, call.operation, call.arrived, message);
+            }
+            _ => self.no_such_handle(&call),
+        }
+    }
+
+    fn look(&mut self, call: Call, path: &Bytes, follow: bool) {
+        let Some(path) = self.path(&call, path) else { return };
+        // A file that this session is writing shows the bytes so far.
+        if let Some(open) = self.handles.writer_at(&path) {
+            let attributes = open.writer.attributes();
+            self.answer_attributes(&call, &attributes);
+            return;
+        }
+        let mount = self.context.mount.clone();
+        self.submit(&call, Footprint::look(&path), path.clone(), async move {
+            let attributes = if follow { mount.stat(&path).await } else { mount.lstat(&path).await };
+            attributes.map(Outcome::Attributes)
+        });
+    }
+
+    fn fstat(&mut self, call: Call, handle: HandleId) {
+        let attributes = match self.handles.usable(handle) {
+            Some(OpenHandle::Read(open)) => open.reader.attributes(),
+            Some(OpenHandle::Write(open)) => open.writer.attributes(),
+            Some(OpenHandle::Directory(open)) => {
+                let path = open.path.clone();
+                let mount = self.context.mount.clone();
+                return self.submit(&call, Footprint::look(&path), path.clone(), async move {
+                    mount.stat(&path).await.map(Outcome::Attributes)
+                });
+            }
+            None => return self.no_such_handle(&call),
+        };
+        self.answer_attributes(&call, &attributes);
+    }
+
+    fn fsetstat(&mut self, call: &Call, handle: HandleId, attributes: SetAttributes) {
+        match self.handles.usable(handle) {
+            Some(OpenHandle::Write(open)) => {
+                let result = open.writer.set_attributes(attributes);
+                let path = open.path.clone();
+                self.answer_unit(call, path, result);
+            }
+            Some(OpenHandle::Read(open)) => {
+                let path = open.path.clone();
+                self.set_attributes(call, path, attributes);
+            }
+            Some(OpenHandle::Directory(open)) => {
+                let path = open.path.clone();
+                self.set_attributes(call, path, attributes);
+            }
+            None => self.no_such_handle(call),
+        }
+    }
+
+    fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes) {
+        let mount = self.context.mount.clone();
+        self.submit(call, Footprint::change(&path), path.clone(), async move {
+            mount.set_attributes(&path, attributes).await.map(|()| Outcome::Changed("SETSTAT", None))
+        });
+    }
+
+    fn rename(&mut self, call: &Call, from: &Bytes, to: &Bytes, replace: Replace) {
+        let Some(from) = self.path(call, from) else { return };
+        let Some(to) = self.path(call, to) else { return };
+        let mount = self.context.mount.clone();
+        self.submit(call, Footprint::rename(&from, &to), from.clone(), async move {
+            mount.rename(&from, &to, replace).await.map(|()| Outcome::Changed("RENAME", Some(to)))
+        });
+    }
+
+    /// Starts a request on a path as soon as none before it stands in its way.
+    fn submit<F>(&mut self, call: &Call, footprint: Footprint, path: VirtualPath, work: F)
+    where
+        F: Future<Output = Result<Outcome, FsError>> + Send + 'static,
+    {
+        let origin = call.origin(path);
+        if let Some(start) = self.order.submit(footprint, |ticket| path_event(ticket, origin, work)) {
+            self.pending.push(start);
+        }
+    }
+
+    /// Resolves a client's path against the user's home, or answers why that can't be.
+    fn path(&mut self, call: &Call, path: &Bytes) -> Option<VirtualPath> {
+        match VirtualPath::resolve(self.context.mount.home(), path) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.fail(&call.origin(self.context.mount.home().clone()), &error);
+                None
+            }
+        }
+    }
+
+    /// Whether another handle may be opened; answers if not.
+    fn may_open(&mut self, call: &Call) -> bool {
+        let refusal = if self.draining {
+            "This node is going down; connect again to go on"
+        } else if self.handles.len() + self.opening >= self.context.config.max_open_handles as usize {
+            "Too many files are open in this session; close some first"
+        } else {
+            return true;
+        };
+        let origin = call.origin(self.context.mount.home().clone());
+        self.fail(&origin, &FsError::new(FsErrorKind::Unavailable, refusal));
+        false
+    }
+
+    fn no_such_handle(&mut self, call: &Call) {
+        let message = "This handle is not open for such a request";
+        self.answer_status(call.id, call.operation, call.arrived, StatusCode::Failure, message);
+    }
+
+    fn unsupported(&mut self, id: u32, operation: &'static str, arrived: Instant, message: &str) {
+        self.answer_status(id, operation, arrived, StatusCode::OpUnsupported, message);
+    }
+
+    fn answer_unit(&mut self, call: &Call, path: VirtualPath, result: Result<(), FsError>) {
+        match result {
+            Ok(()) => self.answer_status(call.id, call.operation, call.arrived, StatusCode::Ok, "Success"),
+            Err(error) => self.fail(&call.origin(path), &error),
+        }
+    }
+
+    fn answer_attributes(&mut self, call: &Call, attributes: &tidegate_vfs::FileAttributes) {
+        self.replies.attributes(call.id, attributes);
+        self.context.metrics.answered(call.operation, StatusCode::Ok.as_str(), call.arrived.elapsed());
+    }
+}
+
+/// A request as far as its answer needs it.
+#[derive(Clone, Copy)]
+struct Call {
+    id: u32,
+    operation: &'static str,
+    arrived: Instant,
+}
+
+impl Call {
+    fn origin(&self, path: VirtualPath) -> Origin {
+        Origin { id: self.id, operation: self.operation, path, arrived: self.arrived }
+    }
+}
+
+fn path_event<F>(ticket: Ticket, origin: Origin, work: F) -> futures::future::BoxFuture<'static, Event>
+where
+    F: Future<Output = Result<Outcome, FsError>> + Send + 'static,
+{
+    work.map(move |outcome| Event::Path(PathEvent { ticket, origin, outcome })).boxed()
+}

@@ -1,0 +1,246 @@
+//! The loop: wait for one thing, act on it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures::StreamExt;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tracing::{debug, warn};
+
+use super::events::Event;
+use super::handles::{Handles, OpenHandle};
+use super::order::PathOrder;
+use super::{SessionContext, SessionEnd, SessionReport, audit};
+use crate::codec::{HandleId, MAX_PACKET, Replies, Request, decode};
+
+/// How much memory the input takes while no file is written: more than any request on paths.
+const SMALL_BLOCK: usize = 16 * 1024;
+/// And while one is: two of the largest packets. A packet that does not fit what is left of a
+/// block is moved to the next one, so the larger the block, the fewer bytes are copied.
+const LARGE_BLOCK: usize = 2 * MAX_PACKET;
+/// How many bytes of answers may wait above `output_buffer`: small answers to requests that were
+/// already on their way when it was full.
+const OUTPUT_SLACK: usize = 4 << 20;
+/// How long requests that run may take once the client is gone: files whose CLOSE was received
+/// become durable, a rename does not stop half-way.
+const FINISH_GRACE: Duration = Duration::from_secs(60);
+/// The same once the deadline of a shutdown came.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+/// How long cut uploads may take to be cleaned up.
+const ABANDON_GRACE: Duration = Duration::from_secs(10);
+
+/// A WRITE that waits for memory. Nothing is read from the client meanwhile.
+pub(super) struct Stalled {
+    pub(super) request: Request,
+    pub(super) arrived: Instant,
+    pub(super) wait: BoxFuture<'static, ()>,
+}
+
+/// All state of one session.
+pub(super) struct Session {
+    pub(super) context: SessionContext,
+    pub(super) initialised: bool,
+    pub(super) draining: bool,
+    pub(super) input: BytesMut,
+    pub(super) input_ended: bool,
+    pub(super) stalled: Option<Stalled>,
+    pub(super) replies: Replies,
+    pub(super) handles: Handles,
+    /// OPENs and OPENDIRs that run, each of which will take a handle.
+    pub(super) opening: usize,
+    pub(super) order: PathOrder<BoxFuture<'static, Event>>,
+    pub(super) pending: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Handles with READs or READDIRs to start or answer, each once, served in turn.
+    pub(super) ready: VecDeque<HandleId>,
+    /// Values in the queues of READs and READDIRs that wait.
+    pub(super) queued_reads: usize,
+    /// Bytes that READs in progress may yet add to the answers.
+    pub(super) reading: usize,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+/// Serves SFTP on `stream` until the client or the node ends it.
+///
+/// When it returns, every file whose CLOSE was received is complete in the store or was answered
+/// with an error, every other upload is dropped, and nothing of the session runs any more. The
+/// stream is not shut down: that is its owner's to do.
+pub async fn serve<S>(stream: S, context: SessionContext) -> SessionReport
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    context.metrics.sessions.inc();
+    let mut session = Session::new(context);
+    let end = match session.run(stream).await {
+        Ok(end) | Err(end) => end,
+    };
+    if let SessionEnd::Malformed(error) = &end {
+        session.context.metrics.malformed.inc();
+        warn!("activity-type" = "ERROR", operation = "decode", message = %error);
+    }
+    let grace = if matches!(end, SessionEnd::DeadlineReached) { DEADLINE_GRACE } else { FINISH_GRACE };
+    session.clean_up(grace).await;
+    session.context.metrics.sessions.dec();
+    SessionReport { end, bytes_in: session.bytes_in, bytes_out: session.bytes_out }
+}
+
+impl Session {
+    fn new(context: SessionContext) -> Self {
+        Self {
+            handles: Handles::new(context.metrics.handles.clone()),
+            context,
+            initialised: false,
+            draining: false,
+            input: BytesMut::new(),
+            input_ended: false,
+            stalled: None,
+            replies: Replies::default(),
+            opening: 0,
+            order: PathOrder::new(),
+            pending: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            queued_reads: 0,
+            reading: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    async fn run<S>(&mut self, stream: S) -> Result<SessionEnd, SessionEnd>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let shutdown = self.context.shutdown.clone();
+        loop {
+            self.advance()?;
+            if let Some(end) = self.end() {
+                return Ok(end);
+            }
+            self.make_room();
+            let may_read = self.takes_requests() && !self.input_ended;
+            // Every branch may be dropped and begun again without loss: reads and writes move
+            // bytes only when they complete. A write that was begun must be tried again with
+            // the same bytes in front, which `replies` keeps, as long as any wait.
+            tokio::select! {
+                read = reader.read_buf(&mut self.input), if may_read => match read {
+                    Ok(0) => self.input_ended = true,
+                    Ok(_) => {}
+                    Err(error) => return Err(SessionEnd::Io(error)),
+                },
+                written = writer.write_buf(self.replies.bytes_mut()), if !self.replies.is_empty() => {
+                    match written {
+                        Ok(0) => return Err(SessionEnd::Io(std::io::ErrorKind::WriteZero.into())),
+                        Ok(_) => {}
+                        Err(error) => return Err(SessionEnd::Io(error)),
+                    }
+                }
+                Some(event) = self.pending.next(), if !self.pending.is_empty() => self.complete(event),
+                () = wait_for_memory(&mut self.stalled), if self.stalled.is_some() => self.retry_stalled(),
+                () = shutdown.drain.cancelled(), if !self.draining => self.draining = true,
+                () = shutdown.deadline.cancelled() => return Err(SessionEnd::DeadlineReached),
+            }
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    fn advance(&mut self) -> Result<(), SessionEnd> {
+        while self.takes_requests() {
+            match decode(&mut self.input).map_err(super::ProtocolError::Packet)? {
+                Some(request) => self.apply(request, Instant::now())?,
+                None => break,
+            }
+        }
+        self.pump();
+        let output_limit = usize::try_from(self.context.config.output_buffer.as_u64()).unwrap_or(usize::MAX);
+        if self.queued_reads > self.context.config.max_queued_reads as usize
+            || self.replies.len() > output_limit.saturating_add(OUTPUT_SLACK)
+        {
+            return Err(SessionEnd::NotReading);
+        }
+        Ok(())
+    }
+
+    /// Whether another request may be taken in now. See the module's rules on what may pause it.
+    fn takes_requests(&self) -> bool {
+        self.stalled.is_none() && self.order.len() < self.context.config.max_path_requests as usize
+    }
+
+    fn end(&self) -> Option<SessionEnd> {
+        let busy = !self.pending.is_empty() || !self.replies.is_empty() || self.stalled.is_some();
+        if busy || !self.ready.is_empty() {
+            return None;
+        }
+        if self.input_ended {
+            if !self.input.is_empty() {
+                debug!(bytes = self.input.len(), "the client closed in the middle of a packet");
+            }
+            return Some(SessionEnd::ClientClosed);
+        }
+        (self.draining && self.handles.is_empty() && self.input.is_empty()).then_some(SessionEnd::Drained)
+    }
+
+    /// Makes room in the input for the next read, and gives memory back where none is needed.
+    fn make_room(&mut self) {
+        let idle = self.input.is_empty() && self.handles.is_empty();
+        if idle && self.input.capacity() > SMALL_BLOCK {
+            self.input = BytesMut::new();
+        }
+        if idle {
+            self.replies.release();
+        }
+        if self.input.capacity() - self.input.len() < SMALL_BLOCK / 4 {
+            // The packet in front may be larger than a block.
+            let missing = self.input.first_chunk::<4>().map_or(0, |header| {
+                ((u32::from_be_bytes(*header) as usize).min(MAX_PACKET) + 4).saturating_sub(self.input.len())
+            });
+            let block = if self.handles.has_writers() { LARGE_BLOCK } else { SMALL_BLOCK };
+            self.input.reserve(block.max(missing));
+        }
+    }
+
+    fn retry_stalled(&mut self) {
+        if let Some(stalled) = self.stalled.take() {
+            self.apply_write(stalled.request, stalled.arrived);
+        }
+    }
+
+    /// Lets requests on paths and CLOSEs that run finish, and drops all other uploads.
+    async fn clean_up(&mut self, grace: Duration) {
+        let handles = self.handles.drain();
+        let abandoned = handles.into_iter().filter_map(|handle| match handle {
+            OpenHandle::Write(handle) => {
+                audit::cut(&handle.path, handle.bytes, 0, handle.opened.elapsed());
+                Some(handle.writer.abandon())
+            }
+            OpenHandle::Read(handle) => {
+                audit::cut(&handle.path, 0, handle.bytes, handle.opened.elapsed());
+                None
+            }
+            OpenHandle::Directory(_) => None,
+        });
+        let abandoned = tokio::time::timeout(ABANDON_GRACE, join_all(abandoned));
+        let finished = tokio::time::timeout(grace, async {
+            while self.order.len() > 0
+                && let Some(event) = self.pending.next().await
+            {
+                self.complete(event);
+            }
+        });
+        let (abandoned, finished) = tokio::join!(abandoned, finished);
+        if abandoned.is_err() || finished.is_err() {
+            warn!("activity-type" = "ERROR", operation = "end", message = "the store did not answer in time");
+        }
+        // An OPEN that completed meanwhile has left a handle: dropping it drops its upload.
+        drop(self.handles.drain());
+    }
+}
+
+async fn wait_for_memory(stalled: &mut Option<Stalled>) {
+    if let Some(stalled) = stalled {
+        (&mut stalled.wait).await;
+    }
+}

@@ -1,0 +1,9 @@
+//! Sessions over memory, packet by packet.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+
+mod client;
+mod ends;
+mod files;
+mod order;

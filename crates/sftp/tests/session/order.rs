@@ -1,0 +1,75 @@
+use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
+
+use crate::client::Node;
+
+const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+
+// WinSCP sends SETSTAT before CLOSE was answered, lftp REMOVE and RENAME behind one another.
+#[tokio::test]
+async fn requests_on_one_path_take_effect_in_the_order_sent() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    let handle = client.open("/up", NEW).await;
+    let mut ids = vec![client.send_write(&handle, 0, b"data").await, client.send_close(&handle).await];
+    let attrs = FileAttributes { atime: Some(1), mtime: Some(1_234_567_890), ..FileAttributes::empty() };
+    let id = client.id();
+    client.send(oracle::SetStat { id, path: "/up".to_owned(), attrs }).await;
+    ids.push(id);
+    let id = client.id();
+    client.send(oracle::Rename { id, oldpath: "/up".to_owned(), newpath: "/final".to_owned() }).await;
+    ids.push(id);
+    for expected in ids {
+        assert_eq!(client.ok().await, expected);
+    }
+    let stat = client.send_stat("/final").await;
+    match client.receive().await {
+        Packet::Attrs(attrs) => {
+            assert_eq!((attrs.id, attrs.attrs.size, attrs.attrs.mtime), (stat, Some(4), Some(1_234_567_890)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_upload_shows_its_size_so_far_to_its_session() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    let handle = client.open("/up", NEW).await;
+    client.send_write(&handle, 0, b"12345").await;
+    client.ok().await;
+    assert_eq!(client.size_of("/up").await, Ok(5));
+    assert_eq!(node.session().await.size_of("/up").await, Err(StatusCode::NoSuchFile), "half a file is not shown");
+    client.send_close(&handle).await;
+    client.ok().await;
+    assert_eq!(node.session().await.size_of("/up").await, Ok(5));
+}
+
+// paramiko's prefetch asks for the whole file before it reads an answer. The stream between holds
+// 64 KiB: were the session to wait for its answers to be read, both sides would wait for ever.
+#[tokio::test]
+async fn ten_thousand_reads_are_taken_in_before_an_answer_is_read() {
+    const CHUNK: u32 = 32_768;
+    let node = Node::new();
+    let mut client = node.session().await;
+    let data: Vec<u8> = (0..(40 << 20) / 4_u32).flat_map(u32::to_be_bytes).collect();
+    client.put("/big", &data).await;
+    let handle = client.open("/big", OpenFlags::READ).await;
+    let mut expected = Vec::new();
+    for n in 0..10_000_u32 {
+        let offset = n % 1280 * CHUNK;
+        expected.push((client.send_read(&handle, u64::from(offset), CHUNK).await, offset as usize));
+    }
+    // Another session is served meanwhile.
+    assert_eq!(node.session().await.size_of("/big").await, Ok(data.len() as u64));
+    for (id, offset) in expected {
+        match client.receive().await {
+            Packet::Data(answer) => {
+                assert_eq!(answer.id, id, "answers keep the order");
+                assert!(answer.data == data[offset..offset + CHUNK as usize], "the bytes at {offset} differ");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    client.send_close(&handle).await;
+    client.ok().await;
+}

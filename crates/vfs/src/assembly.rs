@@ -1,0 +1,206 @@
+//! From writes at any offset to the parts of an upload: pure, no I/O, no copies of what is large.
+
+mod extent;
+mod part;
+mod schedule;
+
+use bytes::Bytes;
+use tidegate_store::{Body, Checksum, PartNumber};
+
+use self::part::Part;
+pub(crate) use self::schedule::{PartSpan, Schedule};
+use crate::error::{FsError, FsErrorKind};
+
+/// How many parts are gathered at once, for clients that write out of order.
+pub(crate) const GATHERED_MAX: usize = 4;
+
+/// A file on its way into parts.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    schedule: Schedule,
+    /// The parts that have bytes and are not sent; at most [`GATHERED_MAX`] once
+    /// [`Assembly::take_ready`] has given what it can.
+    gathered: Vec<Gathered>,
+    /// By part number less one: whether it was handed out.
+    sent: Vec<bool>,
+    sent_count: usize,
+    end: u64,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    span: PartSpan,
+    part: Part,
+    /// When it was last written to, on [`Assembly::clock`].
+    touched: u64,
+}
+
+/// The part of a write that falls into one part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    pub(crate) span: PartSpan,
+    /// Offset in the file.
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+/// A part that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct SealedPart {
+    pub(crate) number: PartNumber,
+    pub(crate) body: Body,
+    /// As the bytes arrived; `None` if some were overwritten and it must be computed again.
+    pub(crate) checksum: Option<Checksum>,
+}
+
+impl Assembly {
+    pub(crate) fn new(schedule: Schedule) -> Self {
+        Self { schedule, gathered: Vec::new(), sent: Vec::new(), sent_count: 0, end: 0, clock: 0 }
+    }
+
+    /// The file's size so far.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Makes the file at least `size` bytes long; what was not written reads as zeros.
+    pub(crate) fn extend_to(&mut self, size: u64) -> Result<(), FsError> {
+        if size > self.end {
+            self.schedule.part_at(size - 1).ok_or_else(too_large)?;
+            self.end = size;
+        }
+        Ok(())
+    }
+
+    /// The piece of a write that falls into the part at its beginning; `None` if it is empty.
+    ///
+    /// # Errors
+    /// `TooLarge` behind the last part; `Unsupported` in a part that was sent.
+    pub(crate) fn piece(&self, offset: u64, len: u64) -> Result<Option<Piece>, FsError> {
+        if len == 0 {
+            return Ok(None);
+        }
+        let span = self.schedule.part_at(offset).ok_or_else(too_large)?;
+        if self.is_sent(span.number) {
+            return Err(FsError::unsupported(
+                "this range of the file is in the storage already and can't be written again before the file is \
+                 closed; write the file from its start to its end",
+            ));
+        }
+        Ok(Some(Piece { span, offset, len: len.min(span.end() - offset) }))
+    }
+
+    /// How many bytes of a part are here.
+    pub(crate) fn gathered(&self, number: PartNumber) -> u64 {
+        self.gathered.iter().find(|gathered| gathered.span.number == number).map_or(0, |gathered| gathered.part.filled())
+    }
+
+    /// Lays the bytes of a piece, as [`Assembly::piece`] cut it, over what is there.
+    ///
+    /// # Errors
+    /// `Unsupported` if the bytes are scattered too much.
+    pub(crate) fn write(&mut self, piece: &Piece, data: Bytes) -> Result<(), FsError> {
+        self.clock += 1;
+        let index = match self.gathered.iter().position(|gathered| gathered.span.number == piece.span.number) {
+            Some(index) => index,
+            None => {
+                self.gathered.push(Gathered { span: piece.span, part: Part::default(), touched: 0 });
+                self.gathered.len() - 1
+            }
+        };
+        if let Some(gathered) = self.gathered.get_mut(index) {
+            gathered.touched = self.clock;
+            gathered.part.write(piece.offset - piece.span.start, data).map_err(|_| {
+                FsError::unsupported("the file is written in too many small pieces out of order; write it in order")
+            })?;
+        }
+        self.end = self.end.max(piece.offset + piece.len);
+        Ok(())
+    }
+
+    /// Takes a part that can be sent: a full one, once the file has more than one part (a file of
+    /// one part is sent as a whole), or, when too many are gathered, the one that was left alone
+    /// the longest, with zeros in its holes.
+    pub(crate) fn take_ready(&mut self) -> Option<SealedPart> {
+        if self.sent_count + self.gathered.len() < 2 {
+            return None;
+        }
+        self.take_full().or_else(|| self.take_stale())
+    }
+
+    /// Takes a full part, for when the next byte goes into another part.
+    pub(crate) fn take_full(&mut self) -> Option<SealedPart> {
+        let index = self.gathered.iter().position(|gathered| gathered.part.filled() == gathered.span.len)?;
+        Some(self.seal(index))
+    }
+
+    fn take_stale(&mut self) -> Option<SealedPart> {
+        if self.gathered.len() <= GATHERED_MAX {
+            return None;
+        }
+        // Never the part where the file ends: its length is not known before CLOSE.
+        let candidates = self.gathered.iter().enumerate().filter(|(_, gathered)| gathered.span.end() <= self.end);
+        let (index, _) = candidates.min_by_key(|(_, gathered)| gathered.touched)?;
+        Some(self.seal(index))
+    }
+
+    /// The whole file, if nothing was sent and it fits into one part.
+    pub(crate) fn take_whole(&mut self) -> Option<(Body, Option<Checksum>)> {
+        let first = self.schedule.first();
+        if self.sent_count > 0 || self.end > first.len {
+            return None;
+        }
+        Some(self.gathered.pop().map_or_else(Part::default, |gathered| gathered.part).seal(self.end))
+    }
+
+    /// At CLOSE: the next part, from `cursor` on, that was not sent, with zeros in its holes.
+    /// `cursor` starts at 0 and is moved.
+    pub(crate) fn take_rest(&mut self, cursor: &mut u64) -> Option<SealedPart> {
+        while *cursor < self.end {
+            let span = self.schedule.part_at(*cursor)?;
+            *cursor = span.end();
+            if self.is_sent(span.number) {
+                continue;
+            }
+            if let Some(index) = self.gathered.iter().position(|gathered| gathered.span.number == span.number) {
+                return Some(self.seal(index));
+            }
+            return Some(self.seal_part(span, Part::default()));
+        }
+        None
+    }
+
+    fn seal(&mut self, index: usize) -> SealedPart {
+        let gathered = self.gathered.swap_remove(index);
+        self.seal_part(gathered.span, gathered.part)
+    }
+
+    fn seal_part(&mut self, span: PartSpan, part: Part) -> SealedPart {
+        let index = usize::from(span.number.number()) - 1;
+        if self.sent.len() <= index {
+            self.sent.resize(index + 1, false);
+        }
+        if let Some(sent) = self.sent.get_mut(index) {
+            *sent = true;
+            self.sent_count += 1;
+        }
+        let (body, checksum) = part.seal(span.len.min(self.end.saturating_sub(span.start)));
+        SealedPart { number: span.number, body, checksum }
+    }
+
+    fn is_sent(&self, number: PartNumber) -> bool {
+        self.sent.get(usize::from(number.number()) - 1).copied().unwrap_or(false)
+    }
+}
+
+fn too_large() -> FsError {
+    FsError::new(
+        FsErrorKind::TooLarge,
+        "the file is larger than an upload of unknown size can be; use a client that tells the size when it opens \
+         the file, or split the file",
+    )
+}
+
+#[cfg(test)]
+mod tests;

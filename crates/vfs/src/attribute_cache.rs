@@ -1,0 +1,163 @@
+//! Attributes that listings need and that cost a request each.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate_store::{ETag, ObjectKey};
+use tokio::time::Instant;
+
+use std::time::SystemTime;
+
+use crate::attributes::FileAttributes;
+use crate::metrics::Metrics;
+
+/// One cache for the node, of bounded size.
+///
+/// A file's attributes are kept under bucket, key, tag and time of its object, so an entry can't go
+/// stale: whatever changes the object changes its name here. A subdirectory's marker is not told
+/// apart like that by a listing, so its attributes are kept under its key for a short time.
+#[derive(Debug)]
+pub(crate) struct AttributeCache {
+    /// Two independent hashes with secret keys stand for a name: 128 bits, so that a collision
+    /// won't happen by chance and can't be made.
+    hashers: (RandomState, RandomState),
+    files: Mutex<Generations<FileAttributes>>,
+    directories: Mutex<Generations<(Instant, FileAttributes)>>,
+    directory_life: Duration,
+    metrics: Metrics,
+}
+
+type Name = (u64, u64);
+
+impl AttributeCache {
+    pub(crate) fn new(entries: usize, directory_life: Duration, metrics: Metrics) -> Self {
+        Self {
+            hashers: (RandomState::new(), RandomState::new()),
+            files: Mutex::new(Generations::new(entries)),
+            directories: Mutex::new(Generations::new(entries / 8)),
+            directory_life,
+            metrics,
+        }
+    }
+
+    pub(crate) fn file(&self, bucket: &str, version: Version<'_>) -> Option<FileAttributes> {
+        let name = self.name(&(bucket, version));
+        self.counted(lock(&self.files).get(name))
+    }
+
+    pub(crate) fn put_file(&self, bucket: &str, version: Version<'_>, attributes: FileAttributes) {
+        let name = self.name(&(bucket, version));
+        lock(&self.files).put(name, attributes);
+    }
+
+    pub(crate) fn directory(&self, bucket: &str, marker: &ObjectKey) -> Option<FileAttributes> {
+        let name = self.name(&(bucket, marker));
+        let found = lock(&self.directories).get(name).filter(|(since, _)| since.elapsed() < self.directory_life);
+        self.counted(found.map(|(_, attributes)| attributes))
+    }
+
+    pub(crate) fn put_directory(&self, bucket: &str, marker: &ObjectKey, attributes: FileAttributes) {
+        let name = self.name(&(bucket, marker));
+        lock(&self.directories).put(name, (Instant::now(), attributes));
+    }
+
+    pub(crate) fn forget_directory(&self, bucket: &str, marker: &ObjectKey) {
+        let name = self.name(&(bucket, marker));
+        lock(&self.directories).remove(name);
+    }
+
+    fn counted(&self, found: Option<FileAttributes>) -> Option<FileAttributes> {
+        let counter = if found.is_some() { &self.metrics.attribute_hits } else { &self.metrics.attribute_misses };
+        counter.inc();
+        found
+    }
+
+    fn name(&self, key: &impl Hash) -> Name {
+        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
+    }
+}
+
+/// One version of an object's bytes and metadata. The time is part of it because new metadata on
+/// the same bytes keeps the tag.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct Version<'a> {
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) etag: &'a ETag,
+    pub(crate) last_modified: SystemTime,
+}
+
+/// A map that forgets what was not used lately: when the young half is full it becomes the old one,
+/// and the old one is dropped.
+#[derive(Debug)]
+struct Generations<V> {
+    half: usize,
+    young: HashMap<Name, V>,
+    old: HashMap<Name, V>,
+}
+
+impl<V: Copy> Generations<V> {
+    fn new(entries: usize) -> Self {
+        Self { half: entries / 2, young: HashMap::new(), old: HashMap::new() }
+    }
+
+    fn get(&mut self, name: Name) -> Option<V> {
+        if let Some(value) = self.young.get(&name) {
+            return Some(*value);
+        }
+        let value = self.old.remove(&name)?;
+        self.put(name, value);
+        Some(value)
+    }
+
+    fn put(&mut self, name: Name, value: V) {
+        if self.half == 0 {
+            return;
+        }
+        if self.young.len() >= self.half && !self.young.contains_key(&name) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(name, value);
+    }
+
+    fn remove(&mut self, name: Name) {
+        self.young.remove(&name);
+        self.old.remove(&name);
+    }
+}
+
+fn lock<V>(generations: &Mutex<Generations<V>>) -> MutexGuard<'_, Generations<V>> {
+    generations.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_is_used_and_stays_small() {
+        let mut generations = Generations::new(100);
+        for n in 0..1_000 {
+            generations.put((n, n), n);
+            assert_eq!(generations.get((0, 0)), Some(0), "used all the time");
+            assert!(generations.young.len() + generations.old.len() <= 100);
+        }
+        assert_eq!(generations.get((500, 500)), None);
+        assert_eq!(generations.get((999, 999)), Some(999));
+    }
+
+    #[test]
+    fn another_version_is_another_entry() {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let cache = AttributeCache::new(100, Duration::from_secs(1), metrics);
+        let (key, etag, time) = (ObjectKey::new("k").unwrap(), ETag::new("\"1\""), SystemTime::UNIX_EPOCH);
+        let version = Version { key: &key, etag: &etag, last_modified: time };
+        cache.put_file("b", version, FileAttributes::listed(1, time));
+        assert!(cache.file("b", version).is_some());
+        assert!(cache.file("c", version).is_none(), "another bucket");
+        let later = Version { last_modified: time + Duration::from_secs(1), ..version };
+        assert!(cache.file("b", later).is_none(), "new metadata");
+        assert!(cache.file("b", Version { etag: &ETag::new("\"2\""), ..version }).is_none(), "new bytes");
+    }
+}

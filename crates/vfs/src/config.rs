@@ -1,0 +1,178 @@
+//! The settings of the file system.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use thiserror::Error;
+use tidegate_store::limits;
+
+/// Settings of the file system, the same for every tenant of a node.
+///
+/// # The largest upload
+/// S3 takes 10,000 parts. Without a size hint in OPEN, the first 1,000 parts have `part_size`
+/// bytes, and every 1,000 parts their size doubles up to `part_size_max`: with the defaults
+/// 8, 16 and 32 MiB for 1,000 parts each and 64 MiB for the other 7,000, together 504,000 MiB
+/// (492 GiB). With a hint, parts are large enough for the hint to fit into 9,000 of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Bytes of file content that the node holds in memory at most, over all sessions; at least
+    /// 128 MiB. Default: a quarter of the machine's memory, at least 128 MiB.
+    pub memory_budget: Option<ByteSize>,
+    /// How many percent of `memory_budget` are for uploads (10 to 90); the rest is for read-ahead.
+    /// Default: 50.
+    pub write_share: u8,
+    /// How long OPEN for writing, and a write that needs more memory than its file has reserved,
+    /// wait for memory before they fail. Default: 30 seconds.
+    #[serde(with = "humantime_serde")]
+    pub budget_wait: Duration,
+    /// Size of the smallest parts of an upload, and what each file that is open for writing
+    /// reserves unless its size is known to be less; 5 MiB to 5 GiB. Default: 8 MiB.
+    pub part_size: ByteSize,
+    /// Size to which parts grow while a file of unknown length does; at least `part_size` and at
+    /// most the budget for uploads. Default: 64 MiB.
+    pub part_size_max: ByteSize,
+    /// Parts of one file that are under way to the store at once (1 to 64). Default: 4.
+    pub upload_concurrency: usize,
+    /// How far one open file is read ahead at most; 0 switches read-ahead off. Default: 32 MiB.
+    pub read_ahead_max: ByteSize,
+    /// Where listings take modes, owners and times from. Default: `exact`.
+    pub listing_attributes: ListingAttributes,
+    /// Requests for attributes that one listing has under way at once (1 to 256). Default: 16.
+    pub listing_concurrency: usize,
+    /// Files whose attributes are remembered for listings, about 100 bytes each. Default: 100,000.
+    pub attribute_cache_entries: usize,
+    /// How long a session relies on a directory that it has seen to exist, before it asks the store
+    /// again. Default: 10 seconds.
+    #[serde(with = "humantime_serde")]
+    pub directory_life: Duration,
+}
+
+/// Where listings take modes, owners and times from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListingAttributes {
+    /// From each object's metadata, as STAT shows them: one HEAD per object that is not remembered.
+    #[default]
+    Exact,
+    /// From the listing alone: when the object was made, and default modes and owners. STAT may
+    /// show others.
+    Fast,
+}
+
+/// Which setting is wrong, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field} {rule}")]
+pub struct ConfigError {
+    /// The field's name.
+    pub field: &'static str,
+    /// What it takes.
+    pub rule: &'static str,
+}
+
+const BUDGET_MIN: u64 = 128 << 20;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory_budget: None,
+            write_share: 50,
+            budget_wait: Duration::from_secs(30),
+            part_size: ByteSize::mib(8),
+            part_size_max: ByteSize::mib(64),
+            upload_concurrency: 4,
+            read_ahead_max: ByteSize::mib(32),
+            listing_attributes: ListingAttributes::Exact,
+            listing_concurrency: 16,
+            attribute_cache_entries: 100_000,
+            directory_life: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let parts = self.part_size.as_u64();
+        let checks = [
+            (self.memory_budget.is_none_or(|budget| budget.as_u64() >= BUDGET_MIN), "memory_budget", "takes 128 MiB or more"),
+            ((10..=90).contains(&self.write_share), "write_share", "takes 10 to 90 (percent)"),
+            (!self.budget_wait.is_zero(), "budget_wait", "takes more than 0"),
+            ((limits::PART_MIN..=limits::PART_MAX).contains(&parts), "part_size", "takes 5 MiB to 5 GiB"),
+            (
+                (parts..=limits::PART_MAX.min(self.write_budget())).contains(&self.part_size_max.as_u64()),
+                "part_size_max",
+                "takes at least part_size and at most the budget for uploads (memory_budget times write_share)",
+            ),
+            ((1..=64).contains(&self.upload_concurrency), "upload_concurrency", "takes 1 to 64"),
+            ((1..=256).contains(&self.listing_concurrency), "listing_concurrency", "takes 1 to 256"),
+        ];
+        match checks.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, rule)) => Err(ConfigError { field, rule }),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes for uploads.
+    pub(crate) fn write_budget(&self) -> u64 {
+        self.budget() / 100 * u64::from(self.write_share)
+    }
+
+    /// Bytes for read-ahead.
+    pub(crate) fn read_budget(&self) -> u64 {
+        self.budget().saturating_sub(self.write_budget())
+    }
+
+    fn budget(&self) -> u64 {
+        self.memory_budget
+            .map_or_else(|| machine_memory().map_or(BUDGET_MIN, |memory| (memory / 4).max(BUDGET_MIN)), |set| set.as_u64())
+    }
+}
+
+/// The machine's memory in bytes. Source: proc_meminfo(5), `MemTotal`, in KiB.
+fn machine_memory() -> Option<u64> {
+    mem_total(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let mut config = Config { memory_budget: Some(ByteSize::mib(64)), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().field, "memory_budget");
+        config = Config { part_size: ByteSize::mib(4), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().field, "part_size");
+        config = Config { memory_budget: Some(ByteSize::mib(128)), part_size_max: ByteSize::mib(65), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().field, "part_size_max");
+    }
+
+    #[test]
+    fn splits_the_budget() {
+        let config = Config { memory_budget: Some(ByteSize::mib(200)), write_share: 25, ..Config::default() };
+        assert_eq!(config.write_budget() >> 20, 50);
+        assert_eq!(config.write_budget() + config.read_budget(), 200 << 20);
+    }
+
+    #[test]
+    fn reads_the_machine_s_memory() {
+        assert_eq!(mem_total("MemTotal:       16318340 kB\nMemFree: 1 kB\n"), Some(16_318_340 * 1024));
+        assert_eq!(mem_total("MemFree: 1 kB\n"), None);
+    }
+}

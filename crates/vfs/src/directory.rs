@@ -1,0 +1,179 @@
+//! An open directory: listed page by page, the next page being fetched while one is read.
+
+mod names;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use tidegate_store::{ListPage, ListRequest, ListedObject, StoreErrorKind, limits};
+use tokio::task::JoinHandle;
+
+use self::names::{Named, Names};
+use crate::attribute_cache::Version;
+use crate::attributes::FileAttributes;
+use crate::config::ListingAttributes;
+use crate::error::{FsError, FsErrorKind};
+use crate::mount::Files;
+use crate::path::VirtualPath;
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// The name, 1 to 255 bytes without `/`; never `.` or `..`.
+    pub name: String,
+    /// What STAT shows of it.
+    pub attributes: FileAttributes,
+}
+
+/// An open directory. Holds two pages of entries at most; dropping it stops what is being fetched.
+#[derive(Debug)]
+pub struct Directory {
+    files: Arc<Files>,
+    path: VirtualPath,
+    coming: Option<Coming>,
+}
+
+/// A page's entries, and how to go on behind it.
+#[derive(Debug)]
+struct Page {
+    entries: Vec<DirectoryEntry>,
+    names: Names,
+    next: Option<String>,
+}
+
+impl Directory {
+    /// Opens a directory with the request that lists its first page.
+    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Self, FsError> {
+        let below = files.keys.below(path)?;
+        let page = files.list(below.clone(), true, limits::LIST_MAX).await?;
+        let is_empty = page.objects.is_empty() && page.common_prefixes.is_empty() && page.next.is_none();
+        if is_empty && !path.is_root() {
+            let is_file = files.head(&files.keys.object(path)?).await?.is_some();
+            return Err(if is_file { FsError::not_a_directory() } else { FsError::not_found() });
+        }
+        let coming = Coming::fetch(Arc::clone(&files), path.clone(), Names::new(below), Step::Have(page));
+        Ok(Self { files, path: path.clone(), coming: Some(coming) })
+    }
+
+    /// The next entries, about 1,000, in the order of their keys; `None` at the end.
+    ///
+    /// # Errors
+    /// Any that the store gives. The listing ends with it.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<DirectoryEntry>>, FsError> {
+        while let Some(coming) = &mut self.coming {
+            // Waited for in place: a caller that gives up in between loses nothing.
+            let page = coming.wait().await;
+            self.coming = None;
+            let Page { entries, names, next } = page?;
+            self.coming = next.map(|continuation| {
+                Coming::fetch(Arc::clone(&self.files), self.path.clone(), names, Step::Ask(continuation))
+            });
+            if !entries.is_empty() {
+                return Ok(Some(entries));
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Step {
+    Ask(String),
+    Have(ListPage),
+}
+
+/// A page being fetched in a task of its own.
+#[derive(Debug)]
+struct Coming(JoinHandle<Result<Page, FsError>>);
+
+impl Coming {
+    fn fetch(files: Arc<Files>, path: VirtualPath, mut names: Names, step: Step) -> Self {
+        Self(tokio::spawn(async move {
+            let page = match step {
+                Step::Have(page) => page,
+                Step::Ask(continuation) => {
+                    let (prefix, continuation) = (files.keys.below(&path)?, Some(continuation));
+                    let request =
+                        ListRequest { prefix, delimited: true, limit: limits::LIST_MAX, continuation };
+                    files.store.list(&request).await?
+                }
+            };
+            let next = page.next.clone();
+            let (named, unnameable) = names.of_page(page);
+            files.vfs.metrics.unnameable_keys.inc_by(unnameable);
+            let entries = files.entries(&path, named).await?;
+            Ok(Page { entries, names, next })
+        }))
+    }
+
+    async fn wait(&mut self) -> Result<Page, FsError> {
+        (&mut self.0).await.unwrap_or_else(|_| {
+            Err(FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again"))
+        })
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Files {
+    /// Gives names their attributes, in the same order; files that have vanished since are left out.
+    async fn entries(&self, path: &VirtualPath, named: Vec<Named>) -> Result<Vec<DirectoryEntry>, FsError> {
+        let lookups = named.into_iter().map(|named| async move {
+            let (name, attributes) = match named {
+                Named::Directory(name) => {
+                    let attributes = self.subdirectory_attributes(path, &name).await?;
+                    (name, Some(attributes))
+                }
+                Named::File(name, object) => (name, self.listed_attributes(&object).await?),
+            };
+            Ok::<_, FsError>(attributes.map(|attributes| DirectoryEntry { name, attributes }))
+        });
+        let lookups = futures::stream::iter(lookups).buffered(self.vfs.config.listing_concurrency.max(1));
+        lookups.try_filter_map(|entry| async move { Ok(entry) }).try_collect().await
+    }
+
+    async fn listed_attributes(&self, object: &ListedObject) -> Result<Option<FileAttributes>, FsError> {
+        let listed = FileAttributes::listed(object.size, object.last_modified);
+        if self.vfs.config.listing_attributes == ListingAttributes::Fast {
+            return Ok(Some(listed));
+        }
+        let version = Version { key: &object.key, etag: &object.etag, last_modified: object.last_modified };
+        if let Some(attributes) = self.vfs.attributes.file(&self.bucket, version) {
+            return Ok(Some(attributes));
+        }
+        let meta = match self.store.head(&object.key).await {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+            // One object under a key that we may not use must not hide all others.
+            Err(error) if error.kind() == StoreErrorKind::AccessDenied => return Ok(Some(listed)),
+            Err(error) => return Err(error.into()),
+        };
+        let attributes = FileAttributes::of_file(&meta);
+        let version = Version { key: &object.key, etag: &meta.etag, last_modified: meta.last_modified };
+        self.vfs.attributes.put_file(&self.bucket, version, attributes);
+        Ok(Some(attributes))
+    }
+
+    async fn subdirectory_attributes(&self, parent: &VirtualPath, name: &str) -> Result<FileAttributes, FsError> {
+        if self.vfs.config.listing_attributes == ListingAttributes::Fast {
+            return Ok(FileAttributes::directory());
+        }
+        // A key that is too long for a marker: the directory is there by longer keys of its own kind.
+        let path = VirtualPath::resolve(parent, name.as_bytes())?;
+        let Ok(marker) = self.keys.marker(&path) else { return Ok(FileAttributes::directory()) };
+        match self.vfs.attributes.directory(&self.bucket, &marker) {
+            Some(attributes) => Ok(attributes),
+            None => self.marker_attributes(&marker).await,
+        }
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files").field("keys", &self.keys).field("rights", &self.rights).finish_non_exhaustive()
+    }
+}

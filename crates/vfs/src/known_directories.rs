@@ -1,0 +1,170 @@
+//! Directories that a session has seen lately, so that many files into one directory do not each
+//! ask the store whether it is there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::path::VirtualPath;
+
+/// How many directories, and names of their subdirectories in all, one session remembers.
+const DIRECTORIES_MAX: usize = 1_024;
+const NAMES_MAX: usize = 2_048;
+
+/// What is remembered of directories that exist, each for a limited time. What other nodes do in
+/// the meantime goes unseen for that long: a file may be made in a directory that was just removed,
+/// which brings the directory back, or beside a directory of its name, and then both are there.
+#[derive(Debug)]
+pub(crate) struct KnownDirectories {
+    life: Duration,
+    entries: Mutex<HashMap<VirtualPath, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    has_marker: bool,
+    /// All of them, or `None` if they were too many.
+    subdirectories: Option<BTreeSet<Box<str>>>,
+}
+
+/// What is known of a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    /// It is a directory.
+    Directory,
+    /// It is no directory; maybe a file, maybe nothing.
+    NoDirectory,
+    /// The directory above exists, more is not known.
+    Unknown,
+    /// Not even whether the directory above exists.
+    ParentUnknown,
+}
+
+impl KnownDirectories {
+    pub(crate) fn new(life: Duration) -> Self {
+        Self { life, entries: Mutex::default() }
+    }
+
+    pub(crate) fn child(&self, parent: &VirtualPath, name: &str) -> Child {
+        match self.entries().get(parent).filter(|known| known.since.elapsed() < self.life) {
+            None => Child::ParentUnknown,
+            Some(Known { subdirectories: None, .. }) => Child::Unknown,
+            Some(Known { subdirectories: Some(names), .. }) if names.contains(name) => Child::Directory,
+            Some(_) => Child::NoDirectory,
+        }
+    }
+
+    /// Whether the directory is known to have a marker, and so outlives its last entry.
+    pub(crate) fn has_marker(&self, path: &VirtualPath) -> bool {
+        let entries = self.entries();
+        entries.get(path).is_some_and(|known| known.has_marker && known.since.elapsed() < self.life)
+    }
+
+    /// Remembers a directory that a listing has just shown.
+    pub(crate) fn learn(&self, path: VirtualPath, has_marker: bool, subdirectories: Option<BTreeSet<Box<str>>>) {
+        let mut entries = self.entries();
+        if entries.len() >= DIRECTORIES_MAX && !entries.contains_key(&path) {
+            entries.retain(|_, known| known.since.elapsed() < self.life);
+            let oldest = entries.iter().min_by_key(|(_, known)| known.since).map(|(path, _)| path.clone());
+            if let Some(oldest) = oldest.filter(|_| entries.len() >= DIRECTORIES_MAX) {
+                entries.remove(&oldest);
+            }
+        }
+        entries.remove(&path);
+        let names = |known: &Known| known.subdirectories.as_ref().map_or(0, BTreeSet::len);
+        let held: usize = entries.values().map(names).sum();
+        let subdirectories = subdirectories.filter(|new| held + new.len() <= NAMES_MAX);
+        entries.insert(path, Known { since: Instant::now(), has_marker, subdirectories });
+    }
+
+    /// A directory was made by this session.
+    pub(crate) fn made(&self, path: &VirtualPath) {
+        if let (Some(parent), Some(name)) = (path.parent(), path.name())
+            && let Some(Known { subdirectories: Some(names), .. }) = self.entries().get_mut(&parent)
+        {
+            names.insert(name.into());
+        }
+        self.learn(path.clone(), true, Some(BTreeSet::new()));
+    }
+
+    /// A directory has a marker: this session has seen or made it.
+    pub(crate) fn marked(&self, path: &VirtualPath) {
+        if let Some(known) = self.entries().get_mut(path)
+            && known.since.elapsed() < self.life
+        {
+            known.has_marker = true;
+            return;
+        }
+        self.learn(path.clone(), true, None);
+    }
+
+    /// A directory was removed by this session, or looked gone.
+    pub(crate) fn forget(&self, path: &VirtualPath) {
+        let mut entries = self.entries();
+        entries.retain(|known, _| !path.contains(known));
+        if let (Some(parent), Some(name)) = (path.parent(), path.name())
+            && let Some(Known { subdirectories: Some(names), .. }) = entries.get_mut(&parent)
+        {
+            names.remove(name);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<VirtualPath, Known>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> VirtualPath {
+        VirtualPath::resolve(&VirtualPath::root(), text.as_bytes()).unwrap()
+    }
+
+    fn names(names: &[&str]) -> Option<BTreeSet<Box<str>>> {
+        Some(names.iter().map(|name| (*name).into()).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forgets_with_time() {
+        let known = KnownDirectories::new(Duration::from_secs(10));
+        known.learn(path("/a"), true, names(&["sub"]));
+        assert_eq!(known.child(&path("/a"), "sub"), Child::Directory);
+        assert_eq!(known.child(&path("/a"), "file"), Child::NoDirectory);
+        assert_eq!(known.child(&path("/b"), "x"), Child::ParentUnknown);
+        assert!(known.has_marker(&path("/a")));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(known.child(&path("/a"), "sub"), Child::ParentUnknown);
+        assert!(!known.has_marker(&path("/a")));
+    }
+
+    #[tokio::test]
+    async fn follows_what_the_session_does() {
+        let known = KnownDirectories::new(Duration::from_secs(10));
+        known.learn(path("/a"), false, names(&[]));
+        known.made(&path("/a/b"));
+        assert_eq!(known.child(&path("/a"), "b"), Child::Directory);
+        assert_eq!(known.child(&path("/a/b"), "c"), Child::NoDirectory);
+        known.forget(&path("/a/b"));
+        assert_eq!(known.child(&path("/a"), "b"), Child::NoDirectory);
+        assert_eq!(known.child(&path("/a/b"), "c"), Child::ParentUnknown);
+        known.marked(&path("/a"));
+        assert!(known.has_marker(&path("/a")));
+    }
+
+    #[tokio::test]
+    async fn stays_small() {
+        let known = KnownDirectories::new(Duration::from_secs(10));
+        for n in 0..DIRECTORIES_MAX + 10 {
+            known.learn(path(&format!("/{n}")), false, names(&["a", "b", "c"]));
+        }
+        let entries = known.entries();
+        assert_eq!(entries.len(), DIRECTORIES_MAX);
+        let held: usize = entries.values().filter_map(|known| known.subdirectories.as_ref()).map(BTreeSet::len).sum();
+        assert!(held <= NAMES_MAX);
+    }
+}

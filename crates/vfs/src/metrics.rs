@@ -1,0 +1,117 @@
+//! What operators see of the file system.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// The file system's metrics. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(crate) write_memory: IntGauge,
+    pub(crate) read_memory: IntGauge,
+    pub(crate) memory_limits: IntGaugeVec,
+    pub(crate) budget_refusals: IntCounter,
+    pub(crate) read_ahead_refusals: IntCounter,
+    pub(crate) open_readers: IntGauge,
+    pub(crate) open_writers: IntGauge,
+    pub(crate) published: IntCounter,
+    pub(crate) upload_failures: IntCounter,
+    pub(crate) uploads_aborted: IntCounter,
+    pub(crate) abort_failures: IntCounter,
+    pub(crate) body_resumes: IntCounter,
+    pub(crate) unnameable_keys: IntCounter,
+    pub(crate) attribute_hits: IntCounter,
+    pub(crate) attribute_misses: IntCounter,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them.
+    ///
+    /// # Errors
+    /// If one of the names is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let sides = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["side"])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok(gauges)
+        };
+        let memory = sides("tidegate_vfs_memory_used_bytes", "Memory budget that is reserved, by side (write, read)")?;
+        let cache = IntCounterVec::new(
+            Opts::new("tidegate_vfs_attribute_cache_total", "Look-ups of attributes for listings, by result"),
+            &["result"],
+        )?;
+        registry.register(Box::new(cache.clone()))?;
+        Ok(Self {
+            write_memory: memory.with_label_values(&["write"]),
+            read_memory: memory.with_label_values(&["read"]),
+            memory_limits: sides("tidegate_vfs_memory_limit_bytes", "Memory budget, by side (write, read)")?,
+            budget_refusals: counter(
+                "tidegate_vfs_budget_refusals_total",
+                "Files and writes refused because the memory budget stayed in use",
+            )?,
+            read_ahead_refusals: counter(
+                "tidegate_vfs_read_ahead_refusals_total",
+                "Times that read-ahead was left out because the memory budget was in use",
+            )?,
+            open_readers: gauge("tidegate_vfs_open_readers", "Files open for reading")?,
+            open_writers: gauge("tidegate_vfs_open_writers", "Files open for writing")?,
+            published: counter("tidegate_vfs_uploads_published_total", "Uploads that were published")?,
+            upload_failures: counter("tidegate_vfs_uploads_failed_total", "Uploads that failed for good")?,
+            uploads_aborted: counter(
+                "tidegate_vfs_uploads_aborted_total",
+                "Multipart uploads that were begun and aborted",
+            )?,
+            abort_failures: counter(
+                "tidegate_vfs_upload_abort_failures_total",
+                "Multipart uploads that could not be aborted and wait for the bucket's lifecycle rule",
+            )?,
+            body_resumes: counter(
+                "tidegate_vfs_read_resumes_total",
+                "Reads from the store that broke off and were asked again from there",
+            )?,
+            unnameable_keys: counter(
+                "tidegate_vfs_unnameable_keys_total",
+                "Keys left out of listings because no path can name them",
+            )?,
+            attribute_hits: cache.with_label_values(&["hit"]),
+            attribute_misses: cache.with_label_values(&["miss"]),
+        })
+    }
+}
+
+/// Counts one in a gauge for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(IntGauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_once() {
+        let registry = Registry::new();
+        assert!(Metrics::register(&registry).is_ok());
+        assert!(Metrics::register(&registry).is_err(), "names are taken");
+    }
+}

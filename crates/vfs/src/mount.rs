@@ -1,0 +1,240 @@
+//! The node's file system, and one user's view of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
+
+use crate::attribute_cache::AttributeCache;
+use crate::attributes::{FileAttributes, SetAttributes};
+use crate::budget::Pool;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::error::FsError;
+use crate::key::KeySpace;
+use crate::known_directories::KnownDirectories;
+use crate::metrics::Metrics;
+use crate::path::VirtualPath;
+use crate::permission::Rights;
+use crate::reader::Reader;
+use crate::writer::Writer;
+
+/// The file system of a node: settings, memory budget and caches that all sessions share.
+#[derive(Clone, Debug)]
+pub struct Vfs {
+    shared: Arc<Shared>,
+}
+
+/// What all mounts of a node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    stores: Arc<dyn ObjectStores>,
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) write_pool: Pool,
+    pub(crate) read_pool: Pool,
+    pub(crate) attributes: AttributeCache,
+}
+
+impl Vfs {
+    /// A file system over these stores, with settings that are [valid](Config::validate).
+    pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
+        let write_pool = Pool::new(config.write_budget(), metrics.write_memory.clone());
+        let read_pool = Pool::new(config.read_budget(), metrics.read_memory.clone());
+        for (side, pool) in [("write", &write_pool), ("read", &read_pool)] {
+            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
+        }
+        let attributes =
+            AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
+        Self { shared: Arc::new(Shared { stores, config, metrics, write_pool, read_pool, attributes }) }
+    }
+
+    /// The files of an account's tenant as its user may see them.
+    ///
+    /// # Errors
+    /// `PermissionDenied` or `Unavailable` if the tenant's store can't be opened; `InvalidName` if
+    /// the account's home is no path.
+    pub async fn mount(&self, account: &Account) -> Result<Mount, FsError> {
+        let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
+        let store = self.shared.stores.open(&account.tenant).await?;
+        Ok(Mount {
+            files: Arc::new(Files {
+                vfs: Arc::clone(&self.shared),
+                store,
+                bucket: account.tenant.bucket.clone(),
+                keys: KeySpace::new(account.tenant.prefix.clone()),
+                rights: Rights::new(account.user.permissions.clone()),
+                home,
+                known: KnownDirectories::new(self.shared.config.directory_life),
+            }),
+        })
+    }
+}
+
+/// What OPEN asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Open for reading.
+    pub read: bool,
+    /// Open for writing. A file that is open for both is a [`Writer`].
+    pub write: bool,
+    /// Write at the end, whatever the offset.
+    pub append: bool,
+    /// Make the file if it is missing.
+    pub create: bool,
+    /// Drop what the file holds.
+    pub truncate: bool,
+    /// With `create`: fail if the file exists, also if it appears before CLOSE.
+    pub exclusive: bool,
+    /// Attributes of the new file; `size` is a hint of its final size.
+    pub attributes: SetAttributes,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub enum OpenFile {
+    /// Open for reading.
+    Read(Reader),
+    /// Open for writing.
+    Write(Writer),
+}
+
+/// Whether a rename may replace a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// It replaces an existing file (posix-rename@openssh.com).
+    Existing,
+    /// It fails if the target exists (RENAME of version 3).
+    Never,
+}
+
+/// One user's view of a tenant's files. Clones are the same view.
+///
+/// Each method checks the user's permissions first (the table is at the permissions' own module),
+/// then does its work; errors carry messages that may be shown to the user.
+#[derive(Clone)]
+pub struct Mount {
+    files: Arc<Files>,
+}
+
+/// What a mount's requests work on.
+pub(crate) struct Files {
+    pub(crate) vfs: Arc<Shared>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) bucket: String,
+    pub(crate) keys: KeySpace,
+    pub(crate) rights: Rights,
+    home: VirtualPath,
+    pub(crate) known: KnownDirectories,
+}
+
+impl Mount {
+    /// Where the user's sessions start.
+    pub fn home(&self) -> &VirtualPath {
+        &self.files.home
+    }
+
+    /// Attributes of a file or directory. Symbolic links are shown as themselves.
+    ///
+    /// # Errors
+    /// `NotFound`; any other that the store gives.
+    pub async fn stat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
+        self.files.rights.require_any(&[Permission::List, Permission::Read, Permission::Write])?;
+        self.files.stat(path).await
+    }
+
+    /// Attributes of a file, directory or symbolic link.
+    ///
+    /// # Errors
+    /// As [`Mount::stat`].
+    pub async fn lstat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
+        self.stat(path).await
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
+    /// `PermissionDenied`; `Unsupported` for writing into a file that has content without `truncate`;
+    /// `TooLarge` and `Unavailable` as [`Writer`]'s memory demands.
+    pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
+        if options.write || options.append {
+            // Which of the two is needed depends on whether the file exists: `open_for_writing`.
+            self.files.rights.require_any(&[Permission::Write, Permission::Overwrite])?;
+            self.files.open_for_writing(path, options).await.map(OpenFile::Write)
+        } else {
+            self.files.rights.require(Permission::Read)?;
+            self.files.open_for_reading(path, options).await.map(OpenFile::Read)
+        }
+    }
+
+    /// Opens a directory to list it.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`.
+    pub async fn open_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
+        self.files.rights.require(Permission::List)?;
+        Directory::open(Arc::clone(&self.files), path).await
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; `NotFound` if the parent directory is missing.
+    pub async fn make_directory(&self, path: &VirtualPath, attributes: SetAttributes) -> Result<(), FsError> {
+        self.files.rights.require(Permission::Mkdir)?;
+        self.files.make_directory(path, attributes).await
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `DirectoryNotEmpty`; `PermissionDenied` for the root.
+    pub async fn remove_directory(&self, path: &VirtualPath) -> Result<(), FsError> {
+        self.files.rights.require(Permission::Delete)?;
+        self.files.remove_directory(path).await
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`.
+    pub async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
+        self.files.rights.require(Permission::Delete)?;
+        self.files.remove(path).await
+    }
+
+    /// Renames a file; its content and attributes stay. A path renamed to itself stays.
+    ///
+    /// # Errors
+    /// `NotFound` for the file or the target's parent directory; `AlreadyExists` if the target exists
+    /// and may not be replaced; `IsADirectory` if it is a directory; `Unsupported` for directories and
+    /// for files over 5 GiB.
+    pub async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: Replace) -> Result<(), FsError> {
+        // A file that exists is replaced only by those who may overwrite: `rename` asks.
+        self.files.rights.require(Permission::Rename)?;
+        self.files.rename(from, to, replace).await
+    }
+
+    /// Sets attributes of a file or directory. A size equal to the file's changes nothing; 0 empties
+    /// the file.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unsupported` for any other size and for files over 5 GiB; `Conflict` if the file
+    /// changed meanwhile.
+    pub async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+        if set.changes_metadata() || set.is_empty() {
+            self.files.rights.require(Permission::SetAttributes)?;
+        }
+        if set.size.is_some() {
+            self.files.rights.require(Permission::Overwrite)?;
+        }
+        self.files.set_attributes(path, set).await
+    }
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mount").field("home", &self.files.home).field("rights", &self.files.rights).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,257 @@
+//! Names, directories and attributes: STAT, MKDIR, RMDIR, REMOVE, SETSTAT.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidegate_store::{
+    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
+    StoreErrorKind, limits,
+};
+
+use crate::attribute_cache::Version;
+use crate::attributes::{FileAttributes, SetAttributes};
+use crate::error::{FsError, FsErrorKind};
+use crate::key::name_of;
+use crate::known_directories::Child;
+use crate::mount::Files;
+use crate::open::too_large_to_copy;
+use crate::path::VirtualPath;
+
+impl Files {
+    pub(crate) async fn stat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
+        if path.is_root() {
+            return Ok(FileAttributes::directory());
+        }
+        if let Some(meta) = self.head(&self.keys.object(path)?).await? {
+            return Ok(FileAttributes::of_file(&meta));
+        }
+        let Ok(marker) = self.keys.marker(path) else { return Err(FsError::not_found()) };
+        let page = self.list(marker.as_str().to_owned(), false, 1).await?;
+        match page.objects.first() {
+            None => Err(FsError::not_found()),
+            Some(first) if first.key == marker => {
+                let version = Version { key: &marker, etag: &first.etag, last_modified: first.last_modified };
+                match self.vfs.attributes.file(&self.bucket, version) {
+                    Some(attributes) => Ok(attributes),
+                    None => self.marker_attributes(&marker).await,
+                }
+            }
+            Some(_) => Ok(FileAttributes::directory()),
+        }
+    }
+
+    /// A directory's attributes from its marker, which may be missing.
+    pub(crate) async fn marker_attributes(&self, marker: &ObjectKey) -> Result<FileAttributes, FsError> {
+        let attributes = match self.head(marker).await? {
+            Some(meta) => {
+                let attributes = FileAttributes::of_marker(&meta);
+                let version = Version { key: marker, etag: &meta.etag, last_modified: meta.last_modified };
+                self.vfs.attributes.put_file(&self.bucket, version, attributes);
+                attributes
+            }
+            None => FileAttributes::directory(),
+        };
+        self.vfs.attributes.put_directory(&self.bucket, marker, attributes);
+        Ok(attributes)
+    }
+
+    pub(crate) async fn make_directory(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+        if path.is_root() {
+            return Err(FsError::already_exists());
+        }
+        let (key, marker) = (self.keys.object(path)?, self.keys.marker(path)?);
+        let (is_directory, file) = futures::try_join!(self.is_directory_in_its_parent(path), self.head(&key))?;
+        if is_directory || file.is_some() {
+            return Err(FsError::already_exists());
+        }
+        // What s3fs writes of every directory, so that it shows the same as we do.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        let set = SetAttributes {
+            size: None,
+            owner: set.owner.or(Some((0, 0))),
+            mode: set.mode.or(Some(0o755)),
+            times: set.times.or(Some((now, now))),
+        };
+        let mut attributes = ObjectAttributes::default();
+        set.apply_to_directory(&mut attributes);
+        self.put_marker(&marker, &attributes, &Condition::IfAbsent).await.map_err(|error| match error.kind() {
+            FsErrorKind::Conflict => FsError::already_exists(),
+            _ => error,
+        })?;
+        self.known.made(path);
+        Ok(())
+    }
+
+    pub(crate) async fn remove_directory(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let marker = self.keys.marker(path)?;
+        let page = self.list(marker.as_str().to_owned(), false, 2).await?;
+        if page.objects.iter().any(|object| object.key != marker) {
+            return Err(FsError::new(
+                FsErrorKind::DirectoryNotEmpty,
+                "the directory is not empty; remove what is in it first",
+            ));
+        }
+        if page.objects.is_empty() {
+            return Err(if self.head(&self.keys.object(path)?).await?.is_some() {
+                FsError::not_a_directory()
+            } else {
+                FsError::not_found()
+            });
+        }
+        self.keep_parent(path, &marker).await?;
+        self.store.delete(&marker).await?;
+        self.known.forget(path);
+        self.vfs.attributes.forget_directory(&self.bucket, &marker);
+        Ok(())
+    }
+
+    pub(crate) async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let key = self.keys.object(path)?;
+        if self.head(&key).await?.is_none() {
+            return Err(self.missing_file(path).await?);
+        }
+        self.keep_parent(path, &key).await?;
+        Ok(self.store.delete(&key).await?)
+    }
+
+    pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+        if path.is_root() {
+            self.keys.marker(path)?;
+        }
+        let key = self.keys.object(path)?;
+        let Some(meta) = self.head(&key).await? else { return self.set_directory_attributes(path, set).await };
+        let mut attributes = meta.attributes.clone();
+        set.apply_to_file(&mut attributes);
+        match set.size {
+            Some(0) if meta.size > 0 => {
+                let condition = Condition::IfMatch(meta.etag);
+                self.store.put(&key, Body::new(), Checksum::EMPTY, &attributes, &condition).await?;
+                return Ok(());
+            }
+            Some(size) if size != meta.size => {
+                return Err(FsError::unsupported(
+                    "changing the size of a file is not supported yet, except to 0; upload the file as a whole",
+                ));
+            }
+            _ => {}
+        }
+        if attributes == meta.attributes {
+            return Ok(());
+        }
+        if meta.size > limits::PART_MAX {
+            return Err(too_large_to_copy());
+        }
+        let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
+        self.store.copy(&source, &key, Some(&attributes), &Condition::Always).await?;
+        Ok(())
+    }
+
+    async fn set_directory_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+        if !self.has_entries(path).await? {
+            return Err(FsError::not_found());
+        }
+        if set.size.is_some() {
+            return Err(FsError::is_a_directory());
+        }
+        let marker = self.keys.marker(path)?;
+        let mut attributes = self.head(&marker).await?.map(|meta| meta.attributes).unwrap_or_default();
+        let before = attributes.clone();
+        set.apply_to_directory(&mut attributes);
+        if attributes != before {
+            self.put_marker(&marker, &attributes, &Condition::Always).await?;
+            self.known.marked(path);
+        }
+        Ok(())
+    }
+
+    /// Whether `path` is a directory.
+    ///
+    /// # Errors
+    /// `NotFound` if its parent is none: nothing can be made there.
+    pub(crate) async fn is_directory_in_its_parent(&self, path: &VirtualPath) -> Result<bool, FsError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(true) };
+        match self.known.child(&parent, name) {
+            Child::Directory => return Ok(true),
+            Child::NoDirectory => return Ok(false),
+            Child::Unknown => return self.has_entries(path).await,
+            Child::ParentUnknown => {}
+        }
+        // One page tells all subdirectories of most directories: the next files into this one need
+        // no request at all.
+        let below = self.keys.below(&parent)?;
+        let page = self.list(below.clone(), true, limits::LIST_MAX).await?;
+        let is_complete = page.next.is_none();
+        if is_complete && page.objects.is_empty() && page.common_prefixes.is_empty() && !parent.is_root() {
+            return Err(FsError::parent_not_found());
+        }
+        let has_marker = page.objects.first().is_some_and(|first| first.key.as_str() == below);
+        let names: BTreeSet<Box<str>> =
+            page.common_prefixes.iter().filter_map(|prefix| name_of(&below, prefix)).map(Into::into).collect();
+        let is_listed = names.contains(name);
+        self.known.learn(parent, has_marker, is_complete.then_some(names));
+        if is_complete || is_listed { Ok(is_listed) } else { self.has_entries(path).await }
+    }
+
+    /// Whether there is a marker or anything below `path`.
+    pub(crate) async fn has_entries(&self, path: &VirtualPath) -> Result<bool, FsError> {
+        // A path too long for a marker can't have anything below it.
+        let Ok(below) = self.keys.below(path) else { return Ok(false) };
+        Ok(!self.list(below, false, 1).await?.objects.is_empty())
+    }
+
+    /// Before the object `key` under `path` goes: gives its directory a marker if it would vanish
+    /// with its last entry. A directory that exists only by what is in it (made by another tool) is
+    /// one to its users all the same, and stays.
+    pub(crate) async fn keep_parent(&self, path: &VirtualPath, key: &ObjectKey) -> Result<(), FsError> {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        if self.known.has_marker(&parent) {
+            return Ok(());
+        }
+        let marker = self.keys.marker(&parent)?;
+        let page = self.list(marker.as_str().to_owned(), false, 2).await?;
+        let has_marker = page.objects.first().is_some_and(|first| first.key == marker);
+        if has_marker {
+            self.known.marked(&parent);
+        } else if page.objects.iter().all(|object| object.key == *key) {
+            let mut attributes = ObjectAttributes::default();
+            SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
+            match self.put_marker(&marker, &attributes, &Condition::IfAbsent).await {
+                Err(error) if error.kind() == FsErrorKind::Conflict => {}
+                other => other?,
+            }
+            self.known.marked(&parent);
+        }
+        Ok(())
+    }
+
+    /// What a missing file is to the client: `IsADirectory` or `NotFound`.
+    pub(crate) async fn missing_file(&self, path: &VirtualPath) -> Result<FsError, FsError> {
+        Ok(if self.has_entries(path).await? { FsError::is_a_directory() } else { FsError::not_found() })
+    }
+
+    /// HEAD, a missing object being `None`.
+    pub(crate) async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, FsError> {
+        match self.store.head(key).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The first page of a listing.
+    pub(crate) async fn list(&self, prefix: String, delimited: bool, limit: u16) -> Result<ListPage, FsError> {
+        Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None }).await?)
+    }
+
+    async fn put_marker(
+        &self,
+        marker: &ObjectKey,
+        attributes: &ObjectAttributes,
+        condition: &Condition,
+    ) -> Result<(), FsError> {
+        self.store.put(marker, Body::new(), Checksum::EMPTY, attributes, condition).await?;
+        self.vfs.attributes.forget_directory(&self.bucket, marker);
+        Ok(())
+    }
+}

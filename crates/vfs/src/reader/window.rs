@@ -1,0 +1,243 @@
+//! Which ranges of a file to fetch for the reads that come: pure, no I/O.
+
+use std::collections::VecDeque;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// What OPEN fetches at once.
+pub(crate) const FIRST: u64 = 256 * KIB;
+
+/// What is fetched at least for a sequential reader whose read-ahead finds no memory, so that one
+/// request to the store still serves several small reads.
+const DEMANDED_MIN: u64 = 256 * KIB;
+
+/// Read-ahead is fetched in segments that double from the first to the last of these sizes.
+const SEGMENT_MIN: u64 = MIB;
+const SEGMENT_MAX: u64 = 8 * MIB;
+
+/// How far behind the newest read a segment is kept, for reads that overtake one another.
+const BEHIND: u64 = 256 * KIB;
+
+/// Why a range is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A read waits for it.
+    Demanded,
+    /// A read will probably come.
+    ReadAhead,
+}
+
+/// A range that is fetched as one, with whatever stands for its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment<S> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) bytes: S,
+}
+
+/// The segments around a sequential reader's position, without gaps.
+///
+/// A read inside or right behind them is sequential and moves them on; one that continues the read
+/// before it starts them anew at its place; any other is random, gets exactly its range and leaves
+/// them alone.
+#[derive(Debug)]
+pub(crate) struct Window<S> {
+    size: u64,
+    ahead_max: u64,
+    segments: VecDeque<Segment<S>>,
+    /// Where the window ends, also when it is empty.
+    end: u64,
+    /// Where the sequential run began.
+    run: u64,
+    /// Size of the next segment.
+    step: u64,
+    /// The end of the last read outside of the window.
+    last_random: u64,
+}
+
+impl<S: Clone> Window<S> {
+    /// For a file of `size` bytes, read ahead by `ahead_max` bytes at most.
+    pub(crate) fn new(size: u64, ahead_max: u64) -> Self {
+        let segments = VecDeque::new();
+        Self { size, ahead_max, segments, end: 0, run: 0, step: SEGMENT_MIN, last_random: 0 }
+    }
+
+    /// Adds what is being fetched already, right behind the window.
+    pub(crate) fn push(&mut self, len: u64, bytes: S) {
+        let start = self.end;
+        self.end = start + len;
+        self.segments.push_back(Segment { start, end: self.end, bytes });
+    }
+
+    /// Forgets all segments, because they failed; the next read at `position` is sequential.
+    pub(crate) fn restart(&mut self, position: u64) {
+        self.segments.clear();
+        (self.end, self.run, self.step) = (position, position, SEGMENT_MIN);
+    }
+
+    /// The segments that cover `offset..end`, which is not empty and lies inside the file.
+    /// `fetch(start, len, purpose)` is asked for the ones that are missing and for read-ahead; it
+    /// may refuse read-ahead.
+    pub(crate) fn read(
+        &mut self,
+        offset: u64,
+        end: u64,
+        mut fetch: impl FnMut(u64, u64, Purpose) -> Option<S>,
+    ) -> Vec<Segment<S>> {
+        let start = self.segments.front().map_or(self.end, |segment| segment.start);
+        if !(start..=self.end).contains(&offset) {
+            if offset != self.last_random {
+                self.last_random = end;
+                let bytes = fetch(offset, end - offset, Purpose::Demanded);
+                return bytes.map(|bytes| Segment { start: offset, end, bytes }).into_iter().collect();
+            }
+            self.restart(offset);
+        }
+        while self.segments.front().is_some_and(|segment| segment.end + BEHIND <= offset) {
+            self.segments.pop_front();
+        }
+        while self.end < end {
+            if !self.extend(Purpose::ReadAhead, self.step, &mut fetch) {
+                let least = if self.ahead_max == 0 { 0 } else { DEMANDED_MIN };
+                if !self.extend(Purpose::Demanded, least.max(end - self.end), &mut fetch) {
+                    break;
+                }
+            }
+        }
+        let ahead = (2 * (end.saturating_sub(self.run))).max(SEGMENT_MIN).min(self.ahead_max);
+        while self.end < self.size.min(end + ahead) {
+            if !self.extend(Purpose::ReadAhead, self.step, &mut fetch) {
+                break;
+            }
+        }
+        let overlapping = self.segments.iter().filter(|segment| segment.start < end && offset < segment.end);
+        overlapping.cloned().collect()
+    }
+
+    fn extend(&mut self, purpose: Purpose, len: u64, fetch: &mut impl FnMut(u64, u64, Purpose) -> Option<S>) -> bool {
+        if purpose == Purpose::ReadAhead && self.ahead_max == 0 {
+            return false;
+        }
+        let limit = if purpose == Purpose::ReadAhead { len.min(self.ahead_max) } else { len };
+        let len = limit.min(self.size - self.end);
+        let Some(bytes) = fetch(self.end, len, purpose) else { return false };
+        self.push(len, bytes);
+        if purpose == Purpose::ReadAhead {
+            self.step = (self.step * 2).min(SEGMENT_MAX);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Fetched = Vec<(u64, u64, Purpose)>;
+
+    fn read(window: &mut Window<()>, offset: u64, len: u64, room: bool) -> Fetched {
+        let mut fetched = Vec::new();
+        let end = (offset + len).min(window.size);
+        let segments = window.read(offset, end, |start, len, purpose| {
+            if purpose == Purpose::ReadAhead && !room {
+                return None;
+            }
+            fetched.push((start, len, purpose));
+            Some(())
+        });
+        assert!(segments.first().is_some_and(|first| first.start <= offset), "covers the beginning");
+        assert!(segments.last().is_some_and(|last| end <= last.end), "covers the end");
+        assert!(segments.windows(2).all(|pair| pair[0].end == pair[1].start), "covers all between");
+        fetched
+    }
+
+    fn opened(size: u64) -> Window<()> {
+        let mut window = Window::new(size, 32 * MIB);
+        window.push(FIRST.min(size), ());
+        window
+    }
+
+    #[test]
+    fn a_small_file_needs_no_more_than_open_fetched() {
+        let mut window = opened(FIRST);
+        assert_eq!(read(&mut window, 0, 32 * KIB, true), []);
+        assert_eq!(read(&mut window, FIRST - 1, 32 * KIB, true), []);
+    }
+
+    #[test]
+    fn read_ahead_grows_with_what_was_read() {
+        let mut window = opened(1 << 30);
+        assert_eq!(read(&mut window, 0, 32 * KIB, true), [(FIRST, MIB, Purpose::ReadAhead)]);
+        let (mut position, mut requests, mut farthest) = (32 * KIB, 1, 0);
+        while position < 1 << 30 {
+            requests += read(&mut window, position, 32 * KIB, true).len();
+            position += 32 * KIB;
+            let held: u64 = window.segments.iter().map(|segment| segment.end - segment.start).sum();
+            farthest = farthest.max(window.end - position);
+            assert!(held <= (32 + 8 + 8) * MIB + BEHIND, "{held} bytes held");
+        }
+        assert!(farthest >= 32 * MIB - SEGMENT_MAX, "reads ahead as far as allowed");
+        assert!(requests <= 140, "{requests} requests for 1 GiB");
+    }
+
+    #[test]
+    fn random_reads_get_exactly_their_range() {
+        let mut window = opened(1 << 30);
+        for offset in [500 * MIB, 3 * MIB, 900 * MIB] {
+            assert_eq!(read(&mut window, offset, 4 * KIB, true), [(offset, 4 * KIB, Purpose::Demanded)]);
+        }
+    }
+
+    #[test]
+    fn a_read_that_goes_on_behind_a_random_one_is_sequential() {
+        let mut window = opened(1 << 30);
+        read(&mut window, 500 * MIB, 32 * KIB, true);
+        let next = 500 * MIB + 32 * KIB;
+        assert_eq!(read(&mut window, next, 32 * KIB, true), [
+            (next, MIB, Purpose::ReadAhead),
+            (next + MIB, 2 * MIB, Purpose::ReadAhead)
+        ]);
+        assert_eq!(read(&mut window, next + 32 * KIB, 32 * KIB, true), []);
+    }
+
+    #[test]
+    fn without_memory_only_what_is_demanded_is_fetched() {
+        let mut window = opened(1 << 30);
+        assert_eq!(read(&mut window, 0, 32 * KIB, false), []);
+        assert_eq!(read(&mut window, FIRST, 32 * KIB, false), [(FIRST, DEMANDED_MIN, Purpose::Demanded)]);
+        assert_eq!(read(&mut window, FIRST + 32 * KIB, 32 * KIB, false), []);
+    }
+
+    #[test]
+    fn read_ahead_can_be_switched_off() {
+        let mut window = Window::new(1 << 30, 0);
+        assert_eq!(read(&mut window, 0, 32 * KIB, true), [(0, 32 * KIB, Purpose::Demanded)]);
+        assert_eq!(read(&mut window, 32 * KIB, 32 * KIB, true), [(32 * KIB, 32 * KIB, Purpose::Demanded)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_read_is_covered_inside_the_file(
+            size in 1..(64 * MIB),
+            ahead in 0..(16 * MIB),
+            reads in prop::collection::vec((0..(64 * MIB), 1..MIB, any::<bool>(), any::<bool>()), 1..40),
+        ) {
+            let mut window = Window::new(size, ahead);
+            window.push(FIRST.min(size), ());
+            let mut position = 0;
+            for (offset, len, room, follow) in reads {
+                let offset = if follow { position } else { offset };
+                if offset >= size {
+                    continue;
+                }
+                for (start, len, _) in read(&mut window, offset, len, room) {
+                    prop_assert!(len > 0 && start + len <= size);
+                }
+                position = (offset + len).min(size);
+            }
+        }
+    }
+}

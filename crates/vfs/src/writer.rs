@@ -1,0 +1,363 @@
+//! A file open for writing: gathers parts, sends them as they fill, publishes at CLOSE.
+
+mod memory;
+mod transfer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tidegate_store::{ObjectAttributes, PartNumber};
+
+use self::memory::{Demand, Memory, budget_in_use};
+pub(crate) use self::transfer::Target;
+use self::transfer::Transfer;
+use crate::assembly::{Assembly, Piece, Schedule, SealedPart};
+use crate::attributes::{FileAttributes, SetAttributes};
+use crate::budget::{Permit, Pool, round_up};
+use crate::config::Config;
+use crate::error::{FsError, FsErrorKind};
+use crate::metrics::Counted;
+
+/// Whether a write may come now.
+pub enum Admission {
+    /// Yes: [`Writer::write`] takes it without waiting.
+    Ready,
+    /// Not yet: ask again once this has resolved, which needs nothing from the client.
+    Wait(BoxFuture<'static, ()>),
+}
+
+/// What CLOSE has made visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Size of the file, in bytes.
+    pub size: u64,
+}
+
+/// A file open for writing. Nothing of it is visible before [`Writer::finish`]; dropped without
+/// that, nothing ever is, and what the store holds of it is removed in the background.
+///
+/// Holds the memory of one part (less if the file's size is known to be less) as long as it
+/// lives; and, beyond the budget, at most the end of one write that crossed into a part whose
+/// memory was not there yet.
+///
+/// The first failure latches: all that follows fails with it, [`Writer::finish`] too, because a
+/// write that is missing would leave a hole in the file.
+#[derive(Debug)]
+pub struct Writer {
+    assembly: Assembly,
+    /// The memory of the parts being gathered.
+    charges: Vec<(PartNumber, Permit)>,
+    /// The end of the last write, for which there was no memory yet: its offset and bytes.
+    spill: Option<(u64, Bytes)>,
+    memory: Arc<Memory>,
+    transfer: Transfer,
+    failed: Option<FsError>,
+    /// What the reserve is brought back to between parts, in bytes: the most that a part has had.
+    reserve: u64,
+    hint: u64,
+    append: bool,
+    concurrency: usize,
+    attributes: ObjectAttributes,
+    opened: SystemTime,
+    _open: Counted,
+    target: Target,
+}
+
+impl Writer {
+    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing;
+    /// waits, with a limit, for the memory of its first part.
+    ///
+    /// # Errors
+    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored; `Unavailable` if the
+    /// memory budget stays in use.
+    pub(crate) async fn open(
+        target: Target,
+        base: ObjectAttributes,
+        set: SetAttributes,
+        append: bool,
+        pool: &Pool,
+        config: &Config,
+    ) -> Result<Self, FsError> {
+        let hint = set.size.unwrap_or(0);
+        let schedule = Schedule::new(config.part_size.as_u64(), config.part_size_max.as_u64(), hint)
+            .filter(|schedule| schedule.first().len <= pool.total())
+            .ok_or_else(too_large_for_this_node)?;
+        let first = schedule.first().len;
+        let reserve = if hint == 0 { first } else { first.min(round_up(hint)) };
+        let refusals = &target.metrics.budget_refusals;
+        let Some(permit) = pool.acquire(reserve, config.budget_wait).await else {
+            refusals.inc();
+            return Err(budget_in_use());
+        };
+        let memory = Memory::new(pool.clone(), permit, config.budget_wait, refusals.clone());
+        let mut attributes = base;
+        set.apply_to_file(&mut attributes);
+        Ok(Self {
+            assembly: Assembly::new(schedule),
+            charges: Vec::new(),
+            spill: None,
+            memory: Arc::new(memory),
+            transfer: Transfer::new(target.clone()),
+            failed: None,
+            reserve,
+            hint,
+            append,
+            concurrency: config.upload_concurrency,
+            attributes,
+            opened: SystemTime::now(),
+            _open: Counted::new(&target.metrics.open_writers),
+            target,
+        })
+    }
+
+    /// The attributes as they will be published; the size is the end of the bytes so far.
+    pub fn attributes(&self) -> FileAttributes {
+        FileAttributes::of_upload(self.end(), &self.attributes, self.opened)
+    }
+
+    /// Asks whether `len` bytes may be written at `offset` now.
+    ///
+    /// # Errors
+    /// The latched failure; `TooLarge`; `Unsupported` where bytes were sent to the store already;
+    /// `Unavailable` if memory could not be had in time.
+    pub fn admit(&mut self, offset: u64, len: u32) -> Result<Admission, FsError> {
+        let admission = self.try_admit(offset, u64::from(len));
+        self.latched(admission)
+    }
+
+    /// Takes bytes, behind [`Admission::Ready`] for them. With APPEND they go to the end of the
+    /// file, whatever `offset` says.
+    ///
+    /// # Errors
+    /// As [`Writer::admit`].
+    pub fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        let written = self.try_write(offset, data);
+        self.latched(written)
+    }
+
+    /// Sets attributes of the file to be. A size beyond the bytes so far leaves zeros between.
+    ///
+    /// # Errors
+    /// `Unsupported` for a size below the bytes so far; `TooLarge`.
+    pub fn set_attributes(&mut self, set: SetAttributes) -> Result<(), FsError> {
+        if let Some(size) = set.size {
+            if size < self.end() {
+                return Err(FsError::unsupported(
+                    "a file that is being written can't be made shorter; close it and upload it again",
+                ));
+            }
+            self.assembly.extend_to(size)?;
+        }
+        set.apply_to_file(&mut self.attributes);
+        Ok(())
+    }
+
+    /// CLOSE: resolves once the file is stored whole and visible, with all its attributes, or once
+    /// it is certain that nothing of this writer will be.
+    pub fn finish(self) -> BoxFuture<'static, Result<Published, FsError>> {
+        let mut writer = self;
+        async move {
+            let published = writer.publish().await;
+            let metrics = &writer.target.metrics;
+            match &published {
+                Ok(_) => metrics.published.inc(),
+                Err(_) => {
+                    metrics.upload_failures.inc();
+                    writer.transfer.abort().await;
+                }
+            }
+            published
+        }
+        .boxed()
+    }
+
+    /// Gives the file up: nothing is published. Resolves once the store has dropped its parts, or
+    /// after a minute.
+    pub fn abandon(self) -> BoxFuture<'static, ()> {
+        self.transfer.abort().boxed()
+    }
+
+    fn end(&self) -> u64 {
+        let spilled = self.spill.as_ref().map_or(0, |(offset, data)| offset + data.len() as u64);
+        self.assembly.end().max(spilled)
+    }
+
+    fn position(&self, offset: u64) -> u64 {
+        if self.append { self.end() } else { offset }
+    }
+
+    fn latched<T>(&mut self, result: Result<T, FsError>) -> Result<T, FsError> {
+        if let Err(error) = &result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+
+    fn check(&self) -> Result<(), FsError> {
+        self.failed.clone().map_or(Ok(()), Err)?;
+        self.transfer.check()?;
+        self.memory.check()
+    }
+
+    fn try_admit(&mut self, offset: u64, len: u64) -> Result<Admission, FsError> {
+        self.check()?;
+        if let Some(wait) = self.place_spill()? {
+            return Ok(Admission::Wait(wait));
+        }
+        let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
+        Ok(self.secure(&piece).map_or(Admission::Ready, Admission::Wait))
+    }
+
+    fn try_write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        self.check()?;
+        if self.place_spill()?.is_some() {
+            // The caller did not wait for `Ready`; taking more would be without limit.
+            return Err(FsError::new(FsErrorKind::Unavailable, "the server is busy with this file; upload it again"));
+        }
+        self.place(self.position(offset), data).map(|_| ())
+    }
+
+    /// Takes what was spilled, or tells what to wait for.
+    fn place_spill(&mut self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        match self.spill.take() {
+            Some((offset, data)) => self.place(offset, data),
+            None => Ok(None),
+        }
+    }
+
+    /// Lays bytes into their parts as far as there is memory, spills the rest, and sends the parts
+    /// that are ready. Gives what to wait for if it had to spill.
+    fn place(&mut self, mut offset: u64, mut data: Bytes) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        while let Some(piece) = self.assembly.piece(offset, data.len() as u64)? {
+            if let Some(wait) = self.secure(&piece) {
+                self.spill = Some((offset, data));
+                return Ok(Some(wait));
+            }
+            self.assembly.write(&piece, data.split_to(piece.len as usize))?;
+            offset += piece.len;
+            while let Some(part) = self.assembly.take_ready() {
+                self.launch(part);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that there is memory for a piece, or tells what to wait for.
+    fn secure(&mut self, piece: &Piece) -> Option<BoxFuture<'static, ()>> {
+        let number = piece.span.number;
+        let index = self.charges.iter().position(|(charged, _)| *charged == number);
+        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |(_, permit)| permit.bytes());
+        let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
+        if need <= held {
+            return None;
+        }
+        if index.is_none() {
+            while let Some(full) = self.assembly.take_full() {
+                self.launch(full);
+            }
+        }
+        // Before the memory is looked at: what lands in between must not be missed.
+        let landing = self.transfer.landing();
+        let in_flight = self.transfer.in_flight();
+        if index.is_none() && in_flight >= self.concurrency {
+            return Some(landing);
+        }
+        let demand = Demand { held, need, wanted: self.wanted(piece, need, held) };
+        let Some(permit) = self.memory.draw(demand) else {
+            if in_flight > 0 {
+                self.memory.keep_at_least(need - held);
+                return Some(landing);
+            }
+            return Some(self.memory.grow(demand));
+        };
+        self.reserve = self.reserve.max(held + permit.bytes());
+        match index.and_then(|index| self.charges.get_mut(index)) {
+            Some((_, charge)) => charge.merge(permit),
+            None => self.charges.push((number, permit)),
+        }
+        self.memory.keep(self.lacking());
+        None
+    }
+
+    /// How much memory a part should have: all it can take, or what the hint says that it will get.
+    fn wanted(&self, piece: &Piece, need: u64, held: u64) -> u64 {
+        let len = piece.span.len;
+        if self.hint == 0 {
+            len
+        } else if let Some(rest) = self.hint.checked_sub(piece.span.start).filter(|rest| *rest >= need) {
+            round_up(rest).min(len)
+        } else {
+            len.min(need.max(2 * held))
+        }
+    }
+
+    /// How much less than the reserve the parts being gathered hold.
+    fn lacking(&self) -> u64 {
+        let held: u64 = self.charges.iter().map(|(_, permit)| permit.bytes()).sum();
+        self.reserve.saturating_sub(held)
+    }
+
+    fn launch(&mut self, part: SealedPart) {
+        let index = self.charges.iter().position(|(charged, _)| *charged == part.number);
+        let permit = index.map(|index| self.charges.swap_remove(index).1);
+        self.memory.keep(self.lacking());
+        self.transfer.launch(part, permit, &self.memory, &self.attributes);
+    }
+
+    async fn publish(&mut self) -> Result<Published, FsError> {
+        loop {
+            self.check()?;
+            match self.place_spill()? {
+                Some(wait) => wait.await,
+                None => break,
+            }
+        }
+        let size = self.assembly.end();
+        if !self.transfer.is_begun()
+            && let Some((body, checksum)) = self.assembly.take_whole()
+        {
+            let checksum = checksum.unwrap_or_else(|| body.checksum());
+            self.transfer.put(body, checksum, &self.attributes).await?;
+            return Ok(Published { size });
+        }
+        let mut cursor = 0;
+        while let Some(part) = self.assembly.take_rest(&mut cursor) {
+            self.wait_for_a_lane().await?;
+            self.launch(part);
+        }
+        self.transfer.complete(&self.attributes).await?;
+        Ok(Published { size })
+    }
+
+    async fn wait_for_a_lane(&self) -> Result<(), FsError> {
+        loop {
+            let landing = self.transfer.landing();
+            self.transfer.check()?;
+            if self.transfer.in_flight() < self.concurrency {
+                return Ok(());
+            }
+            landing.await;
+        }
+    }
+}
+
+fn too_large_for_this_node() -> FsError {
+    FsError::new(
+        FsErrorKind::TooLarge,
+        "a file of this size needs more memory than the server sets aside for uploads; split the file, or ask the \
+         server's operator for a larger memory budget",
+    )
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "Ready",
+            Self::Wait(_) => "Wait",
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! The parts of one upload on their way to the store.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tidegate_store::{
+    Body, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, Receipt, StoreError,
+    StoreErrorKind, StoredPart, Upload, limits,
+};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::memory::Memory;
+use crate::assembly::SealedPart;
+use crate::budget::Permit;
+use crate::error::{FsError, FsErrorKind};
+use crate::metrics::Metrics;
+
+/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
+const ABORT_WAIT: Duration = Duration::from_secs(60);
+
+/// Where an upload goes, and what must hold when it is published.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) key: ObjectKey,
+    pub(crate) condition: Condition,
+    pub(crate) metrics: Metrics,
+}
+
+/// Sends parts, several at once, and publishes or aborts the whole. Dropped before either, it
+/// aborts in the background.
+pub(super) struct Transfer {
+    target: Arc<Target>,
+    landings: Arc<Landings>,
+    tasks: JoinSet<()>,
+    begun: Option<Begun>,
+}
+
+/// A multipart upload that may exist in the store.
+struct Begun {
+    upload: Shared<BoxFuture<'static, Result<Upload, FsError>>>,
+    /// What it will be published with.
+    attributes: ObjectAttributes,
+}
+
+/// What became of the parts.
+#[derive(Debug)]
+struct Landings {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    in_flight: usize,
+    landed: Vec<(StoredPart, Checksum)>,
+    failed: Option<FsError>,
+}
+
+impl Transfer {
+    pub(super) fn new(target: Target) -> Self {
+        let landings = Landings { state: Mutex::default(), changed: watch::channel(()).0 };
+        Self { target: Arc::new(target), landings: Arc::new(landings), tasks: JoinSet::new(), begun: None }
+    }
+
+    /// Fails with the first error of any part, again and again.
+    pub(super) fn check(&self) -> Result<(), FsError> {
+        self.landings.state().failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// How many parts are on their way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.landings.state().in_flight
+    }
+
+    /// Resolves once a part lands or fails behind this call.
+    pub(super) fn landing(&self) -> BoxFuture<'static, ()> {
+        let mut changed = self.landings.changed.subscribe();
+        async move {
+            // An error means that the upload is gone: nothing to wait for.
+            let _ = changed.changed().await;
+        }
+        .boxed()
+    }
+
+    /// Whether a multipart upload was begun.
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Sends a part; `permit` goes back to `memory` when it has landed. The first part begins the
+    /// multipart upload, with `attributes`.
+    pub(super) fn launch(
+        &mut self,
+        part: SealedPart,
+        permit: Option<Permit>,
+        memory: &Arc<Memory>,
+        attributes: &ObjectAttributes,
+    ) {
+        while self.tasks.try_join_next().is_some() {}
+        let upload = self.begun.get_or_insert_with(|| begin(&self.target, attributes)).upload.clone();
+        let flight = Flight::new(&self.landings, permit.map(|permit| (permit, Arc::clone(memory))));
+        let target = Arc::clone(&self.target);
+        self.tasks.spawn(async move {
+            let result = send(&target, upload, part).await;
+            flight.land(result);
+        });
+    }
+
+    /// Waits until all parts have landed and publishes them as one object.
+    pub(super) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<(), FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            if self.in_flight() == 0 {
+                break;
+            }
+            landing.await;
+        }
+        let Some(begun) = &self.begun else { return Ok(()) };
+        let upload = begun.upload.clone().await?;
+        let mut landed = std::mem::take(&mut self.landings.state().landed);
+        landed.sort_by_key(|(part, _)| part.number);
+        let whole = landed.iter().fold(Checksum::EMPTY, |sum, (_, part)| sum.then(*part));
+        let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
+        let target = &self.target;
+        let receipt = target
+            .store
+            .complete_upload(&upload, &parts, Some(whole), &target.condition)
+            .await
+            .map_err(|error| publish_error(&target.condition, error))?;
+        if let Some(begun) = self.begun.take()
+            && begun.attributes != *attributes
+        {
+            rewrite_attributes(&self.target, receipt, whole.covered(), attributes).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes a file of one part in one request.
+    pub(super) async fn put(
+        &self,
+        body: Body,
+        checksum: Checksum,
+        attributes: &ObjectAttributes,
+    ) -> Result<(), FsError> {
+        let target = &self.target;
+        let put = target.store.put(&target.key, body, checksum, attributes, &target.condition).await;
+        put.map(|_| ()).map_err(|error| publish_error(&target.condition, error))
+    }
+
+    /// Gives the upload up: nothing is published, and the store drops its parts.
+    pub(super) async fn abort(mut self) {
+        if let Some(abort) = self.take_abort() {
+            abort.await;
+        }
+    }
+
+    fn take_abort(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let begun = self.begun.take()?;
+        let target = Arc::clone(&self.target);
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let abort = async move {
+            // A part that arrives behind the abort would stay: first stop sending.
+            tasks.shutdown().await;
+            match begun.upload.await {
+                Ok(upload) => target.store.abort_upload(&upload).await.map_err(FsError::from),
+                // It was never begun, as far as anyone knows.
+                Err(_) => Ok(()),
+            }
+        };
+        let target = Arc::clone(&self.target);
+        let bounded = async move {
+            match tokio::time::timeout(ABORT_WAIT, abort).await {
+                Ok(Ok(())) => target.metrics.uploads_aborted.inc(),
+                Ok(Err(error)) => abort_failed(&target, &error.report()),
+                Err(_) => abort_failed(&target, "it took too long"),
+            }
+        };
+        Some(bounded.boxed())
+    }
+}
+
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfer").field("target", &self.target).field("landings", &self.landings).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if let Some(abort) = self.take_abort()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(abort);
+        }
+    }
+}
+
+/// Begins the multipart upload in a task of its own: were it cancelled half-way together with a
+/// part, the upload's name would be lost and it could not be aborted.
+fn begin(target: &Arc<Target>, attributes: &ObjectAttributes) -> Begun {
+    let (target, attributes) = (Arc::clone(target), attributes.clone());
+    let task = tokio::spawn({
+        let attributes = attributes.clone();
+        async move { target.store.begin_upload(&target.key, &attributes).await }
+    });
+    let upload = async move {
+        match task.await {
+            Ok(begun) => begun.map_err(FsError::from),
+            Err(_) => Err(interrupted()),
+        }
+    };
+    Begun { upload: upload.boxed().shared(), attributes }
+}
+
+async fn send(
+    target: &Target,
+    upload: Shared<BoxFuture<'static, Result<Upload, FsError>>>,
+    part: SealedPart,
+) -> Result<(StoredPart, Checksum), FsError> {
+    let upload = upload.await?;
+    let checksum = part.checksum.unwrap_or_else(|| part.body.checksum());
+    let stored = target.store.put_part(&upload, part.number, part.body, checksum).await.map_err(upload_error)?;
+    Ok((stored, checksum))
+}
+
+/// Puts attributes that were set after the upload was begun onto the published object. Failing
+/// would be wrong here: the file is there, whole.
+async fn rewrite_attributes(target: &Target, receipt: Receipt, size: u64, attributes: &ObjectAttributes) {
+    if size > limits::PART_MAX {
+        tracing::warn!(
+            key = %target.key,
+            "attributes set during the upload are left out: the object is too large to be copied in one request"
+        );
+        return;
+    }
+    let source = CopySource { key: target.key.clone(), if_match: Some(receipt.etag) };
+    if let Err(error) = target.store.copy(&source, &target.key, Some(attributes), &Condition::Always).await {
+        tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
+    }
+}
+
+/// What a failed completion or put means for the client.
+fn publish_error(condition: &Condition, error: StoreError) -> FsError {
+    match (error.kind(), condition) {
+        (StoreErrorKind::PreconditionFailed, Condition::IfAbsent) => FsError::new(
+            FsErrorKind::AlreadyExists,
+            "a file of that name was made by someone else in the meantime; choose another name or replace it",
+        )
+        .with_source(error),
+        (StoreErrorKind::PreconditionFailed, _) => FsError::new(
+            FsErrorKind::Conflict,
+            "the file was changed by someone else while it was being written; nothing was stored, upload it again",
+        )
+        .with_source(error),
+        _ => upload_error(error),
+    }
+}
+
+fn upload_error(error: StoreError) -> FsError {
+    match error.kind() {
+        StoreErrorKind::NotFound => {
+            FsError::new(FsErrorKind::Conflict, "the upload was removed from the storage; upload the file again")
+                .with_source(error)
+        }
+        _ => error.into(),
+    }
+}
+
+fn interrupted() -> FsError {
+    FsError::new(FsErrorKind::Unavailable, "the upload was interrupted inside the server; upload the file again")
+}
+
+fn abort_failed(target: &Target, reason: &str) {
+    target.metrics.abort_failures.inc();
+    tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
+}
+
+impl Landings {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One part on its way. However its task ends, the part is counted off and its memory comes back.
+struct Flight {
+    landings: Arc<Landings>,
+    memory: Option<(Permit, Arc<Memory>)>,
+    result: Option<Result<(StoredPart, Checksum), FsError>>,
+}
+
+impl Flight {
+    fn new(landings: &Arc<Landings>, memory: Option<(Permit, Arc<Memory>)>) -> Self {
+        landings.state().in_flight += 1;
+        Self { landings: Arc::clone(landings), memory, result: None }
+    }
+
+    fn land(mut self, result: Result<(StoredPart, Checksum), FsError>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some((permit, memory)) = self.memory.take() {
+            memory.give_back(permit);
+        }
+        let mut state = self.landings.state();
+        state.in_flight -= 1;
+        match self.result.take().unwrap_or_else(|| Err(interrupted())) {
+            Ok(landed) => state.landed.push(landed),
+            Err(error) => {
+                state.failed.get_or_insert(error);
+            }
+        }
+        drop(state);
+        self.landings.changed.send_replace(());
+    }
+}

@@ -1,0 +1,244 @@
+//! A file system over a store in memory that counts its calls and fails on schedule.
+
+#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use bytesize::ByteSize;
+use futures::StreamExt;
+use prometheus::Registry;
+use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore};
+use tidegate_store::memory::MemoryObjectStore;
+use tidegate_store::{
+    Account, Body, Condition, ObjectAttributes, ObjectKey, ObjectStore, Permission, Permissions, Status, Tenant,
+    TenantLimits, User,
+};
+use tidegate_vfs::{
+    Admission, Config, Directory, DirectoryEntry, FsError, FsErrorKind, Metrics, Mount, OpenFile, OpenOptions, Reader,
+    SetAttributes, Vfs, VirtualPath, Writer,
+};
+
+/// The tenant's prefix in the bucket.
+pub const PREFIX: &str = "tenants/demo/";
+
+/// The size of a part in tests, in bytes: small, so that small files have many.
+pub const PART: usize = 64 << 10;
+
+pub struct Env {
+    pub store: MemoryObjectStore,
+    pub calls: FaultyObjectStore,
+    pub vfs: Vfs,
+    pub mount: Mount,
+    pub registry: Registry,
+}
+
+/// Parts of 64 KiB and a budget that is never short.
+pub fn config() -> Config {
+    Config {
+        memory_budget: Some(ByteSize::mib(64)),
+        part_size: ByteSize::b(PART as u64),
+        part_size_max: ByteSize::b(PART as u64),
+        budget_wait: Duration::from_secs(5),
+        ..Config::default()
+    }
+}
+
+pub async fn env() -> Env {
+    env_with(config(), FaultPlan::none()).await
+}
+
+pub async fn env_with(config: Config, plan: FaultPlan) -> Env {
+    let store = MemoryObjectStore::new().with_part_min(PART as u64);
+    let calls = FaultyObjectStore::new(Arc::new(store.clone()), plan);
+    let registry = Registry::new();
+    let vfs = Vfs::new(Arc::new(calls.clone()), config, Metrics::register(&registry).unwrap());
+    let mount = vfs.mount(&account(&Permission::ALL)).await.unwrap();
+    Env { store, calls, vfs, mount, registry }
+}
+
+pub fn account(permissions: &[Permission]) -> Account {
+    let tenant = Tenant {
+        name: "demo".parse().unwrap(),
+        status: Status::Active,
+        bucket: "bucket".to_owned(),
+        prefix: PREFIX.parse().unwrap(),
+        limits: TenantLimits::default(),
+        created: 0,
+    };
+    let user = User {
+        name: "user".parse().unwrap(),
+        tenant: tenant.name.clone(),
+        status: Status::Active,
+        home: "/".to_owned(),
+        permissions: permissions.iter().copied().collect::<Permissions>(),
+        keys: Vec::new(),
+        created: 0,
+    };
+    Account { user, tenant }
+}
+
+impl Env {
+    /// Stores an object behind the file system's back.
+    pub async fn put(&self, key: &str, content: &'static [u8], metadata: &[(&str, &str)]) {
+        let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let attributes = ObjectAttributes { content_type: None, metadata };
+        let body = Body::from(content);
+        let checksum = body.checksum();
+        self.store.put(&key_of(key), body, checksum, &attributes, &Condition::Always).await.unwrap();
+    }
+
+    /// The content of an object, if it exists.
+    pub async fn object(&self, key: &str) -> Option<Bytes> {
+        let mut body = self.store.get(&key_of(key), None, None).await.ok()?.body;
+        let mut content = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            content.extend_from_slice(&chunk.unwrap());
+        }
+        Some(content.freeze())
+    }
+
+    pub async fn metadata(&self, key: &str, name: &str) -> Option<String> {
+        self.store.head(&key_of(key)).await.unwrap().attributes.metadata.get(name).cloned()
+    }
+
+    /// How many multipart uploads the store holds.
+    pub async fn uploads(&self) -> usize {
+        self.store.list_uploads("", None).await.unwrap().uploads.len()
+    }
+
+    /// Calls of every method since the file system was made.
+    pub fn requests(&self) -> u64 {
+        [
+            Call::AbortUpload,
+            Call::BeginUpload,
+            Call::CompleteUpload,
+            Call::Copy,
+            Call::Delete,
+            Call::Get,
+            Call::Head,
+            Call::List,
+            Call::Put,
+            Call::PutPart,
+        ]
+        .into_iter()
+        .map(|call| self.calls.calls(call))
+        .sum()
+    }
+
+    /// A view with other permissions.
+    pub async fn mount_with(&self, permissions: &[Permission]) -> Mount {
+        self.vfs.mount(&account(permissions)).await.unwrap()
+    }
+
+    /// A metric's value, summed over its labels except those that differ from `label`.
+    pub fn metric(&self, name: &str, label: &str) -> i64 {
+        let family = self.registry.gather().into_iter().find(|family| family.name() == name).unwrap();
+        let metrics = family.get_metric().iter();
+        let chosen =
+            metrics.filter(|metric| label.is_empty() || metric.get_label().iter().any(|pair| pair.value() == label));
+        chosen.map(|metric| (metric.get_gauge().get_value() + metric.get_counter().get_value()) as i64).sum()
+    }
+}
+
+pub fn key_of(key: &str) -> ObjectKey {
+    ObjectKey::new(format!("{PREFIX}{key}")).unwrap()
+}
+
+pub fn path(text: &str) -> VirtualPath {
+    VirtualPath::resolve(&VirtualPath::root(), text.as_bytes()).unwrap()
+}
+
+/// CREAT, TRUNC, WRITE: what `put` of most clients asks for.
+pub fn create() -> OpenOptions {
+    OpenOptions { write: true, create: true, truncate: true, ..OpenOptions::default() }
+}
+
+pub async fn open_writer(mount: &Mount, name: &str, options: OpenOptions) -> Result<Writer, FsError> {
+    match mount.open(&path(name), options).await? {
+        OpenFile::Write(writer) => Ok(writer),
+        OpenFile::Read(_) => panic!("opened for reading"),
+    }
+}
+
+pub async fn open_reader(mount: &Mount, name: &str) -> Result<Reader, FsError> {
+    match mount.open(&path(name), OpenOptions { read: true, ..OpenOptions::default() }).await? {
+        OpenFile::Read(reader) => Ok(reader),
+        OpenFile::Write(_) => panic!("opened for writing"),
+    }
+}
+
+/// One WRITE, as a session sends it.
+pub async fn write(writer: &mut Writer, offset: usize, data: Bytes) -> Result<(), FsError> {
+    while let Admission::Wait(event) = writer.admit(offset as u64, data.len() as u32)? {
+        event.await;
+    }
+    writer.write(offset as u64, data)
+}
+
+/// Writes all of `data` from the start, `step` bytes at a time.
+pub async fn write_all(writer: &mut Writer, data: &Bytes, step: usize) -> Result<(), FsError> {
+    for offset in (0..data.len()).step_by(step) {
+        write(writer, offset, data.slice(offset..data.len().min(offset + step))).await?;
+    }
+    Ok(())
+}
+
+pub async fn upload(mount: &Mount, name: &str, data: &Bytes) -> Result<(), FsError> {
+    let mut writer = open_writer(mount, name, create()).await?;
+    write_all(&mut writer, data, 32 << 10).await?;
+    let published = writer.finish().await?;
+    assert_eq!(published.size, data.len() as u64);
+    Ok(())
+}
+
+/// Reads a whole file in order, `step` bytes at a time.
+pub async fn read_all(reader: &Reader, step: u32) -> Result<Bytes, FsError> {
+    let mut content = BytesMut::new();
+    loop {
+        let data = reader.read(content.len() as u64, step).await?;
+        if data.is_empty() {
+            return Ok(content.freeze());
+        }
+        data.chunks().iter().for_each(|chunk| content.extend_from_slice(chunk));
+    }
+}
+
+pub async fn list(mount: &Mount, name: &str) -> Result<Vec<DirectoryEntry>, FsError> {
+    let mut directory: Directory = mount.open_directory(&path(name)).await?;
+    let mut entries = Vec::new();
+    while let Some(page) = directory.next_page().await? {
+        assert!(!page.is_empty(), "a page has entries");
+        entries.extend(page);
+    }
+    assert!(directory.next_page().await?.is_none(), "the end stays the end");
+    Ok(entries)
+}
+
+pub async fn names(mount: &Mount, name: &str) -> Vec<String> {
+    list(mount, name).await.unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+/// Bytes that tell where they belong.
+pub fn pattern(len: usize) -> Bytes {
+    (0..len).map(|n| (n as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect::<Vec<u8>>().into()
+}
+
+pub fn mode(mode: u32) -> SetAttributes {
+    SetAttributes { mode: Some(mode), ..SetAttributes::default() }
+}
+
+pub fn times(atime: u32, mtime: u32) -> SetAttributes {
+    SetAttributes { times: Some((atime, mtime)), ..SetAttributes::default() }
+}
+
+pub fn kind<T>(result: Result<T, FsError>) -> Option<FsErrorKind> {
+    result.err().map(|error| {
+        let shown = error.to_string();
+        for leak in ["bucket", "tenants/", "demo"] {
+            assert!(!shown.contains(leak), "a message for the tenant: {shown}");
+        }
+        error.kind()
+    })
+}
