@@ -1,1 +1,29 @@
-//! placeholder
+//! SSH in front of SFTP: transport, authentication by public key, limits and host keys.
+//!
+//! The transport is `russh`; nothing of it shows in this crate's interface. A connection runs
+//! nothing but the `sftp` subsystem: each such channel becomes a byte stream that
+//! [`tidegate_sftp::serve`] owns until it ends.
+
+mod accounting;
+mod admission;
+mod algorithms;
+mod authentication;
+mod channel;
+mod channel_stream;
+mod config;
+mod connection;
+mod handler;
+mod host_keys;
+mod listener;
+mod metrics;
+mod negotiated;
+mod public_key;
+mod server;
+mod socket;
+mod subsystem;
+
+pub use config::{Config, ConfigError};
+pub use host_keys::{HostKeyError, HostKeySet, init_host_keys, load_host_keys, rotate_host_keys};
+pub use metrics::Metrics;
+pub use public_key::{KeyGenerationError, ParsedKey, PublicKeyError, check_public_key, generate_client_key};
+pub use server::{BindError, Server};

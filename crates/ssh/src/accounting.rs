@@ -1,0 +1,71 @@
+//! How connections end and logins go: the words of logs and metrics.
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// How a connection ended.
+    Outcome {
+        /// The client left after a login.
+        Closed = "closed",
+        /// The shutdown's deadline passed.
+        Deadline = "deadline",
+        /// The node is going down and the connection was idle.
+        Drained = "drained",
+        /// The transport failed, or the client broke the protocol.
+        Error = "error",
+        /// No SFTP traffic for the idle time-out.
+        Idle = "idle",
+        /// The client stopped answering.
+        Lost = "lost",
+        /// Closed at once: the node has all the connections it may have.
+        OverNodeLimit = "over-node-limit",
+        /// Closed at once: the source has all the connections it may have.
+        OverSourceLimit = "over-source-limit",
+        /// Disconnected after its login: the tenant has all the sessions it may have.
+        OverTenantLimit = "over-tenant-limit",
+        /// Closed at once: too many others are logging in.
+        OverUnauthenticatedLimit = "over-unauthenticated-limit",
+        /// Closed without a byte from the client, as a balancer's health check does.
+        Probe = "probe",
+        /// The login took longer than it may.
+        Timeout = "timeout",
+        /// Ended before a login succeeded.
+        Unauthenticated = "unauthenticated",
+    }
+}
+
+words! {
+    /// How a login went.
+    LoginResult {
+        /// Accepted.
+        Accepted = "accepted",
+        /// The user or the tenant is disabled.
+        Disabled = "disabled",
+        /// The key has expired.
+        Expired = "expired",
+        /// Unknown user, wrong key, weak algorithm or no key at all.
+        Rejected = "rejected",
+        /// It took longer than it may.
+        Timeout = "timeout",
+        /// The account could not be looked up.
+        Unavailable = "unavailable",
+    }
+}

@@ -1,0 +1,75 @@
+//! One session channel, from its opening to its close.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelMsg};
+use tidegate_store::Account;
+
+use crate::channel_stream::ChannelStream;
+use crate::connection::{ChannelPlace, Connection};
+use crate::server::Node;
+use crate::subsystem::{self, Finish};
+
+/// Extended data of this type is standard error (RFC 4254, section 5.2).
+pub(crate) const STDERR: u32 = 1;
+
+/// Waits for the client to ask for SFTP, runs it, and closes the channel.
+///
+/// The requests themselves are answered where they arrive, by the same rule: the first request
+/// that would start something decides.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+    account: Arc<Account>,
+    mut channel: Channel<Msg>,
+    handle: Handle,
+    _place: ChannelPlace,
+) {
+    let id = channel.id();
+    let wants_sftp = tokio::select! {
+        wants_sftp = wants_sftp(&mut channel) => wants_sftp,
+        () = node.shutdown.drain.cancelled() => return,
+        () = node.shutdown.deadline.cancelled() => return,
+    };
+    let finish = if wants_sftp {
+        let stream = ChannelStream::new(channel, connection.activity().clone());
+        let session = AssertUnwindSafe(node.subsystem.run(&account, stream, &node.shutdown));
+        // A bug in one session must not leave its client waiting on an open channel.
+        session
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Finish::Failed("the session failed, please reconnect".to_owned()))
+    } else {
+        Finish::Exit(1)
+    };
+    // Each fails only if the connection is gone, and then nothing is left to say.
+    match finish {
+        Finish::Exit(status) => {
+            let _ = handle.exit_status_request(id, status).await;
+        }
+        Finish::Failed(message) => {
+            let _ = handle.extended_data(id, STDERR, format!("{message}\r\n")).await;
+            let _ = handle.exit_status_request(id, 1).await;
+        }
+        // The connection's own end follows, with a message that says why.
+        Finish::Shutdown => return,
+    }
+    let _ = handle.eof(id).await;
+    let _ = handle.close(id).await;
+}
+
+/// Whether SFTP is what the client asks for. Also takes in what comes before, so that a flood of
+/// requests never fills the channel's buffer and stops the connection.
+async fn wants_sftp(channel: &mut Channel<Msg>) -> bool {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::RequestSubsystem { name, .. }) => return name == subsystem::NAME,
+            Some(ChannelMsg::RequestShell { .. } | ChannelMsg::Exec { .. }) => return false,
+            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return false,
+            Some(_) => {}
+        }
+    }
+}

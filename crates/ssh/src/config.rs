@@ -1,0 +1,154 @@
+//! What an operator sets about SSH.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Settings of the SSH front (`[ssh]`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen, as `address:port`; port 0 picks a free one. Default `0.0.0.0:22`.
+    pub listen: SocketAddr,
+    /// Whether the ECDSA P-256 host key is offered besides Ed25519 and RSA. Auditors of SSH servers
+    /// object to the NIST curves; switch it on for clients that know nothing else. Default false.
+    pub ecdsa_host_key: bool,
+    /// Connections at once on this node. More are closed at once. Default 4,096.
+    pub max_connections: u32,
+    /// Connections at once from one source: one IPv4 address, or one /64 of IPv6. Behind a load
+    /// balancer that hides client addresses, set it to `max_connections`. Default 256.
+    pub max_connections_per_source: u32,
+    /// Connections at once that have not logged in yet. Default 256.
+    pub max_unauthenticated: u32,
+    /// From the accepted connection to the end of a successful login, key exchange included.
+    /// Default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub login_grace: Duration,
+    /// Refused login attempts (keys offered, mostly) after which a connection ends. Default 6.
+    pub max_auth_attempts: u32,
+    /// How long a refused attempt takes at least; slower ones are rounded up to a multiple of it,
+    /// so that time does not tell an unknown user from a wrong key. Default 500 ms.
+    #[serde(with = "humantime_serde")]
+    pub auth_rejection_delay: Duration,
+    /// How long looking up an account may take before the attempt is refused. Default 10 s.
+    #[serde(with = "humantime_serde")]
+    pub account_lookup_timeout: Duration,
+    /// SFTP channels at once on one connection. Default 8.
+    pub max_channels: u32,
+    /// A connection without SFTP traffic for this long ends. Keep-alives are no traffic.
+    /// Default 15 min.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// A client from which nothing came for this long is asked whether it lives. Default 60 s.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_interval: Duration,
+    /// Questions without an answer after which the connection ends. Default 3.
+    pub keepalive_max: u32,
+    /// Bytes that a client may send on a channel before it hears from the node: bandwidth times
+    /// round trip. It is granted again as data arrives, so it bounds no memory (see
+    /// `channel_buffer`). 64 KiB to 1 GiB, default 4 MiB.
+    pub window: ByteSize,
+    /// Bytes received on one channel that may wait for the SFTP session; a session that pauses
+    /// (its WRITEs wait for memory) then pauses the whole connection. At least 128 KiB, default
+    /// 1 MiB.
+    pub channel_buffer: ByteSize,
+}
+
+/// A setting that can't work.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("ssh.{field} {rule}")]
+pub struct ConfigError {
+    field: &'static str,
+    rule: &'static str,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 22)),
+            ecdsa_host_key: false,
+            max_connections: 4096,
+            max_connections_per_source: 256,
+            max_unauthenticated: 256,
+            login_grace: Duration::from_secs(30),
+            max_auth_attempts: 6,
+            auth_rejection_delay: Duration::from_millis(500),
+            account_lookup_timeout: Duration::from_secs(10),
+            max_channels: 8,
+            idle_timeout: Duration::from_secs(15 * 60),
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_max: 3,
+            window: ByteSize::mib(4),
+            channel_buffer: ByteSize::mib(1),
+        }
+    }
+}
+
+impl Config {
+    /// The largest SSH packet we ask clients to send, in bytes of payload.
+    pub(crate) const MAX_PACKET: u32 = 65_535;
+
+    /// Checks that every setting can work.
+    ///
+    /// # Errors
+    /// Names the first setting that can't.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |field, rule| Err(ConfigError { field, rule });
+        for (field, count) in [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_source", self.max_connections_per_source),
+            ("max_unauthenticated", self.max_unauthenticated),
+            ("max_auth_attempts", self.max_auth_attempts),
+            ("max_channels", self.max_channels),
+            ("keepalive_max", self.keepalive_max),
+        ] {
+            if count == 0 {
+                return refuse(field, "must be at least 1");
+            }
+        }
+        for (field, duration) in [
+            ("login_grace", self.login_grace),
+            ("account_lookup_timeout", self.account_lookup_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("keepalive_interval", self.keepalive_interval),
+        ] {
+            if duration < Duration::from_secs(1) {
+                return refuse(field, "must be at least 1 s");
+            }
+        }
+        if self.auth_rejection_delay < Duration::from_millis(50) {
+            return refuse("auth_rejection_delay", "must be at least 50 ms");
+        }
+        if self.auth_rejection_delay >= self.login_grace {
+            return refuse("auth_rejection_delay", "must be shorter than login_grace");
+        }
+        if !(ByteSize::kib(64)..=ByteSize::gib(1)).contains(&self.window) {
+            return refuse("window", "must be between 64 KiB and 1 GiB");
+        }
+        if self.channel_buffer < ByteSize::kib(128) {
+            return refuse("channel_buffer", "must be at least 128 KiB");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_invalid_setting_is_named() {
+        let config = Config { max_channels: 0, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channels must be at least 1");
+        let config = Config { window: ByteSize::kib(1), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().to_string(), "ssh.window must be between 64 KiB and 1 GiB");
+    }
+}

@@ -1,0 +1,315 @@
+//! What is known of one connection, shared by the tasks that work on it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Span, debug, field, info, info_span, warn};
+
+use crate::accounting::{LoginResult, Outcome};
+use crate::admission::{LoginPlace, TenantPlace};
+use crate::authentication::{Accepted, Rejection};
+use crate::metrics::Metrics;
+use crate::negotiated::ClientHello;
+use crate::socket::Traffic;
+
+/// The longest part of a user name from the network that is logged, in characters.
+const MAX_LOGGED_NAME: usize = 128;
+
+/// When a connection last did something for its client.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity {
+    started: Instant,
+    last: Arc<AtomicU64>,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { started: Instant::now(), last: Arc::default() }
+    }
+
+    pub(crate) fn touch(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> Instant {
+        self.started + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Phase {
+    pub(crate) logged_in: bool,
+    /// Channels that are open.
+    pub(crate) channels: u32,
+}
+
+/// What became of a login whose key was good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    Admitted,
+    OverTenantLimit,
+}
+
+#[derive(Debug)]
+struct Attempts {
+    /// Held until the login.
+    place: Option<LoginPlace>,
+    /// The user named last.
+    user: Option<String>,
+    /// The rejection that says most, and the method that it answered.
+    rejection: Option<(&'static str, Rejection)>,
+    /// Held from the login on.
+    tenant: Option<TenantPlace>,
+    /// The key was good, but the tenant has all the sessions it may have.
+    over_tenant_limit: bool,
+}
+
+/// One connection, as all of its tasks see it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    peer: SocketAddr,
+    span: Span,
+    metrics: Metrics,
+    activity: Activity,
+    traffic: Arc<Traffic>,
+    hello: Arc<ClientHello>,
+    cut: CancellationToken,
+    phase: watch::Sender<Phase>,
+    attempts: Mutex<Attempts>,
+    tasks: TaskTracker,
+}
+
+/// A channel's place on its connection; given back on drop.
+#[derive(Debug)]
+pub(crate) struct ChannelPlace(Arc<Connection>);
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr, place: LoginPlace, metrics: Metrics) -> Self {
+        let span = info_span!(
+            "connection",
+            "session-id" = format!("{:016x}", rand::random::<u64>()),
+            user = field::Empty,
+            tenant = field::Empty,
+            "source-ip" = %peer.ip().to_canonical(),
+        );
+        Self {
+            peer,
+            span,
+            metrics,
+            activity: Activity::new(),
+            traffic: Arc::default(),
+            hello: Arc::default(),
+            cut: CancellationToken::new(),
+            phase: watch::Sender::new(Phase::default()),
+            attempts: Mutex::new(Attempts {
+                place: Some(place),
+                user: None,
+                rejection: None,
+                tenant: None,
+                over_tenant_limit: false,
+            }),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.activity.started
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    pub(crate) fn hello(&self) -> &Arc<ClientHello> {
+        &self.hello
+    }
+
+    /// Ends the TCP stream when cancelled.
+    pub(crate) fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// A place for one more channel; `None` if all are taken.
+    pub(crate) fn open_channel(self: &Arc<Self>, limit: u32) -> Option<ChannelPlace> {
+        let opened = self.phase.send_if_modified(|phase| {
+            let free = phase.channels < limit;
+            phase.channels += u32::from(free);
+            free
+        });
+        opened.then(|| ChannelPlace(Arc::clone(self)))
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Returns when no channel's task runs any more, and none can begin.
+    pub(crate) async fn channels_ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The client named a user without proving anything.
+    pub(crate) fn tried(&self, user: &str) {
+        self.attempts().user = Some(user.escape_debug().take(MAX_LOGGED_NAME).collect());
+    }
+
+    pub(crate) fn rejected(&self, user: &str, method: &'static str, rejection: Rejection) {
+        self.tried(user);
+        let mut attempts = self.attempts();
+        if attempts.rejection.as_ref().is_none_or(|(_, known)| known.weight() <= rejection.weight()) {
+            attempts.rejection = Some((method, rejection));
+        }
+    }
+
+    /// The client has proved who it is; `place` is `None` if its tenant has all it may have.
+    pub(crate) fn logged_in(&self, accepted: Accepted, place: Option<TenantPlace>) -> Login {
+        let (user, tenant) = (&accepted.account.user.name, &accepted.account.tenant.name);
+        self.span.record("user", user.as_str());
+        self.span.record("tenant", tenant.as_str());
+        self.metrics.authenticated(LoginResult::Accepted);
+        let mut attempts = self.attempts();
+        if place.is_none() {
+            attempts.over_tenant_limit = true;
+            return Login::OverTenantLimit;
+        }
+        attempts.tenant = place;
+        attempts.place = None;
+        drop(attempts);
+        let took = self.started().elapsed();
+        self.metrics.handshake_took(took);
+        self.activity.touch();
+        let negotiated = self.hello.negotiated();
+        self.span.in_scope(|| {
+            info!(
+                "activity-type" = "CONNECTED",
+                "source-port" = self.peer.port(),
+                method = "publickey",
+                "ssh-public-key-fingerprint" = accepted.fingerprint,
+                client = negotiated.client,
+                kex = negotiated.kex,
+                ciphers = negotiated.cipher,
+                "home-dir" = accepted.account.user.home,
+                "duration-ms" = millis(took),
+            );
+        });
+        self.phase.send_modify(|phase| phase.logged_in = true);
+        Login::Admitted
+    }
+
+    /// How a connection ended that ended by itself.
+    pub(crate) fn classify(&self, result: Result<(), russh::Error>) -> Outcome {
+        use russh::Error;
+
+        if !self.phase.borrow().logged_in {
+            return self.before_login(Outcome::Unauthenticated);
+        }
+        match result {
+            Ok(()) | Err(Error::Disconnect | Error::HUP) => Outcome::Closed,
+            Err(Error::IO(error)) => {
+                debug!(message = "the connection broke off", %error);
+                Outcome::Closed
+            }
+            Err(Error::InactivityTimeout | Error::KeepaliveTimeout) => Outcome::Lost,
+            Err(error) => {
+                warn!("activity-type" = "ERROR", message = "the transport failed", %error);
+                Outcome::Error
+            }
+        }
+    }
+
+    /// Tells apart the connections that ended before their login.
+    pub(crate) fn before_login(&self, outcome: Outcome) -> Outcome {
+        if self.phase.borrow().logged_in {
+            outcome
+        } else if self.attempts().over_tenant_limit {
+            Outcome::OverTenantLimit
+        } else if self.traffic.received() == 0 {
+            Outcome::Probe
+        } else {
+            outcome
+        }
+    }
+
+    /// Says once, in the log and in the metrics, how the connection went.
+    pub(crate) fn log_end(&self, outcome: Outcome) {
+        self.metrics.ended(outcome);
+        let duration = millis(self.started().elapsed());
+        let (received, sent) = (self.traffic.received(), self.traffic.sent());
+        if self.phase.borrow().logged_in {
+            info!(
+                "activity-type" = "DISCONNECTED",
+                "bytes-in" = received,
+                "bytes-out" = sent,
+                "duration-ms" = duration,
+                message = outcome.as_str(),
+            );
+            return;
+        }
+        if outcome == Outcome::Probe {
+            debug!("activity-type" = "DISCONNECTED", "duration-ms" = duration, message = outcome.as_str());
+            return;
+        }
+        let attempts = self.attempts();
+        let user = attempts.user.as_deref().unwrap_or_default();
+        let negotiated = self.hello.negotiated();
+        let (method, message) = match (&attempts.rejection, outcome) {
+            (_, Outcome::OverTenantLimit) => {
+                ("publickey", "the tenant has all the sessions it may have on this node".to_owned())
+            }
+            (Some((method, rejection)), _) => {
+                self.metrics.authenticated(rejection.result());
+                (*method, rejection.to_string())
+            }
+            (None, Outcome::Timeout) => {
+                self.metrics.authenticated(LoginResult::Timeout);
+                ("none", "the login took too long".to_owned())
+            }
+            (None, _) => ("none", "the client left before it offered a key".to_owned()),
+        };
+        warn!(
+            "activity-type" = "AUTH_FAILURE",
+            user,
+            method,
+            message,
+            client = negotiated.client,
+            kex = negotiated.kex,
+            ciphers = negotiated.cipher,
+            "duration-ms" = duration,
+        );
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ChannelPlace {
+    fn drop(&mut self) {
+        self.0.phase.send_modify(|phase| phase.channels = phase.channels.saturating_sub(1));
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,78 @@
+//! The one thing that runs on a channel: SFTP on the user's files.
+
+use std::error::Error;
+
+use tidegate_sftp::{SessionContext, SessionEnd, Shutdown};
+use tidegate_store::Account;
+use tidegate_vfs::Vfs;
+use tracing::{error, info};
+
+use crate::channel_stream::ChannelStream;
+
+/// The name by which clients ask for it (draft-ietf-secsh-filexfer-02, section 2).
+pub(crate) const NAME: &str = "sftp";
+
+/// Starts SFTP sessions.
+pub(crate) struct Subsystem {
+    vfs: Vfs,
+    config: tidegate_sftp::Config,
+    metrics: tidegate_sftp::Metrics,
+}
+
+/// How a session ended, as far as the channel is concerned.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It is over: the channel ends with this exit status.
+    Exit(u32),
+    /// The node goes down: the whole connection ends.
+    Shutdown,
+    /// It never began; the text is for the client.
+    Failed(String),
+}
+
+impl Subsystem {
+    pub(crate) fn new(vfs: Vfs, config: tidegate_sftp::Config, metrics: tidegate_sftp::Metrics) -> Self {
+        Self { vfs, config, metrics }
+    }
+
+    /// Serves the user's files until the client or the node has had enough.
+    pub(crate) async fn run(&self, account: &Account, stream: ChannelStream, shutdown: &Shutdown) -> Finish {
+        let mount = match self.vfs.mount(account).await {
+            Ok(mount) => mount,
+            Err(error) => {
+                error!("activity-type" = "ERROR", operation = "mount", message = error.report());
+                return Finish::Failed(error.to_string());
+            }
+        };
+        let context = SessionContext {
+            mount,
+            config: self.config.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let report = tidegate_sftp::serve(stream, context).await;
+        info!(
+            "activity-type" = "EXIT_REASON",
+            "bytes-in" = report.bytes_in,
+            "bytes-out" = report.bytes_out,
+            message = chain(&report.end),
+        );
+        match report.end {
+            SessionEnd::Drained | SessionEnd::DeadlineReached => Finish::Shutdown,
+            SessionEnd::ClientClosed => Finish::Exit(0),
+            _ => Finish::Exit(1),
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

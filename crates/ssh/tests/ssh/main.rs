@@ -1,0 +1,21 @@
+//! The SSH front against real clients: russh's own, and OpenSSH.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that finds something else than expected has to fail"
+)]
+
+mod authentication;
+mod client;
+mod files;
+mod host_keys;
+mod limits;
+mod logs;
+mod node;
+mod openssh;
+mod requests;
+mod security_keys;
+mod shutdown;
