@@ -1,1 +1,18 @@
-//! placeholder
+//! The binary `tidegate`: command line, configuration, composition, side port, drain, telemetry.
+
+pub mod admin;
+mod atomic_file;
+pub mod build_info;
+pub mod cli;
+pub mod commands;
+pub mod compose;
+pub mod config;
+pub mod dev;
+pub mod expiry;
+pub mod host_keys;
+pub mod readiness;
+mod run;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use run::{RunError, main};

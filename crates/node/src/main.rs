@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `tidegate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_node::main()
+}

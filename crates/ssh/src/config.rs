@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where to listen, as `address:port`; port 0 picks a free one. Default `0.0.0.0:22`.
+    /// Where to listen, as `address:port`; port 0 picks a free one. Default `0.0.0.0:10022`.
     pub listen: SocketAddr,
     /// Whether the ECDSA P-256 host key is offered besides Ed25519 and RSA. Auditors of SSH servers
     /// object to the NIST curves; switch it on for clients that know nothing else. Default false.
@@ -68,7 +68,7 @@ pub struct ConfigError {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 22)),
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10022)),
             ecdsa_host_key: false,
             max_connections: 4096,
             max_connections_per_source: 256,

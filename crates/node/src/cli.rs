@@ -1,0 +1,391 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_store::{KeyPrefix, Permission, TenantName, UserName};
+
+use crate::expiry::Expiry;
+
+/// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node on this machine with stores of its own: no AWS account, no other server
+    Dev(DevArgs),
+    /// Run the S3 and DynamoDB stores of `dev` alone, for tests and other tools
+    DevStore(DevStoreArgs),
+    /// Run a node
+    Serve(ConfigArgs),
+    /// Check the configuration and print what is in force
+    CheckConfig(CheckConfigArgs),
+    /// Create the DynamoDB table, for clusters that are not set up by Terraform
+    Init(AdminArgs),
+    /// The cluster's host keys
+    Hostkey(HostkeyArgs),
+    /// Tenants: whose files lie where
+    Tenant(TenantArgs),
+    /// Users: who may log in
+    User(UserArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where the settings are.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// The configuration file; TIDEGATE_* variables of the environment override what is in it
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What every administrative command takes.
+#[derive(Args, Clone, Debug)]
+pub struct AdminArgs {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
+    pub output: Output,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// The shells that completions can be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// `tidegate dev`
+#[derive(Args, Clone, Debug)]
+pub struct DevArgs {
+    /// Where everything is kept; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./tidegate-data")]
+    pub data: PathBuf,
+    /// The port for SFTP on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 10022)]
+    pub sftp_port: u16,
+    /// The port for health and metrics on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8022)]
+    pub admin_port: u16,
+    /// The ports of the stores
+    #[command(flatten)]
+    pub stores: StorePorts,
+    /// Write addresses and credentials to this file, as JSON, once the node serves
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `tidegate dev-store`
+#[derive(Args, Clone, Debug)]
+pub struct DevStoreArgs {
+    /// Where everything is kept; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./tidegate-data")]
+    pub data: PathBuf,
+    /// The ports of the stores
+    #[command(flatten)]
+    pub stores: StorePorts,
+    /// Write addresses and credentials to this file, as JSON, once the stores serve
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// The ports of the stores.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StorePorts {
+    /// The port of the S3 store on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub s3_port: u16,
+    /// The port of the DynamoDB store on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub dynamodb_port: u16,
+}
+
+/// `tidegate check-config`
+#[derive(Args, Clone, Debug)]
+pub struct CheckConfigArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Also try what a node needs: identity, bucket, conditional writes, table, KMS key. Writes and
+    /// removes small objects in the bucket
+    #[arg(long)]
+    pub probe: bool,
+}
+
+/// `tidegate hostkey`
+#[derive(Args, Clone, Debug)]
+pub struct HostkeyArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do with the host keys.
+    #[command(subcommand)]
+    pub action: HostkeyAction,
+}
+
+/// What to do with the host keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HostkeyAction {
+    /// Make the cluster's host keys, unless it has some already
+    Init,
+    /// Print fingerprints and public keys
+    Show,
+    /// Replace the host keys by new ones; nodes use them when they start again, and clients will
+    /// see that the host keys have changed
+    Rotate,
+}
+
+/// `tidegate tenant`
+#[derive(Args, Clone, Debug)]
+pub struct TenantArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do with tenants.
+    #[command(subcommand)]
+    pub action: TenantAction,
+}
+
+/// What to do with tenants.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TenantAction {
+    /// Add a tenant
+    Add {
+        /// The tenant's name: a-z, 0-9 and -
+        name: TenantName,
+        /// The S3 bucket that holds its files
+        #[arg(long)]
+        bucket: String,
+        /// Where in the bucket they lie, ending in "/"; without it the whole bucket
+        #[arg(long, default_value = "")]
+        prefix: KeyPrefix,
+        /// Sessions at once on each node; without it, the node's own limits hold
+        #[arg(long, value_name = "N")]
+        max_sessions: Option<u32>,
+    },
+    /// List all tenants
+    List,
+    /// Show one tenant
+    Show {
+        /// The tenant's name
+        name: TenantName,
+    },
+    /// Refuse logins of the tenant's users; files, users and keys stay
+    Disable {
+        /// The tenant's name
+        name: TenantName,
+    },
+    /// Let the tenant's users log in again
+    Enable {
+        /// The tenant's name
+        name: TenantName,
+    },
+}
+
+/// `tidegate user`
+#[derive(Args, Clone, Debug)]
+pub struct UserArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do with users.
+    #[command(subcommand)]
+    pub action: UserAction,
+}
+
+/// What to do with users.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UserAction {
+    /// Add a user
+    Add {
+        /// The login name, unique in the cluster
+        name: UserName,
+        /// Whose files the user sees
+        #[arg(long)]
+        tenant: TenantName,
+        /// Public keys that open the account
+        #[command(flatten)]
+        keys: KeyArgs,
+        /// The directory where sessions start
+        #[arg(long, value_name = "PATH", default_value = "/")]
+        home: String,
+        /// What the user may do, as a list of delete, list, mkdir, overwrite, read, rename,
+        /// set-attributes, write; without it, everything
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        permissions: Option<Vec<Permission>>,
+    },
+    /// List users
+    List {
+        /// Only this tenant's users
+        #[arg(long)]
+        tenant: Option<TenantName>,
+    },
+    /// Show one user with keys and permissions
+    Show {
+        /// The login name
+        name: UserName,
+    },
+    /// Refuse the user's logins; keys and files stay
+    Disable {
+        /// The login name
+        name: UserName,
+    },
+    /// Let the user log in again
+    Enable {
+        /// The login name
+        name: UserName,
+    },
+    /// Remove a user and the user's keys; files stay
+    Remove {
+        /// The login name
+        name: UserName,
+    },
+    /// A user's public keys
+    Key(UserKeyArgs),
+}
+
+/// `tidegate user key`
+#[derive(Args, Clone, Debug)]
+pub struct UserKeyArgs {
+    /// What to do with a user's keys.
+    #[command(subcommand)]
+    pub action: UserKeyAction,
+}
+
+/// What to do with a user's keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UserKeyAction {
+    /// Add public keys
+    Add {
+        /// The login name
+        name: UserName,
+        /// Public keys that open the account
+        #[command(flatten)]
+        keys: KeyArgs,
+    },
+    /// List the keys
+    List {
+        /// The login name
+        name: UserName,
+    },
+    /// Remove a key
+    Remove {
+        /// The login name
+        name: UserName,
+        /// The key's id, as `user key list` shows it: SHA256:…
+        id: String,
+    },
+}
+
+/// Public keys on the command line.
+#[derive(Args, Clone, Debug)]
+pub struct KeyArgs {
+    /// A file with public keys in OpenSSH's format, one per line; - for standard input, or the key
+    /// itself ("ssh-ed25519 AAAA… comment"). May be given several times
+    #[arg(long = "key", value_name = "FILE|-|KEY")]
+    pub sources: Vec<String>,
+    /// From when on these keys open nothing any more: a time by RFC 3339 (2027-01-31T12:00:00Z), a
+    /// date (its midnight in UTC), or a number of days from now (90d)
+    #[arg(long = "key-expires", value_name = "WHEN")]
+    pub expires: Option<Expiry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_tells_of_every_command_and_option() {
+        fn walk(command: &clap::Command, path: &str, manual: &str) {
+            for argument in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(manual.contains(&format!("--{argument}")), "{path} --{argument} is missing");
+            }
+            for inner in command.get_subcommands() {
+                let path = format!("{path} {}", inner.get_name());
+                if inner.has_subcommands() {
+                    walk(inner, &path, manual);
+                } else {
+                    assert!(manual.contains(&format!("| `{path}` |")), "{path} is missing");
+                    walk(inner, &path, manual);
+                }
+            }
+        }
+        let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/CLI.md");
+        walk(&Cli::command(), "tidegate", &std::fs::read_to_string(manual).unwrap());
+    }
+
+    #[test]
+    fn configuration_and_output_may_stand_behind_any_command() {
+        for line in [
+            "tidegate user --config a --output json key list bob",
+            "tidegate user key list bob --config a --output json",
+            "tidegate user key --config a list bob --output json",
+        ] {
+            let Command::User(user) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(user.admin.config.config, Some(PathBuf::from("a")));
+            assert_eq!(user.admin.output, Output::Json);
+        }
+    }
+
+    #[test]
+    fn several_keys_and_a_list_of_permissions_are_taken() {
+        let line = "tidegate user add bob --tenant acme --key a --key - --permissions list,read";
+        let Command::User(user) = parse(line).unwrap().command else { panic!("not user") };
+        let UserAction::Add { keys, permissions, home, .. } = user.action else { panic!("not add") };
+        assert_eq!(keys.sources, ["a", "-"]);
+        assert_eq!(permissions, Some(vec![Permission::List, Permission::Read]));
+        assert_eq!(home, "/");
+    }
+
+    #[test]
+    fn wrong_names_are_refused_with_the_rule() {
+        for (line, rule) in [
+            ("tidegate tenant add Acme --bucket b", "a-z, 0-9"),
+            ("tidegate tenant add acme --bucket b --prefix x", "end in"),
+            ("tidegate user show b", "3 to 100"),
+            ("tidegate user add bob --tenant acme --permissions fly", "set-attributes"),
+            ("tidegate user key add bob --key a --key-expires soon", "RFC 3339"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(rule), "{line}: {error}");
+        }
+    }
+}

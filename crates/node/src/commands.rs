@@ -1,0 +1,130 @@
+//! The administrative commands: each takes ports and a place to print to, and nothing else.
+
+mod check_config;
+mod error;
+mod host_keys;
+mod keys;
+mod print;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use tidegate_aws::Aws;
+
+use crate::cli::{
+    CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UserAction, UserArgs, UserKeyAction,
+};
+use crate::config::Loaded;
+use print::Printer;
+use tenants::ReservedKey;
+
+pub use error::{CommandError, Failure};
+
+/// `tidegate check-config`
+///
+/// # Errors
+/// If a probe failed or could not be made.
+pub async fn check_config(args: &CheckConfigArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut printer = Printer::new(args.admin.output, out);
+    check_config::run(loaded, args.probe, &mut printer).await
+}
+
+/// `tidegate init`
+///
+/// # Errors
+/// If the table can't be created.
+pub async fn init(loaded: &Loaded, output: crate::cli::Output, out: &mut dyn Write) -> Result<(), CommandError> {
+    let aws = Aws::connect(&loaded.config.aws).await?;
+    let table = &loaded.config.aws.table;
+    aws.create_table().await.map_err(|error| CommandError::store(format!("creating the table {table}"), error))?;
+    let json = serde_json::json!({ "table": table, "status": "active" });
+    Printer::new(output, out).message(&format!("the table {table} is ready"), &json)
+}
+
+/// `tidegate hostkey …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn hostkey(args: &HostkeyArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut printer = Printer::new(args.admin.output, out);
+    host_keys::run(&args.action, &loaded.config, &mut printer).await
+}
+
+/// `tidegate tenant …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let directory = Aws::connect(&loaded.config.aws).await?.directory();
+    let directory = directory.as_ref();
+    let mut printer = Printer::new(args.admin.output, out);
+    match &args.action {
+        TenantAction::Add { name, bucket, prefix, max_sessions } => {
+            let host_keys = &loaded.config.host_keys;
+            let reserved =
+                host_keys.bucket.as_deref().map(|bucket| ReservedKey { bucket, key: host_keys.key.as_str() });
+            let tenant = tenants::new(name, bucket, prefix, *max_sessions);
+            tenants::add(directory, &tenant, reserved, &mut printer).await
+        }
+        TenantAction::List => tenants::list(directory, &mut printer).await,
+        TenantAction::Show { name } => tenants::show(directory, name, &mut printer).await,
+        TenantAction::Disable { name } => tenants::disable(directory, name, &mut printer).await,
+        TenantAction::Enable { name } => tenants::enable(directory, name, &mut printer).await,
+    }
+}
+
+/// `tidegate user …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn user(args: &UserArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    // Keys are checked before any service is asked: a wrong file is the commonest mistake.
+    let keys = match &args.action {
+        UserAction::Add { keys, .. } => keys::read(keys, &mut io::stdin().lock())?,
+        UserAction::Key(args) => match &args.action {
+            UserKeyAction::Add { keys, .. } => keys::read(keys, &mut io::stdin().lock())?,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    let directory = Aws::connect(&loaded.config.aws).await?.directory();
+    let directory = directory.as_ref();
+    let mut printer = Printer::new(args.admin.output, out);
+    match &args.action {
+        UserAction::Add { name, tenant, home, permissions, .. } => {
+            let user = users::new(name, tenant, home, permissions.as_deref(), keys)?;
+            users::add(directory, &user, &mut printer).await
+        }
+        UserAction::List { tenant } => users::list(directory, tenant.as_ref(), &mut printer).await,
+        UserAction::Show { name } => users::show(directory, name, &mut printer).await,
+        UserAction::Disable { name } => users::disable(directory, name, &mut printer).await,
+        UserAction::Enable { name } => users::enable(directory, name, &mut printer).await,
+        UserAction::Remove { name } => users::remove(directory, name, &mut printer).await,
+        UserAction::Key(args) => match &args.action {
+            UserKeyAction::Add { name, .. } => keys::add(directory, name, keys, &mut printer).await,
+            UserKeyAction::List { name } => keys::list(directory, name, &mut printer).await,
+            UserKeyAction::Remove { name, id } => keys::remove(directory, name, id, &mut printer).await,
+        },
+    }
+}
+
+/// `tidegate completions SHELL`
+///
+/// # Errors
+/// If the output can't be written.
+pub fn completions(shell: Shell, out: &mut dyn Write) -> Result<(), CommandError> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    // Generated into memory first, for the generator panics when its output breaks.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+    out.write_all(&script)?;
+    Ok(())
+}

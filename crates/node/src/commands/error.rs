@@ -1,0 +1,194 @@
+//! Why a command failed, in words for the administrator.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tidegate_aws::ConnectError;
+use tidegate_ssh::{HostKeyError, PublicKeyError};
+use tidegate_store::{StoreError, StoreErrorKind};
+
+use crate::expiry::Expired;
+use crate::host_keys::LocationError;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is one of that name.
+    #[error("the {what} \"{name}\" exists already")]
+    Exists {
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A key's end lies in the past.
+    #[error(transparent)]
+    Expired(#[from] Expired),
+    /// The home is no path.
+    #[error("the home \"{0}\" is no absolute path in the tenant's files, such as / or /incoming")]
+    Home(String),
+    /// Host keys.
+    #[error(transparent)]
+    HostKeys(#[from] HostKeyError),
+    /// What seals the host keys, or where they lie.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// A line that is no acceptable key.
+    #[error("{place} is no acceptable public key")]
+    Key {
+        /// The file and line.
+        place: String,
+        /// What is wrong with it.
+        source: PublicKeyError,
+    },
+    /// No key was given.
+    #[error("no key is given: name a file, - for standard input, or the key itself with --key")]
+    NoKey,
+    /// The file holds no key.
+    #[error("there is no public key in {0}")]
+    NoKeyIn(String),
+    /// There is none of that name.
+    #[error("there is no {what} \"{name}\"; see: {see}")]
+    NotFound {
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The command that lists what there is.
+        see: String,
+    },
+    /// The output can't be written.
+    #[error("the output can't be written")]
+    Output(#[from] io::Error),
+    /// The tenant's files would be another's too.
+    #[error(
+        "the prefix \"{prefix}\" in bucket {bucket} overlaps with {other}: no tenant's files may lie among \
+         another's; choose another prefix"
+    )]
+    Overlap {
+        /// What was asked for.
+        prefix: String,
+        /// The bucket.
+        bucket: String,
+        /// What is there.
+        other: String,
+    },
+    /// Some probes failed.
+    #[error("{failed} of {all} checks failed")]
+    Probes {
+        /// How many failed.
+        failed: usize,
+        /// How many were made.
+        all: usize,
+    },
+    /// A key file can't be read.
+    #[error("the key file {} can't be read", .path.display())]
+    ReadKey {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// AWS, or what stands in for it.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A durable service said no.
+    #[error("{action} failed{}", Hint(.source.kind()))]
+    Store {
+        /// What was tried.
+        action: String,
+        /// What it said.
+        source: StoreError,
+    },
+    /// More keys than a user may have.
+    #[error("the user \"{user}\" would have more than {max} keys; remove some first: tidegate user key remove")]
+    TooManyKeys {
+        /// Whose.
+        user: String,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl CommandError {
+    /// A durable service refused `action`, which reads as "adding the tenant acme".
+    pub(super) fn store(action: impl Into<String>, source: StoreError) -> Self {
+        Self::Store { action: action.into(), source }
+    }
+
+    /// There is no such tenant.
+    pub(super) fn no_tenant(name: impl ToString) -> Self {
+        Self::NotFound { what: "tenant", name: name.to_string(), see: "tidegate tenant list".to_owned() }
+    }
+
+    /// There is no such user.
+    pub(super) fn no_user(name: impl ToString) -> Self {
+        Self::NotFound { what: "user", name: name.to_string(), see: "tidegate user list".to_owned() }
+    }
+
+    /// Whether the reader of the output went away, as `head` does: no failure of ours.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// What to do about a refusal.
+struct Hint(StoreErrorKind);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            StoreErrorKind::AccessDenied => " (check the credentials and what the role may do)",
+            StoreErrorKind::InvalidRequest => {
+                " (check aws.table and aws.region; a table that does not exist yet is made by: tidegate init)"
+            }
+            StoreErrorKind::Throttled | StoreErrorKind::Unavailable => {
+                " (check the network and aws.endpoints, and try again)"
+            }
+            _ => "",
+        })
+    }
+}
+
+/// An error with the chain of its causes, on one line.
+#[derive(Debug)]
+pub struct Failure<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors tell their causes in their own text.
+            if !said.contains(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
+            cause = error.source();
+        }
+        f.write_str(&said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_of_causes_is_told_once_each() {
+        let cause = StoreError::new(StoreErrorKind::AccessDenied, "create_tenant")
+            .with_source("the table tidegate: no right to PutItem");
+        let error = CommandError::store("adding the tenant acme", cause);
+        assert_eq!(
+            Failure(&error).to_string(),
+            "adding the tenant acme failed (check the credentials and what the role may do): create_tenant failed: \
+             access-denied: the table tidegate: no right to PutItem"
+        );
+        let wrapped = CommandError::Output(io::Error::other("disk full"));
+        assert_eq!(Failure(&wrapped).to_string(), "the output can't be written: disk full");
+    }
+}

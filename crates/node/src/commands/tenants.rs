@@ -1,0 +1,183 @@
+//! `tidegate tenant …`
+
+use serde::Serialize;
+use serde_json::json;
+use tidegate_store::{Directory, KeyPrefix, Status, StoreErrorKind, Tenant, TenantLimits, TenantName};
+
+use super::CommandError;
+use super::print::{Printer, Shown};
+use crate::expiry::{now, rfc3339};
+
+/// An object that no tenant may reach: the host keys.
+#[derive(Clone, Copy)]
+pub(super) struct ReservedKey<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+}
+
+/// A tenant as it is shown.
+#[derive(Serialize)]
+struct TenantView {
+    name: String,
+    status: Status,
+    bucket: String,
+    prefix: String,
+    max_sessions: Option<u32>,
+    created: String,
+}
+
+impl TenantView {
+    fn new(tenant: &Tenant) -> Self {
+        Self {
+            name: tenant.name.to_string(),
+            status: tenant.status,
+            bucket: tenant.bucket.clone(),
+            prefix: tenant.prefix.to_string(),
+            max_sessions: tenant.limits.max_sessions,
+            created: rfc3339(tenant.created),
+        }
+    }
+}
+
+impl Shown for TenantView {
+    const COLUMNS: &'static [&'static str] = &["name", "status", "bucket", "prefix"];
+
+    fn row(&self) -> Vec<String> {
+        vec![self.name.clone(), word(self.status).to_owned(), self.bucket.clone(), shown_prefix(&self.prefix)]
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("name", self.name.clone()),
+            ("status", word(self.status).to_owned()),
+            ("bucket", self.bucket.clone()),
+            ("prefix", shown_prefix(&self.prefix)),
+            ("max sessions", self.max_sessions.map_or_else(|| "the node's limit".to_owned(), |max| max.to_string())),
+            ("created", self.created.clone()),
+        ]
+    }
+}
+
+fn shown_prefix(prefix: &str) -> String {
+    if prefix.is_empty() { "(whole bucket)".to_owned() } else { prefix.to_owned() }
+}
+
+/// The word for a status.
+pub(super) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Disabled => "disabled",
+    }
+}
+
+/// The tenant to add.
+pub(super) fn new(name: &TenantName, bucket: &str, prefix: &KeyPrefix, max_sessions: Option<u32>) -> Tenant {
+    Tenant {
+        name: name.clone(),
+        status: Status::Active,
+        bucket: bucket.to_owned(),
+        prefix: prefix.clone(),
+        limits: TenantLimits { max_sessions },
+        created: now(),
+    }
+}
+
+/// Adds it, unless its files would lie among another's. Two administrators who add overlapping
+/// tenants in the same second are not told apart.
+pub(super) async fn add(
+    directory: &dyn Directory,
+    tenant: &Tenant,
+    reserved: Option<ReservedKey<'_>>,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    let prefix = tenant.prefix.as_str();
+    let overlaps =
+        |other: String| CommandError::Overlap { prefix: prefix.to_owned(), bucket: tenant.bucket.clone(), other };
+    if reserved.is_some_and(|reserved| reserved.bucket == tenant.bucket && reserved.key.starts_with(prefix)) {
+        return Err(overlaps("the host keys of the cluster".to_owned()));
+    }
+    let mut after = None;
+    loop {
+        let page = directory
+            .tenants(after.as_deref())
+            .await
+            .map_err(|error| CommandError::store("listing the tenants", error))?;
+        for other in page.items.iter().filter(|other| other.bucket == tenant.bucket && other.name != tenant.name) {
+            let theirs = other.prefix.as_str();
+            if theirs.starts_with(prefix) || prefix.starts_with(theirs) {
+                return Err(overlaps(format!("the tenant \"{}\" ({})", other.name, shown_prefix(theirs))));
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    directory.create_tenant(tenant).await.map_err(|error| match error.kind() {
+        StoreErrorKind::PreconditionFailed => CommandError::Exists { what: "tenant", name: tenant.name.to_string() },
+        _ => CommandError::store(format!("adding the tenant {}", tenant.name), error),
+    })?;
+    let text = format!("the tenant {} is added: s3://{}/{prefix}", tenant.name, tenant.bucket);
+    printer.done(&text, &TenantView::new(tenant))
+}
+
+pub(super) async fn list(directory: &dyn Directory, printer: &mut Printer<'_>) -> Result<(), CommandError> {
+    let mut list = printer.list::<TenantView>();
+    let mut after = None;
+    loop {
+        let page = directory
+            .tenants(after.as_deref())
+            .await
+            .map_err(|error| CommandError::store("listing the tenants", error))?;
+        list.page(&page.items.iter().map(TenantView::new).collect::<Vec<_>>())?;
+        after = page.next;
+        if after.is_none() {
+            return list.finish("there are no tenants; add one with: tidegate tenant add NAME --bucket BUCKET");
+        }
+    }
+}
+
+pub(super) async fn show(
+    directory: &dyn Directory,
+    name: &TenantName,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    let tenant = directory
+        .tenant(name)
+        .await
+        .map_err(|error| CommandError::store(format!("reading the tenant {name}"), error))?
+        .ok_or_else(|| CommandError::no_tenant(name))?;
+    printer.record(&TenantView::new(&tenant))
+}
+
+pub(super) async fn disable(
+    directory: &dyn Directory,
+    name: &TenantName,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    let told = "its users can't log in any more, once the nodes' caches have run out (accounts.ttl)";
+    set_status(directory, name, Status::Disabled, told, printer).await
+}
+
+pub(super) async fn enable(
+    directory: &dyn Directory,
+    name: &TenantName,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    set_status(directory, name, Status::Active, "its users may log in", printer).await
+}
+
+async fn set_status(
+    directory: &dyn Directory,
+    name: &TenantName,
+    status: Status,
+    told: &str,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    directory.set_tenant_status(name, status).await.map_err(|error| match error.kind() {
+        StoreErrorKind::NotFound => CommandError::no_tenant(name),
+        _ => CommandError::store(format!("changing the tenant {name}"), error),
+    })?;
+    let json = json!({ "name": name, "status": status });
+    printer.message(&format!("the tenant {name} is {}: {told}", word(status)), &json)
+}

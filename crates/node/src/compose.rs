@@ -1,0 +1,207 @@
+//! Puts a node together: the one place that knows all parts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::Stream;
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+use thiserror::Error;
+use tidegate_aws::{Aws, ConnectError};
+use tidegate_sftp::Shutdown;
+use tidegate_ssh::{HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
+use tidegate_store::HostKeyStore;
+use tidegate_store::cached::CachedAccounts;
+use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores};
+use tidegate_vfs::Vfs;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{error, info};
+
+use crate::admin::{self, SidePort};
+use crate::build_info::BuildInfo;
+use crate::config::Config;
+use crate::host_keys::LocationError;
+use crate::readiness::Readiness;
+use crate::shutdown::{self, Ending};
+
+/// Why there is no node.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ComposeError {
+    /// The clients of the services could not be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The host keys are there but can't be used, or the services that hold them do not answer.
+    #[error("the host keys can't be loaded")]
+    HostKeys(#[from] HostKeyError),
+    /// The SFTP listener.
+    #[error("the SFTP listener (ssh.listen)")]
+    Listen(#[from] tidegate_ssh::BindError),
+    /// Where the host keys lie is not set.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// Two parts registered the same metric.
+    #[error("the metrics can't be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// The cluster has none, and this node must not make them.
+    #[error(
+        "the cluster \"{cluster}\" has no host keys in s3://{bucket}/{key}; run: tidegate hostkey init --config FILE \
+         (or set host_keys.auto_init = true)"
+    )]
+    NoHostKeys {
+        /// The cluster.
+        cluster: String,
+        /// The bucket.
+        bucket: String,
+        /// The object.
+        key: String,
+    },
+    /// The side port.
+    #[error(transparent)]
+    SidePort(#[from] admin::BindError),
+}
+
+/// A node whose ports are open, and which accepts no connection yet.
+pub struct Node {
+    server: Server,
+    host_keys: HostKeySet,
+    readiness: Readiness,
+    drain: shutdown::Config,
+    side_port: RunningSidePort,
+}
+
+/// A node that serves.
+pub struct RunningNode {
+    serving: JoinHandle<()>,
+    shutdown: Shutdown,
+    readiness: Readiness,
+    drain: shutdown::Config,
+    side_port: RunningSidePort,
+}
+
+/// The side port in its own task; dropping this ends it.
+struct RunningSidePort {
+    address: SocketAddr,
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+/// Builds every part of a node and opens its ports, the side port first, so that `/readyz` can
+/// tell what the rest is waiting for.
+///
+/// # Errors
+/// See [`ComposeError`]. A node that can't load its host keys does not come to be.
+pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
+    let registry = Registry::new();
+    BuildInfo::CURRENT.register(&registry)?;
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    let store_metrics = tidegate_store::Metrics::register(&registry)?;
+    let vfs_metrics = tidegate_vfs::Metrics::register(&registry)?;
+    let sftp_metrics = tidegate_sftp::Metrics::register(&registry)?;
+    let ssh_metrics = tidegate_ssh::Metrics::register(&registry)?;
+
+    let readiness = Readiness::default();
+    let side_port = RunningSidePort::start(&config.admin, registry.clone(), readiness.clone()).await?;
+
+    let aws = Aws::connect(&config.aws).await?;
+    let host_keys = host_keys(config, &aws, &store_metrics).await?;
+    readiness.host_keys_loaded();
+
+    let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
+    let vfs = Vfs::new(stores, config.vfs.clone(), vfs_metrics);
+    let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
+    let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
+    let server = Server::bind(
+        config.ssh.clone(),
+        host_keys.clone(),
+        Arc::new(accounts),
+        vfs,
+        (config.sftp.clone(), sftp_metrics),
+        ssh_metrics,
+    )
+    .await?;
+    Ok(Node { server, host_keys, readiness, drain: config.drain.clone(), side_port })
+}
+
+async fn host_keys(config: &Config, aws: &Aws, metrics: &tidegate_store::Metrics) -> Result<HostKeySet, ComposeError> {
+    let bucket = config.host_keys.bucket()?;
+    let object = config.host_keys.store(aws)?;
+    let metered_bucket = MeteredObjectStore::new(aws.bucket(bucket), metrics.clone());
+    let store = HostKeyStore::new(Arc::new(metered_bucket), object.key().clone());
+    let data_keys = MeteredDataKeys::new(config.host_keys.data_keys(aws)?, metrics.clone());
+    let cluster = config.cluster.as_str();
+    let keys = if config.host_keys.auto_init {
+        init_host_keys(&store, &data_keys, cluster).await?
+    } else {
+        load_host_keys(&store, &data_keys, cluster).await?.ok_or_else(|| ComposeError::NoHostKeys {
+            cluster: cluster.to_owned(),
+            bucket: bucket.to_owned(),
+            key: store.key().to_string(),
+        })?
+    };
+    for (algorithm, fingerprint) in keys.fingerprints() {
+        info!(cluster, algorithm, fingerprint, "host key loaded");
+    }
+    Ok(keys)
+}
+
+impl Node {
+    /// Where SFTP clients connect, with the real port.
+    pub fn sftp_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Where health and metrics are, with the real port.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.side_port.address
+    }
+
+    /// The host keys' public parts, in OpenSSH's format.
+    pub fn host_public_keys(&self) -> Vec<String> {
+        self.host_keys.public_keys()
+    }
+
+    /// Begins to serve.
+    pub fn start(self) -> RunningNode {
+        let Self { server, readiness, drain, side_port, .. } = self;
+        let shutdown = Shutdown { drain: CancellationToken::new(), deadline: CancellationToken::new() };
+        let sftp = server.local_addr();
+        let serving = tokio::spawn(server.serve(shutdown.clone()));
+        readiness.listening();
+        info!(version = BuildInfo::CURRENT.version, %sftp, admin = %side_port.address, "the node serves");
+        RunningNode { serving, shutdown, readiness, drain, side_port }
+    }
+}
+
+impl RunningNode {
+    /// Serves until a signal, drains, and closes the side port last.
+    pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
+        let Self { serving, shutdown, readiness, drain, side_port } = self;
+        let served = async {
+            if let Err(error) = serving.await {
+                error!(%error, "the SFTP server ended with a panic");
+            }
+        };
+        let ending = shutdown::supervise(served, signals, &readiness, &shutdown, &drain).await;
+        info!(?ending, "the node has ended");
+        side_port.stop().await;
+        ending
+    }
+}
+
+impl RunningSidePort {
+    async fn start(config: &admin::Config, registry: Registry, readiness: Readiness) -> Result<Self, admin::BindError> {
+        let port = SidePort::bind(config, registry, readiness).await?;
+        let address = port.local_addr();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(port.serve(stop.clone()));
+        Ok(Self { address, stop: stop.drop_guard(), task })
+    }
+
+    async fn stop(self) {
+        drop(self.stop);
+        // A panic there has been reported by the runtime, and the node is ending anyway.
+        let _ = self.task.await;
+    }
+}
