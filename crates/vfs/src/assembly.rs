@@ -93,7 +93,10 @@ impl Assembly {
 
     /// How many bytes of a part are here.
     pub(crate) fn gathered(&self, number: PartNumber) -> u64 {
-        self.gathered.iter().find(|gathered| gathered.span.number == number).map_or(0, |gathered| gathered.part.filled())
+        self.gathered
+            .iter()
+            .find(|gathered| gathered.span.number == number)
+            .map_or(0, |gathered| gathered.part.filled())
     }
 
     /// Lays the bytes of a piece, as [`Assembly::piece`] cut it, over what is there.

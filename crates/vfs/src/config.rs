@@ -99,7 +99,11 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let parts = self.part_size.as_u64();
         let checks = [
-            (self.memory_budget.is_none_or(|budget| budget.as_u64() >= BUDGET_MIN), "memory_budget", "takes 128 MiB or more"),
+            (
+                self.memory_budget.is_none_or(|budget| budget.as_u64() >= BUDGET_MIN),
+                "memory_budget",
+                "takes 128 MiB or more",
+            ),
             ((10..=90).contains(&self.write_share), "write_share", "takes 10 to 90 (percent)"),
             (!self.budget_wait.is_zero(), "budget_wait", "takes more than 0"),
             ((limits::PART_MIN..=limits::PART_MAX).contains(&parts), "part_size", "takes 5 MiB to 5 GiB"),
@@ -119,7 +123,8 @@ impl Config {
 
     /// Bytes for uploads.
     pub(crate) fn write_budget(&self) -> u64 {
-        self.budget() / 100 * u64::from(self.write_share)
+        let share = u128::from(self.budget()) * u128::from(self.write_share) / 100;
+        u64::try_from(share).unwrap_or(u64::MAX)
     }
 
     /// Bytes for read-ahead.
@@ -128,8 +133,10 @@ impl Config {
     }
 
     fn budget(&self) -> u64 {
-        self.memory_budget
-            .map_or_else(|| machine_memory().map_or(BUDGET_MIN, |memory| (memory / 4).max(BUDGET_MIN)), |set| set.as_u64())
+        self.memory_budget.map_or_else(
+            || machine_memory().map_or(BUDGET_MIN, |memory| (memory / 4).max(BUDGET_MIN)),
+            |set| set.as_u64(),
+        )
     }
 }
 
@@ -154,12 +161,30 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_fit_into_the_smallest_budget() {
+        let config = Config { memory_budget: Some(ByteSize::b(BUDGET_MIN)), ..Config::default() };
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn reads_sizes_and_durations_as_people_write_them() {
+        let config: Config = toml::from_str(
+            "memory_budget = \"2GiB\"\nbudget_wait = \"5s\"\npart_size = 8388608\nlisting_attributes = \"fast\"",
+        )
+        .unwrap();
+        assert_eq!((config.memory_budget, config.budget_wait), (Some(ByteSize::gib(2)), Duration::from_secs(5)));
+        assert_eq!((config.part_size, config.listing_attributes), (ByteSize::mib(8), ListingAttributes::Fast));
+        assert!(toml::from_str::<Config>("part_sise = 1").is_err(), "unknown fields are refused");
+    }
+
+    #[test]
     fn names_the_field_that_is_wrong() {
         let mut config = Config { memory_budget: Some(ByteSize::mib(64)), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().field, "memory_budget");
         config = Config { part_size: ByteSize::mib(4), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().field, "part_size");
-        config = Config { memory_budget: Some(ByteSize::mib(128)), part_size_max: ByteSize::mib(65), ..Config::default() };
+        config =
+            Config { memory_budget: Some(ByteSize::mib(128)), part_size_max: ByteSize::mib(65), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().field, "part_size_max");
     }
 

@@ -93,8 +93,7 @@ impl Coming {
                 Step::Have(page) => page,
                 Step::Ask(continuation) => {
                     let (prefix, continuation) = (files.keys.below(&path)?, Some(continuation));
-                    let request =
-                        ListRequest { prefix, delimited: true, limit: limits::LIST_MAX, continuation };
+                    let request = ListRequest { prefix, delimited: true, limit: limits::LIST_MAX, continuation };
                     files.store.list(&request).await?
                 }
             };

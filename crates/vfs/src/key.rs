@@ -63,7 +63,10 @@ fn join(prefix: &KeyPrefix, path: &VirtualPath, end: &str) -> String {
 }
 
 fn too_long() -> FsError {
-    FsError::new(FsErrorKind::InvalidName, "the path is too long: about 1,000 bytes of UTF-8 at most, directories included")
+    FsError::new(
+        FsErrorKind::InvalidName,
+        "the path is too long: about 1,000 bytes of UTF-8 at most, directories included",
+    )
 }
 
 /// The name right below a directory that a listed key or common prefix stands for, `below` being

@@ -44,8 +44,7 @@ impl Vfs {
         for (side, pool) in [("write", &write_pool), ("read", &read_pool)] {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
         }
-        let attributes =
-            AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
+        let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
         Self { shared: Arc::new(Shared { stores, config, metrics, write_pool, read_pool, attributes }) }
     }
 
@@ -92,6 +91,7 @@ pub struct OpenOptions {
 
 /// An open file.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once per OPEN, then taken apart")]
 pub enum OpenFile {
     /// Open for reading.
     Read(Reader),
@@ -235,6 +235,9 @@ impl Mount {
 
 impl fmt::Debug for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mount").field("home", &self.files.home).field("rights", &self.files.rights).finish_non_exhaustive()
+        f.debug_struct("Mount")
+            .field("home", &self.files.home)
+            .field("rights", &self.files.rights)
+            .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,9 @@ use crate::writer::{Target, Writer};
 impl Files {
     pub(crate) async fn open_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Reader, FsError> {
         if !options.read {
-            return Err(FsError::unsupported("a file is opened for reading or for writing; the request asks for neither"));
+            return Err(FsError::unsupported(
+                "a file is opened for reading or for writing; the request asks for neither",
+            ));
         }
         if options.truncate {
             return Err(FsError::unsupported("a file that is to be emptied must be opened for writing"));
@@ -36,7 +38,9 @@ impl Files {
             return Err(FsError::already_exists());
         }
         if reader.attributes().kind == FileKind::Symlink {
-            return Err(FsError::unsupported("this is a symbolic link, which the server does not follow; open its target"));
+            return Err(FsError::unsupported(
+                "this is a symbolic link, which the server does not follow; open its target",
+            ));
         }
         Ok(reader)
     }
@@ -47,9 +51,7 @@ impl Files {
         let may_replace = self.rights.has(Permission::Overwrite);
         // Where any answer leads to the same, the store is not asked whether the file exists.
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
-        let existing = async {
-            if indifferent { Ok(None) } else { self.head(&key).await }
-        };
+        let existing = async { if indifferent { Ok(None) } else { self.head(&key).await } };
         let (existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
         if is_directory && existing.is_none() {
             return Err(FsError::is_a_directory());
@@ -82,8 +84,7 @@ impl Files {
             }
         };
         let vfs = &self.vfs;
-        let target =
-            Target { store: self.store.clone(), key, condition, metrics: vfs.metrics.clone() };
+        let target = Target { store: self.store.clone(), key, condition, metrics: vfs.metrics.clone() };
         Writer::open(target, base, options.attributes, options.append, &vfs.write_pool, &vfs.config).await
     }
 }

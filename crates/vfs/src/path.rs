@@ -98,8 +98,7 @@ impl VirtualPath {
 
     /// Whether `other` is this path or lies below it.
     pub fn contains(&self, other: &Self) -> bool {
-        self.is_root()
-            || other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.is_root() || other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     fn names(&self) -> impl DoubleEndedIterator<Item = &str> {

@@ -89,7 +89,9 @@ impl Reader {
             Some(permit) if ahead_max > 0 => {
                 match store.get(&key, Some(ByteRange::new(0, window::FIRST)), None).await {
                     Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
-                    Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => (store.head(&key).await?, None),
+                    Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => {
+                        (store.head(&key).await?, None)
+                    }
                     Err(error) => return Err(error),
                 }
             }

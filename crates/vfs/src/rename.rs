@@ -18,9 +18,7 @@ impl Files {
             return self.stat(from).await.map(|_| ());
         }
         let may_replace = replace == Replace::Existing && self.rights.has(Permission::Overwrite);
-        let existing = async {
-            if may_replace { Ok(None) } else { self.head(&target).await }
-        };
+        let existing = async { if may_replace { Ok(None) } else { self.head(&target).await } };
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
         let Some(meta) = meta else {

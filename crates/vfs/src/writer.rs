@@ -156,8 +156,9 @@ impl Writer {
         Ok(())
     }
 
-    /// CLOSE: resolves once the file is stored whole and visible, with all its attributes, or once
-    /// it is certain that nothing of this writer will be.
+    /// CLOSE: resolves once the file is stored whole and visible. After an error the old file is
+    /// untouched; only where the store's answer to the very last request was lost can the new one be
+    /// there, whole, all the same.
     pub fn finish(self) -> BoxFuture<'static, Result<Published, FsError>> {
         let mut writer = self;
         async move {

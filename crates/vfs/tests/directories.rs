@@ -153,7 +153,8 @@ async fn keys_that_no_path_can_name_are_left_out_and_counted() {
 #[tokio::test]
 async fn every_utf8_name_survives() {
     let env = env().await;
-    let strange = ["+%#?&*", " leading", "new\nline", "ü", "u\u{308}", "...", "-", "a\\b", "\u{1f600}", "~", "a:b|c<d>\"'"];
+    let strange =
+        ["+%#?&*", " leading", "new\nline", "ü", "u\u{308}", "...", "-", "a\\b", "\u{1f600}", "~", "a:b|c<d>\"'"];
     for name in strange {
         upload(&env.mount, &format!("/{name}"), &pattern(1)).await.unwrap();
     }

@@ -88,7 +88,11 @@ async fn open_waits_for_memory_and_then_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn small_files_of_known_size_reserve_little() {
-    let env = env_with(Config { part_size: ByteSize::mib(1), part_size_max: ByteSize::mib(1), ..parts(16) }, FaultPlan::none()).await;
+    let env = env_with(
+        Config { part_size: ByteSize::mib(1), part_size_max: ByteSize::mib(1), ..parts(16) },
+        FaultPlan::none(),
+    )
+    .await;
     let attributes = SetAttributes { size: Some(100), ..SetAttributes::default() };
     let mut writers = Vec::new();
     for n in 0..16 {
@@ -163,7 +167,10 @@ async fn a_write_across_two_parts_waits_behind_for_the_second() {
     assert_eq!(writer.attributes().size, data.len() as u64);
     let used = env.metric("tidegate_vfs_memory_used_bytes", "write");
     assert_eq!(used, PART as i64, "the rest is held beyond the budget, once");
-    assert!(matches!(writer.admit(data.len() as u64, 1).unwrap(), Admission::Wait(_)), "no more before it has its place");
+    assert!(
+        matches!(writer.admit(data.len() as u64, 1).unwrap(), Admission::Wait(_)),
+        "no more before it has its place"
+    );
     within(writer.finish()).await.unwrap();
     assert!(env.object("f").await.unwrap() == data);
 }

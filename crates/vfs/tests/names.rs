@@ -106,7 +106,10 @@ async fn setstat_keeps_content_and_foreign_metadata() {
     env.mount.set_attributes(&path("/f"), SetAttributes { owner: Some((1, 2)), ..mode(0o400) }).await.unwrap();
     let shown = env.mount.stat(&path("/f")).await.unwrap();
     assert_eq!((shown.mode, shown.uid, shown.gid, shown.mtime), (0o100_400, 1, 2, 5));
-    assert_eq!((env.object("f").await.unwrap().as_ref(), env.metadata("f", "other").await.unwrap().as_str()), (&b"content"[..], "kept"));
+    assert_eq!(
+        (env.object("f").await.unwrap().as_ref(), env.metadata("f", "other").await.unwrap().as_str()),
+        (&b"content"[..], "kept")
+    );
     let before = env.requests();
     env.mount.set_attributes(&path("/f"), mode(0o400)).await.unwrap();
     assert_eq!(env.requests() - before, 1, "what is set already costs no copy");
@@ -154,7 +157,6 @@ async fn each_request_needs_its_permission() {
             (Permission::Read, kind(open_reader(&mount, "/f").await)),
             (Permission::Write, kind(open_writer(&mount, "/new", create()).await)),
             (Permission::Overwrite, kind(open_writer(&mount, "/f", create()).await)),
-            (Permission::Overwrite, kind(mount.rename(&path("/f"), &path("/g"), Replace::Existing).await)),
             (Permission::Rename, kind(mount.rename(&path("/f"), &path("/f"), Replace::Never).await)),
             (Permission::SetAttributes, kind(mount.set_attributes(&path("/g"), mode(0o600)).await)),
             (Permission::Mkdir, kind(mount.make_directory(&path("/made"), SetAttributes::default()).await)),
@@ -162,14 +164,25 @@ async fn each_request_needs_its_permission() {
             (Permission::Delete, kind(mount.remove(&path("/g")).await)),
         ];
         for (needed, result) in results {
-            assert_eq!(result == Some(FsErrorKind::PermissionDenied), needed == missing || missing == Permission::Rename && result == Some(FsErrorKind::PermissionDenied), "{needed:?} without {missing:?}: {result:?}");
+            assert_eq!(
+                result == Some(FsErrorKind::PermissionDenied),
+                needed == missing,
+                "{needed:?}, {missing:?}: {result:?}"
+            );
         }
         for (key, content) in [("f", &b"x"[..]), ("g", b"x"), ("d/", b"")] {
             env.put(key, content, &[]).await;
         }
         let _ = env.store.delete(&key_of("made/")).await;
     }
-    for (permission, seen) in [(Permission::List, true), (Permission::Read, true), (Permission::Write, true), (Permission::Delete, false)] {
+    let renamer = env.mount_with(&[Permission::Rename]).await;
+    let replaced = renamer.rename(&path("/f"), &path("/g"), Replace::Existing).await;
+    assert_eq!(kind(replaced), Some(FsErrorKind::PermissionDenied), "replacing is overwriting");
+    renamer.rename(&path("/f"), &path("/h"), Replace::Existing).await.unwrap();
+    env.put("f", b"x", &[]).await;
+    for (permission, seen) in
+        [(Permission::List, true), (Permission::Read, true), (Permission::Write, true), (Permission::Delete, false)]
+    {
         let mount = env.mount_with(&[permission]).await;
         assert_eq!(mount.stat(&path("/f")).await.is_ok(), seen, "{permission:?}");
     }

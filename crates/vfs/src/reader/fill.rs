@@ -126,13 +126,18 @@ impl State {
 
 /// Fetches a range, from a body that is already coming or from a request of its own. A body that
 /// breaks off is asked again from there.
-pub(crate) async fn run(source: Arc<Source>, fill: Arc<Fill>, body: Option<ByteStream>) {
-    // However this task ends, nobody waits for ever.
-    let guard = Guard(&fill);
-    if let Err(error) = fetch(&source, &fill, body).await {
-        fill.fail(error);
+pub(crate) fn run(
+    source: Arc<Source>,
+    fill: Arc<Fill>,
+    body: Option<ByteStream>,
+) -> impl Future<Output = ()> + Send + 'static {
+    // Made now, not when the task first runs: however and whenever it ends, nobody waits for ever.
+    let filling = Filling(fill);
+    async move {
+        if let Err(error) = fetch(&source, &filling.0, body).await {
+            filling.0.fail(error);
+        }
     }
-    drop(guard);
 }
 
 async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Result<(), FsError> {
@@ -190,9 +195,10 @@ fn read_error(error: StoreError) -> FsError {
     FsError::new(FsErrorKind::Conflict, message).with_source(error)
 }
 
-struct Guard<'a>(&'a Fill);
+/// A range that is being fetched. Dropped before it is full, it fails the reads that wait.
+struct Filling(Arc<Fill>);
 
-impl Drop for Guard<'_> {
+impl Drop for Filling {
     fn drop(&mut self) {
         if self.0.state().filled < self.0.len {
             self.0.fail(FsError::new(FsErrorKind::Unavailable, "the file was closed while it was read"));

@@ -196,10 +196,10 @@ mod tests {
         let mut window = opened(1 << 30);
         read(&mut window, 500 * MIB, 32 * KIB, true);
         let next = 500 * MIB + 32 * KIB;
-        assert_eq!(read(&mut window, next, 32 * KIB, true), [
-            (next, MIB, Purpose::ReadAhead),
-            (next + MIB, 2 * MIB, Purpose::ReadAhead)
-        ]);
+        assert_eq!(
+            read(&mut window, next, 32 * KIB, true),
+            [(next, MIB, Purpose::ReadAhead), (next + MIB, 2 * MIB, Purpose::ReadAhead)]
+        );
         assert_eq!(read(&mut window, next + 32 * KIB, 32 * KIB, true), []);
     }
 

@@ -188,7 +188,10 @@ impl Transfer {
 
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transfer").field("target", &self.target).field("landings", &self.landings).finish_non_exhaustive()
+        f.debug_struct("Transfer")
+            .field("target", &self.target)
+            .field("landings", &self.landings)
+            .finish_non_exhaustive()
     }
 }
 
