@@ -8,8 +8,8 @@ use hyper::HeaderMap;
 use s3s::crypto::{Checksum as _, Md5, Sha1, Sha256};
 use s3s::dto;
 use serde::{Deserialize, Serialize};
+use tidegate_store::Checksum;
 
-use super::crc64;
 use super::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,8 @@ impl Algorithm {
         match self {
             Self::Crc32 => Some(crc_fast::checksum_combine(CrcAlgorithm::Crc32IsoHdlc, left, right, right_len)),
             Self::Crc32c => Some(crc_fast::checksum_combine(CrcAlgorithm::Crc32Iscsi, left, right, right_len)),
-            Self::Crc64Nvme => Some(crc64::join(left, right, right_len)),
+            // How long the left one is makes no difference, as long as it is not empty.
+            Self::Crc64Nvme => Some(Checksum::new(left, 1).then(Checksum::new(right, right_len)).crc()),
             Self::Sha1 | Self::Sha256 => None,
         }
     }
@@ -317,7 +318,8 @@ pub(crate) fn crc_etag(crc64: u64, len: u64, parts: usize) -> String {
 
 /// The CRC64NVME of neighbours, given as pairs of value and length.
 pub(crate) fn combine_crc64(neighbours: impl IntoIterator<Item = (u64, u64)>) -> u64 {
-    neighbours.into_iter().fold(0, |left, (right, len)| crc64::join(left, right, len))
+    let sums = neighbours.into_iter().map(|(crc, len)| Checksum::new(crc, len));
+    sums.fold(Checksum::EMPTY, Checksum::then).crc()
 }
 
 /// The checksum of a whole made of parts; `None` if a part lacks its own, or the algorithm can't.

@@ -11,7 +11,6 @@
 mod bodies;
 mod checksums;
 mod conditions;
-mod crc64;
 mod failure;
 mod headers;
 mod index;
