@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::host_keys::LocationError;
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Ending};
+use crate::telemetry;
 
 /// Why there is no node.
 #[derive(Debug, Error)]
@@ -96,6 +97,7 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let registry = Registry::new();
     BuildInfo::CURRENT.register(&registry)?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
+    telemetry::register(&registry)?;
     let store_metrics = tidegate_store::Metrics::register(&registry)?;
     let vfs_metrics = tidegate_vfs::Metrics::register(&registry)?;
     let sftp_metrics = tidegate_sftp::Metrics::register(&registry)?;

@@ -17,7 +17,7 @@ use crate::compose::{ComposeError, compose};
 use crate::config::{Config, Environment, LoadError, Loaded};
 use crate::dev::{self, DevError};
 use crate::shutdown::{self, Ending, next_signal};
-use crate::telemetry::{self, Destination, TelemetryError};
+use crate::telemetry::{self, Destination, Log, TelemetryError};
 
 /// How long work on blocking threads may go on when all else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -88,37 +88,37 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), RunError> {
         Command::Completions { shell } => Ok(commands::completions(shell, out)?),
         Command::Serve(args) => {
             let loaded = load(&args, environment)?;
-            telemetry::init(&loaded.config.log, Destination::Stdout)?;
+            let _log = telemetry::init(&loaded.config.log, Destination::Stdout)?;
             block_on(serve(loaded.config))
         }
         Command::Dev(args) => {
             let config = dev::base_config(environment)?;
-            telemetry::init(&config.log, Destination::Stderr)?;
+            let _log = telemetry::init(&config.log, Destination::Stderr)?;
             block_on(async { Ok(dev::dev(&args, config, &mut signals()?).await?) })
         }
         Command::DevStore(args) => {
             let config = dev::base_config(environment)?;
-            telemetry::init(&config.log, Destination::Stderr)?;
+            let _log = telemetry::init(&config.log, Destination::Stderr)?;
             block_on(async { Ok(dev::dev_store(&args, &mut signals()?).await?) })
         }
         Command::CheckConfig(args) => {
-            let loaded = load_quietly(&args.admin, environment)?;
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::check_config(&args, &loaded, out).await?) })
         }
         Command::Init(args) => {
-            let loaded = load_quietly(&args, environment)?;
+            let (loaded, _log) = load_quietly(&args, environment)?;
             block_on(async { Ok(commands::init(&loaded, args.output, out).await?) })
         }
         Command::Hostkey(args) => {
-            let loaded = load_quietly(&args.admin, environment)?;
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::hostkey(&args, &loaded, out).await?) })
         }
         Command::Tenant(args) => {
-            let loaded = load_quietly(&args.admin, environment)?;
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::tenant(&args, &loaded, out).await?) })
         }
         Command::User(args) => {
-            let loaded = load_quietly(&args.admin, environment)?;
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::user(&args, &loaded, out).await?) })
         }
     }
@@ -151,14 +151,14 @@ fn load(args: &ConfigArgs, environment: &Environment) -> Result<Loaded, RunError
 
 /// For administrative commands: what they have to say is their result, so only warnings are logged
 /// unless the level was set.
-fn load_quietly(args: &AdminArgs, environment: &Environment) -> Result<Loaded, RunError> {
+fn load_quietly(args: &AdminArgs, environment: &Environment) -> Result<(Loaded, Log), RunError> {
     let loaded = load(&args.config, environment)?;
     let mut log = telemetry::Config { format: telemetry::Format::Text, ..loaded.config.log.clone() };
     if log.level == telemetry::Config::default().level {
         log.level = "warn".to_owned();
     }
-    telemetry::init(&log, Destination::Stderr)?;
-    Ok(loaded)
+    let log = telemetry::init(&log, Destination::Stderr)?;
+    Ok((loaded, log))
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {

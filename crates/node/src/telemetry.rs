@@ -2,10 +2,15 @@
 
 mod flat_json;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Stderr, Stdout, Write};
+use std::sync::OnceLock;
 
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, Registry};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -69,23 +74,113 @@ impl Config {
     }
 }
 
+/// How many lines may wait for whoever reads the log: some 25 MiB at the most.
+const LINES_MAX: usize = 65_536;
+
+/// Lines left out by the process-wide subscriber.
+static LEFT_OUT: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Keeps the log going; dropping it writes what waits.
+#[derive(Debug)]
+#[must_use = "without it the log ends at once"]
+pub struct Log {
+    _writer: WorkerGuard,
+}
+
 /// Installs the process-wide subscriber, for `tracing` and for the `log` records of libraries.
 /// A filter that does not parse counts as the default: [`Config::validate`] refuses it earlier.
 ///
+/// Lines are written by a thread of their own: whoever reads the log slowly must not hold up
+/// transfers. When too many lines wait, further ones are left out and counted.
+///
 /// # Errors
 /// If there is one already.
-pub fn init(config: &Config, destination: Destination) -> Result<(), TelemetryError> {
+pub fn init(config: &Config, destination: Destination) -> Result<Log, TelemetryError> {
     let filter = config.filter().unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = match (config.format, destination) {
-        (Format::Json, Destination::Stdout) => FlatJson::new(std::io::stdout).boxed(),
-        (Format::Json, Destination::Stderr) => FlatJson::new(std::io::stderr).boxed(),
-        (Format::Text, Destination::Stdout) => {
-            fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_writer(std::io::stdout).boxed()
-        }
-        (Format::Text, Destination::Stderr) => {
-            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
-        }
+    let (lines, writer) = match destination {
+        Destination::Stdout => written_apart::<Stdout>(std::io::stdout()),
+        Destination::Stderr => written_apart::<Stderr>(std::io::stderr()),
     };
-    registry.with(layer).try_init().map_err(TelemetryError)
+    let is_terminal = match destination {
+        Destination::Stdout => std::io::stdout().is_terminal(),
+        Destination::Stderr => std::io::stderr().is_terminal(),
+    };
+    let counter = lines.error_counter();
+    let layer = match config.format {
+        Format::Json => FlatJson::new(lines).boxed(),
+        Format::Text => fmt::layer().with_ansi(is_terminal).with_writer(lines).boxed(),
+    };
+    registry.with(layer).try_init().map_err(TelemetryError)?;
+    LEFT_OUT.get_or_init(|| counter);
+    Ok(Log { _writer: writer })
+}
+
+fn written_apart<W: Write + Send + 'static>(to: W) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log").finish(to)
+}
+
+/// Registers the counter of log lines that were left out.
+///
+/// # Errors
+/// If the name is registered already.
+pub fn register(registry: &Registry) -> Result<(), prometheus::Error> {
+    let name = "tidegate_log_lines_left_out_total";
+    let help = "Log lines left out because whoever reads the log was too slow.";
+    registry.register(Box::new(LinesLeftOut(IntCounter::new(name, help)?)))
+}
+
+/// Shows the subscriber's own counter.
+struct LinesLeftOut(IntCounter);
+
+impl Collector for LinesLeftOut {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let left_out = LEFT_OUT.get().map_or(0, ErrorCounter::dropped_lines) as u64;
+        self.0.inc_by(left_out.saturating_sub(self.0.get()));
+        self.0.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_left_out_are_a_metric() {
+        let registry = Registry::new();
+        register(&registry).unwrap();
+        let families = registry.gather();
+        assert_eq!(families[0].name(), "tidegate_log_lines_left_out_total");
+        assert_eq!(families[0].get_metric()[0].get_counter().get_value(), 0.0);
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_holds_up_nobody() {
+        let (stuck, release) = std::sync::mpsc::sync_channel::<()>(0);
+        struct Stuck(std::sync::Mutex<Option<std::sync::mpsc::SyncSender<()>>>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                if let Some(gate) = self.0.lock().unwrap().take() {
+                    // Blocks until the test lets it go on.
+                    let _ = gate.send(());
+                }
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut lines, writer) = written_apart(Stuck(std::sync::Mutex::new(Some(stuck))));
+        for _ in 0..LINES_MAX + 10 {
+            lines.write_all(b"line\n").unwrap();
+        }
+        let left_out = lines.error_counter().dropped_lines();
+        assert!((8..=10).contains(&left_out), "{left_out}");
+        release.recv().unwrap();
+        drop(writer);
+    }
 }
