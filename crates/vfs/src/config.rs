@@ -7,6 +7,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tidegate_store::limits;
 
+use crate::machine_memory::machine_memory;
+
 /// Settings of the file system, the same for every tenant of a node.
 ///
 /// # The largest upload
@@ -18,7 +20,8 @@ use tidegate_store::limits;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Bytes of file content that the node holds in memory at most, over all sessions; at least
-    /// 128 MiB. Default: a quarter of the machine's memory, at least 128 MiB.
+    /// 128 MiB. Default: a quarter of the memory of the machine, or of the control group if that
+    /// has less, at least 128 MiB.
     pub memory_budget: Option<ByteSize>,
     /// How many percent of `memory_budget` are for uploads (10 to 90); the rest is for read-ahead.
     /// Default: 50.
@@ -140,17 +143,6 @@ impl Config {
     }
 }
 
-/// The machine's memory in bytes. Source: proc_meminfo(5), `MemTotal`, in KiB.
-fn machine_memory() -> Option<u64> {
-    mem_total(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn mem_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,11 +185,5 @@ mod tests {
         let config = Config { memory_budget: Some(ByteSize::mib(200)), write_share: 25, ..Config::default() };
         assert_eq!(config.write_budget() >> 20, 50);
         assert_eq!(config.write_budget() + config.read_budget(), 200 << 20);
-    }
-
-    #[test]
-    fn reads_the_machine_s_memory() {
-        assert_eq!(mem_total("MemTotal:       16318340 kB\nMemFree: 1 kB\n"), Some(16_318_340 * 1024));
-        assert_eq!(mem_total("MemFree: 1 kB\n"), None);
     }
 }
