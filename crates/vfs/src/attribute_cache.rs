@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tidegate_store::{ETag, ObjectKey};
 use tokio::time::Instant;
-
-use std::time::SystemTime;
 
 use crate::attributes::FileAttributes;
 use crate::metrics::Metrics;
@@ -16,20 +14,37 @@ use crate::metrics::Metrics;
 /// One cache for the node, of bounded size.
 ///
 /// A file's attributes are kept under bucket, key, tag and time of its object, so an entry can't go
-/// stale: whatever changes the object changes its name here. A subdirectory's marker is not told
-/// apart like that by a listing, so its attributes are kept under its key for a short time.
+/// stale: whatever changes the object changes its name here, but for new metadata on the same bytes
+/// within the second that the time tells. So an entry is good only once the same name was seen
+/// [`SETTLE`] apart: then that second is over. A subdirectory's marker is not told apart like that
+/// by a listing, so its attributes are kept under its key for a short time.
 #[derive(Debug)]
 pub(crate) struct AttributeCache {
     /// Two independent hashes with secret keys stand for a name: 128 bits, so that a collision
     /// won't happen by chance and can't be made.
     hashers: (RandomState, RandomState),
-    files: Mutex<Generations<FileAttributes>>,
+    files: Mutex<Generations<Seen>>,
     directories: Mutex<Generations<(Instant, FileAttributes)>>,
     directory_life: Duration,
     metrics: Metrics,
 }
 
 type Name = (u64, u64);
+
+/// The resolution of S3's LastModified, and as much again for clocks of its servers that differ.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Objects older than this are settled when they are first seen, however wrong our clock is within
+/// reason.
+const OLD: Duration = Duration::from_secs(3600);
+
+/// A file's attributes as of the last time they were looked up.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    first: Instant,
+    settled: bool,
+    attributes: FileAttributes,
+}
 
 impl AttributeCache {
     pub(crate) fn new(entries: usize, directory_life: Duration, metrics: Metrics) -> Self {
@@ -44,12 +59,20 @@ impl AttributeCache {
 
     pub(crate) fn file(&self, bucket: &str, version: Version<'_>) -> Option<FileAttributes> {
         let name = self.name(&(bucket, version));
-        self.counted(lock(&self.files).get(name))
+        let seen = lock(&self.files).get(name).filter(|seen| seen.settled);
+        self.counted(seen.map(|seen| seen.attributes))
     }
+
+    /// Notes what a lookup has just shown.
 
     pub(crate) fn put_file(&self, bucket: &str, version: Version<'_>, attributes: FileAttributes) {
         let name = self.name(&(bucket, version));
-        lock(&self.files).put(name, attributes);
+        let is_old = version.last_modified.elapsed().is_ok_and(|age| age > OLD);
+        let mut files = lock(&self.files);
+        let before = files.get(name);
+        let first = before.map_or_else(Instant::now, |seen| seen.first);
+        let settled = is_old || before.is_some_and(|seen| seen.settled) || first.elapsed() >= SETTLE;
+        files.put(name, Seen { first, settled, attributes });
     }
 
     pub(crate) fn directory(&self, bucket: &str, marker: &ObjectKey) -> Option<FileAttributes> {
@@ -159,5 +182,20 @@ mod tests {
         let later = Version { last_modified: time + Duration::from_secs(1), ..version };
         assert!(cache.file("b", later).is_none(), "new metadata");
         assert!(cache.file("b", Version { etag: &ETag::new("\"2\""), ..version }).is_none(), "new bytes");
+    }
+
+    // New metadata within the second that a listing tells has the same tag and time.
+    #[tokio::test(start_paused = true)]
+    async fn a_young_object_is_looked_up_again_until_its_second_is_over() {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let cache = AttributeCache::new(100, Duration::from_secs(1), metrics);
+        let (key, etag, time) = (ObjectKey::new("k").unwrap(), ETag::new("\"1\""), SystemTime::now());
+        let version = Version { key: &key, etag: &etag, last_modified: time };
+        cache.put_file("b", version, FileAttributes::listed(1, time));
+        tokio::time::advance(SETTLE).await;
+        assert!(cache.file("b", version).is_none(), "what was seen then may have changed since");
+        let changed = FileAttributes { mode: 0o100_600, ..FileAttributes::listed(1, time) };
+        cache.put_file("b", version, changed);
+        assert_eq!(cache.file("b", version), Some(changed));
     }
 }
