@@ -1,0 +1,46 @@
+//! Clients with habits of their own.
+
+use std::fs;
+use std::time::Duration;
+
+use tidegate_tests::{Lftp, python, repository_root, run_client, sha256_of_file, write_random_file};
+
+use crate::dev::Dev;
+
+#[test]
+fn paramiko_asks_for_everything_at_once_and_gets_it() {
+    let dev = Dev::start();
+    let (file, back) = (dev.ssh.file("file"), dev.ssh.file("back"));
+    let sum = write_random_file(&file, 7, 48 << 20);
+    let login = dev.node.login();
+    let mut command = python("python");
+    command.arg(repository_root().join("tests/e2e/paramiko_transfer.py"));
+    command.args([&login.port().to_string(), &login.user]).arg(&login.identity_file).args([&file, &back]);
+    run_client(&mut command, Duration::from_secs(120)).ok();
+    assert_eq!(sha256_of_file(&back), sum);
+}
+
+#[test]
+fn lftp_mirrors_both_ways_with_several_connections() {
+    let dev = Dev::start();
+    let lftp = Lftp::new(&dev.node.login());
+    let tree = lftp.folder().join("tree");
+    fs::create_dir_all(tree.join("deep/er")).unwrap();
+    for n in 0..30_u64 {
+        let folder = ["", "deep/", "deep/er/"][n as usize % 3];
+        write_random_file(&tree.join(format!("{folder}f{n}")), n, n * 4001);
+    }
+    let sum = write_random_file(&tree.join("large"), 99, 24 << 20);
+    let first = lftp.run("mirror -R --verbose --parallel=4 tree tree").ok();
+    assert!(first.stdout.contains("Transferring"), "{}", first.stdout);
+    lftp.run("mirror --parallel=4 tree back").ok();
+    let mut difference = std::process::Command::new("diff");
+    difference.args(["-r", "tree", "back"]).current_dir(lftp.folder());
+    run_client(&mut difference, Duration::from_secs(20)).ok();
+    // Four connections fetch a quarter each.
+    lftp.run("pget -n 4 tree/large -o segments").ok();
+    assert_eq!(sha256_of_file(&lftp.folder().join("segments")), sum);
+    // Sizes and times agree, so nothing is sent again.
+    let again = lftp.run("mirror -R --verbose tree tree").ok();
+    assert!(!again.stdout.contains("Transferring"), "{}", again.stdout);
+}

@@ -1,0 +1,74 @@
+//! A client program that runs to its end within a limit.
+
+use std::fs::File;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a client ended and what it printed.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Fails the test unless the client succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert!(self.status.success(), "{}\n---- out\n{}\n---- err\n{}", self.status, self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails the test if the client succeeded.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert!(!self.status.success(), "succeeded\n---- out\n{}\n---- err\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Runs a client without input.
+///
+/// # Panics
+/// If it can't be started, or is not done after `limit` (it is killed then).
+pub fn run_client(command: &mut Command, limit: Duration) -> Output {
+    run(command, "", limit)
+}
+
+/// Runs a client, with `input` on its standard input.
+///
+/// # Panics
+/// If it can't be started, or is not done after `limit` (it is killed then).
+pub(crate) fn run(command: &mut Command, input: &str, limit: Duration) -> Output {
+    let program = command.get_program().display().to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("in"), input).expect("the input can be written");
+    // Files instead of pipes: a client that prints much does not wait for a reader.
+    let mut child = command
+        .stdin(File::open(at("in")).map_or_else(|_| Stdio::null(), Stdio::from))
+        .stdout(File::create(at("out")).expect("a file can be made"))
+        .stderr(File::create(at("err")).expect("a file can be made"))
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; tests/setup installs it"));
+    let read = |name: &str| {
+        std::fs::read(at(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    };
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be asked") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{program} was not done after {limit:?}\n---- out\n{}\n---- err\n{}", read("out"), read("err"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output { status, stdout: read("out"), stderr: read("err") }
+}

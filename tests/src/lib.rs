@@ -1,1 +1,0 @@
-//! Real clients against real nodes; the tests are in `tests/`.
