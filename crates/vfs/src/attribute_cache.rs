@@ -64,7 +64,6 @@ impl AttributeCache {
     }
 
     /// Notes what a lookup has just shown.
-
     pub(crate) fn put_file(&self, bucket: &str, version: Version<'_>, attributes: FileAttributes) {
         let name = self.name(&(bucket, version));
         let is_old = version.last_modified.elapsed().is_ok_and(|age| age > OLD);
