@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -19,6 +20,11 @@ use crate::dynamo::{self, DynamoDirectory};
 use crate::kms::KmsDataKeys;
 use crate::probe::{self, Probe};
 use crate::s3::{Buckets, S3Bucket, Settings};
+
+/// The quota of S3 retries in tokens, of which one retry costs five to ten, and how many come back a
+/// second: in an outage of S3 about ten retries a second go on.
+const RETRY_QUOTA: usize = 10_000;
+const RETRY_REFILL: f32 = 100.0;
 
 /// Why there is no connection to AWS, or no way to what was asked for.
 #[derive(Debug, Error)]
@@ -71,6 +77,11 @@ impl Aws {
             // `aws-chunked` one either, which some stores don't speak.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        // The SDK takes each retry from one quota for all requests, which only successes refill: one
+        // tenant's throttled bucket would use it up, and then a single broken connection would fail
+        // another tenant's upload for good. This one is larger and refilled by time.
+        let quota = TokenBucket::builder().capacity(RETRY_QUOTA).refill_rate(RETRY_REFILL).build();
+        s3 = s3.retry_partition(RetryPartition::custom("tidegate-s3").token_bucket(quota).build());
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(dynamo::RetryConflicts);
         let mut kms = aws_sdk_kms::config::Builder::from(&sdk);
         let mut sts = aws_sdk_sts::config::Builder::from(&sdk);

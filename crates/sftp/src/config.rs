@@ -13,13 +13,15 @@ pub struct Config {
     /// Files and directories that one session may have open at once. Announced to clients by
     /// `limits@openssh.com`. Default 256.
     pub max_open_handles: u32,
+    /// How many of these may be directories: each holds up to two pages of its listing. Default 16.
+    pub max_open_directories: u32,
     /// Bytes of answers that may wait for the client at once, read data included. READs beyond it
     /// wait in the queue of requests. Default 2 MiB.
     pub output_buffer: ByteSize,
-    /// READ and READDIR requests that may wait at once. A client that sends more is not read from
-    /// until some are answered. Default 32,768, enough for one that asks for a whole GiB in
-    /// 32 KiB requests before it reads an answer.
-    pub max_queued_reads: u32,
+    /// What the READs and READDIRs of a session that wait may take. One READ that follows another in
+    /// the file takes 4 bytes, any other 100; a client that sends more is cut off. Default 8 MiB:
+    /// two million READs, or a file of 64 GiB asked for in 32 KiB requests before an answer is read.
+    pub request_queue: ByteSize,
     /// Requests on paths (STAT, OPEN, RENAME…) that may run or wait at once. Default 128.
     pub max_path_requests: u32,
 }
@@ -36,8 +38,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_open_handles: 256,
+            max_open_directories: 16,
             output_buffer: ByteSize::mib(2),
-            max_queued_reads: 32_768,
+            request_queue: ByteSize::mib(8),
             max_path_requests: 128,
         }
     }
@@ -53,11 +56,14 @@ impl Config {
         if self.max_open_handles == 0 {
             return refuse("max_open_handles", "must be at least 1");
         }
+        if self.max_open_directories == 0 {
+            return refuse("max_open_directories", "must be at least 1");
+        }
         if self.output_buffer.as_u64() < MAX_PACKET as u64 {
             return refuse("output_buffer", "must be at least 256 KiB, the size of one answer");
         }
-        if self.max_queued_reads == 0 {
-            return refuse("max_queued_reads", "must be at least 1");
+        if self.request_queue.as_u64() < 4096 {
+            return refuse("request_queue", "must be at least 4 KiB");
         }
         if self.max_path_requests == 0 {
             return refuse("max_path_requests", "must be at least 1");

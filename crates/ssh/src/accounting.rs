@@ -35,6 +35,9 @@ words! {
         Idle = "idle",
         /// The client stopped answering.
         Lost = "lost",
+        /// Ended: the client asked for more channels, sent larger packets, offered more keys or
+        /// sent more, before its login or while nothing could be answered, than a connection may.
+        OverConnectionLimit = "over-connection-limit",
         /// Closed at once: the node has all the connections it may have.
         OverNodeLimit = "over-node-limit",
         /// Closed at once: the source has all the connections it may have.
@@ -43,8 +46,12 @@ words! {
         OverTenantLimit = "over-tenant-limit",
         /// Closed at once: too many others are logging in.
         OverUnauthenticatedLimit = "over-unauthenticated-limit",
+        /// Closed at once: too many others of the same source are logging in.
+        OverUnauthenticatedSourceLimit = "over-unauthenticated-source-limit",
         /// Closed without a byte from the client, as a balancer's health check does.
         Probe = "probe",
+        /// Disconnected: the account may no longer log in with this key.
+        Revoked = "revoked",
         /// The login took longer than it may.
         Timeout = "timeout",
         /// Ended before a login succeeded.

@@ -17,10 +17,12 @@ pub(crate) struct Admission {
     node: Counters<()>,
     sources: Counters<IpAddr>,
     unauthenticated: Counters<()>,
+    unauthenticated_sources: Counters<IpAddr>,
     tenants: Counters<TenantName>,
     max_connections: u32,
     max_per_source: u32,
     max_unauthenticated: u32,
+    max_unauthenticated_per_source: u32,
 }
 
 /// A connection's places; given back on drop.
@@ -30,8 +32,12 @@ pub(crate) struct Place {
     _source: Permit<IpAddr>,
 }
 
-/// The place of a connection that has not logged in yet; given back on drop.
-pub(crate) type LoginPlace = Permit<()>;
+/// The places of a connection that has not logged in yet; given back on drop.
+#[derive(Debug)]
+pub(crate) struct LoginPlace {
+    _node: Permit<()>,
+    _source: Permit<IpAddr>,
+}
 
 /// A tenant's place; given back on drop.
 pub(crate) type TenantPlace = Permit<TenantName>;
@@ -42,20 +48,27 @@ impl Admission {
             node: Counters::default(),
             sources: Counters::default(),
             unauthenticated: Counters::default(),
+            unauthenticated_sources: Counters::default(),
             tenants: Counters::default(),
             max_connections: config.max_connections,
             max_per_source: config.max_connections_per_source,
             max_unauthenticated: config.max_unauthenticated,
+            max_unauthenticated_per_source: config.max_unauthenticated_per_source,
         }
     }
 
     /// Places for a new connection, or which limit it would break.
     pub(crate) fn admit(&self, source: IpAddr) -> Result<(Place, LoginPlace), Outcome> {
         let node = self.node.acquire((), self.max_connections).ok_or(Outcome::OverNodeLimit)?;
-        let source = self.sources.acquire(network(source), self.max_per_source).ok_or(Outcome::OverSourceLimit)?;
+        let network = network(source);
+        let source = self.sources.acquire(network, self.max_per_source).ok_or(Outcome::OverSourceLimit)?;
+        let login_source = self
+            .unauthenticated_sources
+            .acquire(network, self.max_unauthenticated_per_source)
+            .ok_or(Outcome::OverUnauthenticatedSourceLimit)?;
         let login =
             self.unauthenticated.acquire((), self.max_unauthenticated).ok_or(Outcome::OverUnauthenticatedLimit)?;
-        Ok((Place { _node: node, _source: source }, login))
+        Ok((Place { _node: node, _source: source }, LoginPlace { _node: login, _source: login_source }))
     }
 
     /// A place among the tenant's connections; `None` if all are taken.
@@ -159,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn one_source_does_not_take_all_places_of_those_who_log_in() {
+        let admission = Admission::new(&Config { max_unauthenticated_per_source: 1, ..Config::default() });
+        let (_place, login) = admission.admit(ip("2001:db8::1")).unwrap();
+        assert_eq!(admission.admit(ip("2001:db8::2")).unwrap_err(), Outcome::OverUnauthenticatedSourceLimit);
+        let _other = admission.admit(ip("2001:db8:0:1::1")).unwrap();
+        drop(login);
+        admission.admit(ip("2001:db8::2")).unwrap();
+    }
+
+    #[test]
     fn one_ipv6_network_is_one_source() {
         let admission = admission(10, 1, 10);
         let _held = admission.admit(ip("2001:db8::1")).unwrap();
@@ -173,6 +196,7 @@ mod tests {
         let admission = admission(10, 10, 10);
         drop(admission.admit(ip("192.0.2.1")).unwrap());
         assert!(admission.sources.0.lock().unwrap().is_empty());
+        assert!(admission.unauthenticated_sources.0.lock().unwrap().is_empty());
         let tenant: TenantName = "acme".parse().unwrap();
         let held = admission.admit_tenant(&tenant, Some(1)).unwrap();
         assert!(admission.admit_tenant(&tenant, Some(1)).is_none());

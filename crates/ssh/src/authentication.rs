@@ -5,16 +5,21 @@
 //! flag nor hands it on: a signature that its device made without a touch is accepted.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use tidegate_store::{Account, Accounts, StoreError, UserName};
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::accounting::LoginResult;
 use crate::algorithms::{MAX_RSA_BITS, MIN_RSA_BITS, may_sign_logins};
 use crate::public_key::{parse, rsa_bits};
+
+/// How long a client that is in already waits for its account to be looked up again.
+const MAX_RECHECK: Duration = Duration::from_secs(2);
 
 /// Checks keys against accounts.
 #[derive(Debug)]
@@ -30,6 +35,25 @@ pub(crate) struct Accepted {
     pub(crate) account: Arc<Account>,
     /// `SHA256:…`
     pub(crate) fingerprint: String,
+    pub(crate) key: KeyData,
+}
+
+/// Who has logged in on a connection, and with which key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    key: KeyData,
+    /// As the directory told it last.
+    account: Mutex<Arc<Account>>,
+}
+
+impl Identity {
+    pub(crate) fn new(accepted: &Accepted) -> Self {
+        Self { key: accepted.key.clone(), account: Mutex::new(Arc::clone(&accepted.account)) }
+    }
+
+    fn account(&self) -> MutexGuard<'_, Arc<Account>> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a key does not open an account. For the log; the client is told nothing of it.
@@ -117,6 +141,31 @@ impl Authenticator {
         result
     }
 
+    /// The account of someone who has logged in, as it is now, if the key still opens it.
+    ///
+    /// If the directory doesn't tell in time, what it told last still counts: a failing directory
+    /// must not end the sessions that run.
+    pub(crate) async fn check_again(&self, identity: &Identity) -> Result<Arc<Account>, Rejection> {
+        let known = Arc::clone(&identity.account());
+        let wait = self.lookup_timeout.min(MAX_RECHECK);
+        let fresh = match self.lookup(known.user.name.as_str(), wait).await {
+            Ok(fresh) => fresh.ok_or(Rejection::UnknownUser)?,
+            Err(error) => {
+                warn!("activity-type" = "ERROR", operation = "check-account", message = error.to_string());
+                // Time goes on without the directory.
+                opens(&known, &identity.key, unix_time())?;
+                return Ok(known);
+            }
+        };
+        opens(&fresh, &identity.key, unix_time())?;
+        // The session is counted and logged as the old tenant's.
+        if fresh.tenant.name != known.tenant.name {
+            return Err(Rejection::UnknownUser);
+        }
+        *identity.account() = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+
     async fn check_now(
         &self,
         user: &str,
@@ -124,7 +173,7 @@ impl Authenticator {
         algorithm: &Algorithm,
         now: u64,
     ) -> Result<Accepted, Rejection> {
-        let account = self.lookup(user).await?;
+        let account = self.lookup(user, self.lookup_timeout).await?;
         if !may_sign_logins(algorithm) {
             return Err(Rejection::WeakKey(algorithm.to_string()));
         }
@@ -136,34 +185,38 @@ impl Authenticator {
         let Some(account) = account else {
             return Err(Rejection::UnknownUser);
         };
-        // By key data alone: comments don't count. A stored line that does not parse opens nothing.
-        let authorized = account
-            .user
-            .keys
-            .iter()
-            .find(|authorized| parse(&authorized.key).is_ok_and(|parsed| parsed.key_data() == key.key_data()));
-        let Some(authorized) = authorized else {
-            return Err(Rejection::UnknownKey);
-        };
-        if !account.is_active() {
-            return Err(Rejection::Disabled);
-        }
-        if authorized.expires.is_some_and(|expires| expires <= now) {
-            return Err(Rejection::Expired);
-        }
-        Ok(Accepted { fingerprint: key.fingerprint(HashAlg::Sha256).to_string(), account })
+        opens(&account, key.key_data(), now)?;
+        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+        Ok(Accepted { account, fingerprint, key: key.key_data().clone() })
     }
 
-    async fn lookup(&self, user: &str) -> Result<Option<Arc<Account>>, Rejection> {
+    async fn lookup(&self, user: &str, wait: Duration) -> Result<Option<Arc<Account>>, Rejection> {
         let Ok(name) = user.parse::<UserName>() else {
             return Ok(None);
         };
-        match tokio::time::timeout(self.lookup_timeout, self.accounts.lookup(&name)).await {
+        match tokio::time::timeout(wait, self.accounts.lookup(&name)).await {
             Ok(Ok(account)) => Ok(account),
             Ok(Err(error)) => Err(Rejection::Unavailable(error)),
-            Err(_) => Err(Rejection::LookupTimeout(self.lookup_timeout)),
+            Err(_) => Err(Rejection::LookupTimeout(wait)),
         }
     }
+}
+
+/// Whether the account lets this key in at this time (Unix seconds).
+fn opens(account: &Account, key: &KeyData, now: u64) -> Result<(), Rejection> {
+    // By key data alone: comments don't count. A stored line that does not parse opens nothing.
+    let authorized =
+        account.user.keys.iter().find(|authorized| parse(&authorized.key).is_ok_and(|parsed| parsed.key_data() == key));
+    let Some(authorized) = authorized else {
+        return Err(Rejection::UnknownKey);
+    };
+    if !account.is_active() {
+        return Err(Rejection::Disabled);
+    }
+    if authorized.expires.is_some_and(|expires| expires <= now) {
+        return Err(Rejection::Expired);
+    }
+    Ok(())
 }
 
 fn unix_time() -> u64 {

@@ -6,15 +6,21 @@ use std::sync::Arc;
 use futures::FutureExt;
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg};
-use tidegate_store::Account;
+use tracing::warn;
 
+use crate::accounting::Outcome;
+use crate::authentication::Identity;
 use crate::channel_stream::ChannelStream;
-use crate::connection::{ChannelPlace, Connection};
+use crate::connection::{ChannelPlace, Connection, Ending};
 use crate::server::Node;
 use crate::subsystem::{self, Finish};
 
 /// Extended data of this type is standard error (RFC 4254, section 5.2).
 pub(crate) const STDERR: u32 = 1;
+
+/// The account was disabled or removed, or has lost the key, since the client logged in.
+const REVOKED: Ending =
+    Ending { outcome: Outcome::Revoked, text: "disconnected: the key no longer opens this account" };
 
 /// Waits for the client to ask for SFTP, runs it, and closes the channel.
 ///
@@ -23,7 +29,7 @@ pub(crate) const STDERR: u32 = 1;
 pub(crate) async fn run(
     node: Arc<Node>,
     connection: Arc<Connection>,
-    account: Arc<Account>,
+    identity: Arc<Identity>,
     mut channel: Channel<Msg>,
     handle: Handle,
     _place: ChannelPlace,
@@ -35,6 +41,15 @@ pub(crate) async fn run(
         () = node.shutdown.deadline.cancelled() => return,
     };
     let finish = if wants_sftp {
+        // A connection may be open for days: who logged in then may have no right to anything now.
+        let account = match node.authenticator.check_again(&identity).await {
+            Ok(account) => account,
+            Err(rejection) => {
+                warn!("activity-type" = "ERROR", operation = "open-session", message = rejection.to_string());
+                connection.end(REVOKED);
+                return;
+            }
+        };
         let stream = ChannelStream::new(channel, connection.activity().clone());
         let session = AssertUnwindSafe(node.subsystem.run(&account, stream, &node.shutdown));
         // A bug in one session must not leave its client waiting on an open channel.

@@ -29,9 +29,14 @@ pub(crate) struct ChannelStream {
     activity: Activity,
 }
 
+/// How far the client's side of the channel has come. It is listened to until the channel is closed:
+/// the transport does not wake a write that waits for window on a channel that is gone.
 enum Reading {
     Open(ReusableBoxFuture<'static, Received>),
-    Ended,
+    /// The client sends no more data (EOF).
+    HalfClosed(ReusableBoxFuture<'static, Received>),
+    /// The channel or its connection is gone.
+    Closed,
 }
 
 async fn receive(mut half: ChannelReadHalf) -> Received {
@@ -48,6 +53,20 @@ impl ChannelStream {
     }
 }
 
+impl ChannelStream {
+    /// Behind the client's EOF nothing is read any more, so its CLOSE is looked for here. What it
+    /// sends in between is discarded.
+    fn poll_close(&mut self, cx: &mut Context<'_>) {
+        while let Reading::HalfClosed(next) = &mut self.reading {
+            let Poll::Ready((half, message)) = next.poll(cx) else { return };
+            match message {
+                Some(ChannelMsg::Close) | None => self.reading = Reading::Closed,
+                Some(_) => next.set(receive(half)),
+            }
+        }
+    }
+}
+
 impl AsyncRead for ChannelStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
@@ -61,8 +80,8 @@ impl AsyncRead for ChannelStream {
                     this.chunk = data;
                     next.set(receive(half));
                 }
-                // Dropping the half lets the transport discard what a client sends behind its end.
-                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => this.reading = Reading::Ended,
+                Some(ChannelMsg::Eof) => this.reading = Reading::HalfClosed(ReusableBoxFuture::new(receive(half))),
+                Some(ChannelMsg::Close) | None => this.reading = Reading::Closed,
                 Some(_) => next.set(receive(half)),
             }
         }
@@ -80,6 +99,10 @@ impl AsyncWrite for ChannelStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
+        }
+        self.poll_close(cx);
+        if matches!(self.reading, Reading::Closed) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let written = ready!(self.writer.as_mut().poll_write(cx, buf))?;
         self.activity.touch();

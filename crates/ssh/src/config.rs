@@ -23,11 +23,16 @@ pub struct Config {
     pub max_connections_per_source: u32,
     /// Connections at once that have not logged in yet. Default 256.
     pub max_unauthenticated: u32,
+    /// Of these, how many from one source, so that one silent host does not keep all others from
+    /// logging in. Behind a load balancer that hides client addresses, set it to
+    /// `max_unauthenticated`. Default 32.
+    pub max_unauthenticated_per_source: u32,
     /// From the accepted connection to the end of a successful login, key exchange included.
     /// Default 30 s.
     #[serde(with = "humantime_serde")]
     pub login_grace: Duration,
-    /// Refused login attempts (keys offered, mostly) after which a connection ends. Default 6.
+    /// Refused login attempts (keys offered, mostly) after which a connection ends. It also ends
+    /// after four times as many offers, refused or not. Default 6.
     pub max_auth_attempts: u32,
     /// How long a refused attempt takes at least; slower ones are rounded up to a multiple of it,
     /// so that time does not tell an unknown user from a wrong key. Default 500 ms.
@@ -38,6 +43,9 @@ pub struct Config {
     pub account_lookup_timeout: Duration,
     /// SFTP channels at once on one connection. Default 8.
     pub max_channels: u32,
+    /// Channels that one connection may ask for in its whole life, open or not; then it ends. The
+    /// transport keeps about 3 KiB of each until then. At least `max_channels`, default 1,000.
+    pub max_channel_opens: u32,
     /// A connection without SFTP traffic for this long ends. Keep-alives are no traffic.
     /// Default 15 min.
     #[serde(with = "humantime_serde")]
@@ -73,11 +81,13 @@ impl Default for Config {
             max_connections: 4096,
             max_connections_per_source: 256,
             max_unauthenticated: 256,
+            max_unauthenticated_per_source: 32,
             login_grace: Duration::from_secs(30),
             max_auth_attempts: 6,
             auth_rejection_delay: Duration::from_millis(500),
             account_lookup_timeout: Duration::from_secs(10),
             max_channels: 8,
+            max_channel_opens: 1000,
             idle_timeout: Duration::from_secs(15 * 60),
             keepalive_interval: Duration::from_secs(60),
             keepalive_max: 3,
@@ -88,7 +98,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The largest SSH packet we ask clients to send, in bytes of payload.
+    /// The largest SSH packet we ask clients to send, in bytes of payload. The transport lets
+    /// larger ones pass, so the handler ends connections that send them.
     pub(crate) const MAX_PACKET: u32 = 65_535;
 
     /// Checks that every setting can work.
@@ -101,6 +112,7 @@ impl Config {
             ("max_connections", self.max_connections),
             ("max_connections_per_source", self.max_connections_per_source),
             ("max_unauthenticated", self.max_unauthenticated),
+            ("max_unauthenticated_per_source", self.max_unauthenticated_per_source),
             ("max_auth_attempts", self.max_auth_attempts),
             ("max_channels", self.max_channels),
             ("keepalive_max", self.keepalive_max),
@@ -118,6 +130,9 @@ impl Config {
             if duration < Duration::from_secs(1) {
                 return refuse(field, "must be at least 1 s");
             }
+        }
+        if self.max_channel_opens < self.max_channels {
+            return refuse("max_channel_opens", "must be at least max_channels");
         }
         if self.auth_rejection_delay < Duration::from_millis(50) {
             return refuse("auth_rejection_delay", "must be at least 50 ms");
@@ -148,6 +163,8 @@ mod tests {
     fn an_invalid_setting_is_named() {
         let config = Config { max_channels: 0, ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channels must be at least 1");
+        let config = Config { max_channel_opens: 7, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channel_opens must be at least max_channels");
         let config = Config { window: ByteSize::kib(1), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.window must be between 64 KiB and 1 GiB");
     }

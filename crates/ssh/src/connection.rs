@@ -15,12 +15,15 @@ use crate::accounting::Outcome;
 use crate::admission::{LoginPlace, Place};
 use crate::handler::Handler;
 use crate::server::Node;
-use crate::socket::Socket;
+use crate::socket::{Socket, Traffic};
 
-pub(crate) use state::{Activity, ChannelPlace, Connection, Login};
+pub(crate) use state::{Activity, ChannelPlace, Connection, Ending, Login};
 
 /// How long a client has to take our goodbye and close its side, before the stream is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What clients are told when the node drains or its deadline has passed.
+const GOING_DOWN: &str = "the node is going down, please reconnect";
 
 /// How long a connection's SFTP sessions may take to wind up after the shutdown's deadline.
 const WIND_UP: Duration = Duration::from_secs(3);
@@ -32,7 +35,8 @@ pub(crate) async fn run(node: Arc<Node>, stream: TcpStream, place: Place, login_
         node.metrics.ended(Outcome::Probe);
         return;
     };
-    let connection = Arc::new(Connection::new(peer, login_place, node.metrics.clone()));
+    let windows = node.config.window.as_u64().saturating_mul(u64::from(node.config.max_channels));
+    let connection = Arc::new(Connection::new(peer, login_place, Traffic::new(windows), node.metrics.clone()));
     node.metrics.open.inc();
     let span = connection.span().clone();
     async {
@@ -66,38 +70,42 @@ async fn serve(node: &Arc<Node>, connection: &Arc<Connection>, stream: TcpStream
         () = node.shutdown.deadline.cancelled() => return connection.before_login(Outcome::Deadline),
     };
     let handle = session.handle();
-    let outcome = tokio::select! {
+    let ending = tokio::select! {
         result = &mut session => return connection.classify(result),
-        outcome = time_to_go(node, connection, grace) => outcome,
+        ending = time_to_go(node, connection, grace) => ending,
     };
-    part(&handle, &mut session, connection, outcome).await;
-    connection.before_login(outcome)
+    part(&handle, &mut session, connection, ending).await;
+    connection.before_login(ending.outcome)
 }
 
 /// Waits until one of our own reasons ends the connection.
-async fn time_to_go(node: &Node, connection: &Connection, grace: Instant) -> Outcome {
+async fn time_to_go(node: &Node, connection: &Connection, grace: Instant) -> Ending {
     let (drain, deadline) = (&node.shutdown.drain, &node.shutdown.deadline);
     let mut phases = connection.phases();
     loop {
         let phase = *phases.borrow_and_update();
+        if let Some(ending) = phase.ending {
+            return ending;
+        }
         if deadline.is_cancelled() {
-            return Outcome::Deadline;
+            return Ending { outcome: Outcome::Deadline, text: GOING_DOWN };
         }
         if drain.is_cancelled() && phase.channels == 0 {
-            return Outcome::Drained;
+            return Ending { outcome: Outcome::Drained, text: GOING_DOWN };
         }
-        let (limit, outcome) = if phase.logged_in {
-            (connection.activity().last() + node.config.idle_timeout, Outcome::Idle)
+        let (limit, ending) = if phase.logged_in {
+            let idle = Ending { outcome: Outcome::Idle, text: "disconnected: no SFTP request for too long" };
+            (connection.activity().last() + node.config.idle_timeout, idle)
         } else {
-            (grace, Outcome::Timeout)
+            (grace, Ending { outcome: Outcome::Timeout, text: "disconnected: the login took too long" })
         };
         if limit <= Instant::now() {
-            return outcome;
+            return ending;
         }
         tokio::select! {
             changed = phases.changed() => {
                 if changed.is_err() {
-                    return Outcome::Error;
+                    return Ending { outcome: Outcome::Error, text: "disconnected: the connection failed" };
                 }
             }
             () = drain.cancelled(), if !drain.is_cancelled() => {}
@@ -108,17 +116,14 @@ async fn time_to_go(node: &Node, connection: &Connection, grace: Instant) -> Out
 }
 
 /// Says goodbye, and cuts the stream if the client does not go.
-async fn part(handle: &Handle, session: &mut RunningSession<Handler>, connection: &Connection, outcome: Outcome) {
-    let (reason, text) = match outcome {
-        Outcome::Deadline | Outcome::Drained => {
-            (Disconnect::ServiceNotAvailable, "the node is going down, please reconnect")
-        }
-        Outcome::Idle => (Disconnect::ByApplication, "disconnected: no SFTP request for too long"),
-        _ => (Disconnect::ByApplication, "disconnected: the login took too long"),
+async fn part(handle: &Handle, session: &mut RunningSession<Handler>, connection: &Connection, ending: Ending) {
+    let reason = match ending.outcome {
+        Outcome::Deadline | Outcome::Drained => Disconnect::ServiceNotAvailable,
+        _ => Disconnect::ByApplication,
     };
     let goodbye = async {
         // Fails only if the session has ended already.
-        let _ = handle.disconnect(reason, text.to_owned(), "en".to_owned()).await;
+        let _ = handle.disconnect(reason, ending.text.to_owned(), "en".to_owned()).await;
         let _ = (&mut *session).await;
     };
     if timeout(FAREWELL, goodbye).await.is_err() {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
-use tidegate_store::Account;
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tracing::{Instrument, debug};
 
-use crate::authentication::{Accepted, Rejection};
+use crate::accounting::Outcome;
+use crate::authentication::{Accepted, Identity, Rejection};
 use crate::channel::{self, STDERR};
-use crate::connection::{Connection, Login};
+use crate::config::Config;
+use crate::connection::{Connection, Ending, Login};
 use crate::server::Node;
 use crate::subsystem;
 
@@ -20,27 +21,51 @@ const SFTP_ONLY: &[u8] = b"This service allows SFTP connections only.\r\n";
 /// RFC 4254, section 5.1: SSH_OPEN_RESOURCE_SHORTAGE.
 const RESOURCE_SHORTAGE: u32 = 4;
 
-/// Channels that one connection may open in its whole life. The transport keeps a little memory
-/// for each channel that we closed first, until the connection ends.
-const MAX_CHANNELS_EVER: usize = 10_000;
+/// Channels that may be refused on one connection. Fewer than may be opened: no client needs them,
+/// and while it lets a key exchange wait they all stay in the transport.
+const MAX_REFUSED_OPENS: u32 = 64;
+
+/// Keys that one connection may offer, as a multiple of the refused attempts it has. The transport
+/// does not count offers of keys that are good but never sign anything.
+const OFFERS_PER_ATTEMPT: u32 = 4;
 
 pub(crate) struct Handler {
     node: Arc<Node>,
     connection: Arc<Connection>,
     /// The key that was found good last; counts once the transport says so.
     accepted: Option<Accepted>,
-    account: Option<Arc<Account>>,
+    identity: Option<Arc<Identity>>,
+    offers: u32,
+    /// Channels that the client asked for.
+    opens: u32,
+    /// Those of them that were refused.
+    refused_opens: u32,
     /// Every channel, and whether something was started or refused on it already.
     channels: HashMap<ChannelId, bool>,
 }
 
 impl Handler {
     pub(crate) fn new(node: Arc<Node>, connection: Arc<Connection>) -> Self {
-        Self { node, connection, accepted: None, account: None, channels: HashMap::new() }
+        Self {
+            node,
+            connection,
+            accepted: None,
+            identity: None,
+            offers: 0,
+            opens: 0,
+            refused_opens: 0,
+            channels: HashMap::new(),
+        }
     }
 
     async fn check(&mut self, user: &str, key: &russh::keys::PublicKey, algorithm: &russh::keys::Algorithm) -> Auth {
         self.accepted = None;
+        self.connection.tried(user);
+        self.offers = self.offers.saturating_add(1);
+        if self.offers > self.node.config.max_auth_attempts.saturating_mul(OFFERS_PER_ATTEMPT) {
+            self.connection.end(over_limit("disconnected: too many keys were offered"));
+            return Auth::reject();
+        }
         match self.node.authenticator.check(user, key, algorithm).await {
             Ok(accepted) => {
                 self.accepted = Some(accepted);
@@ -51,6 +76,52 @@ impl Handler {
                 Auth::reject()
             }
         }
+    }
+
+    /// Ends the connection before its next packet is read, which would come first if only the
+    /// connection's own task ended it.
+    fn end(&self, ending: Ending, session: &mut Session) -> Result<(), russh::Error> {
+        session.disconnect(Disconnect::ByApplication, ending.text, "en")?;
+        self.connection.end(ending);
+        Ok(())
+    }
+
+    /// Counts a channel that the client asks for; whether it may.
+    fn may_ask_for_channel(&mut self, session: &mut Session) -> Result<bool, russh::Error> {
+        self.opens = self.opens.saturating_add(1);
+        let may = self.opens <= self.node.config.max_channel_opens;
+        if !may {
+            self.end(over_limit("disconnected: too many channels were opened on one connection"), session)?;
+        }
+        Ok(may)
+    }
+
+    /// Counts a refused channel.
+    fn channel_refused(&mut self, session: &mut Session) -> Result<(), russh::Error> {
+        self.refused_opens = self.refused_opens.saturating_add(1);
+        if self.refused_opens > MAX_REFUSED_OPENS {
+            self.end(over_limit("disconnected: too many channels were refused on one connection"), session)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a channel of a kind that nobody gets.
+    async fn refuse_channel(&mut self, reply: ChannelOpenHandle, session: &mut Session) -> Result<(), russh::Error> {
+        if self.may_ask_for_channel(session)? {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            self.channel_refused(session)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what a packet carries is no larger than we announced; the end of the connection
+    /// otherwise, since a channel's buffer counts packets.
+    fn fits(&self, length: usize, session: &mut Session) -> Result<bool, russh::Error> {
+        let fits = length <= usize::try_from(Config::MAX_PACKET).unwrap_or(usize::MAX);
+        if !fits {
+            self.end(over_limit("disconnected: a packet was larger than announced"), session)?;
+        }
+        Ok(fits)
     }
 
     /// Whether this is the first request on the channel that would start something.
@@ -116,7 +187,7 @@ impl russh::server::Handler for Handler {
         };
         let tenant = &accepted.account.tenant;
         let place = self.node.admission.admit_tenant(&tenant.name, tenant.limits.max_sessions);
-        self.account = Some(Arc::clone(&accepted.account));
+        self.identity = Some(Arc::new(Identity::new(&accepted)));
         match self.connection.logged_in(accepted, place) {
             Login::Admitted => Ok(()),
             Login::OverTenantLimit => session.disconnect(
@@ -134,24 +205,27 @@ impl russh::server::Handler for Handler {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let refusal = |reason: &str| ChannelOpenFailure::Other { code: RESOURCE_SHORTAGE, reason: reason.to_owned() };
-        let Some(account) = self.account.clone() else {
+        let Some(identity) = self.identity.clone() else {
             return Err(russh::Error::Inconsistent);
         };
-        if self.node.shutdown.drain.is_cancelled() {
-            reply.reject(refusal("the node is going down, please reconnect")).await;
+        if !self.may_ask_for_channel(session)? {
             return Ok(());
         }
+        if self.node.shutdown.drain.is_cancelled() {
+            reply.reject(refusal("the node is going down, please reconnect")).await;
+            return self.channel_refused(session);
+        }
         let place = self.connection.open_channel(self.node.config.max_channels);
-        let (Some(place), true) = (place, self.channels.len() < MAX_CHANNELS_EVER) else {
+        let Some(place) = place else {
             debug!(parent: self.connection.span(), message = "a channel was refused: the connection has all it may have");
             reply.reject(refusal("this connection has all the channels it may have")).await;
-            return Ok(());
+            return self.channel_refused(session);
         };
         self.channels.insert(channel.id(), false);
         let task = channel::run(
             Arc::clone(&self.node),
             Arc::clone(&self.connection),
-            account,
+            identity,
             channel,
             session.handle(),
             place,
@@ -162,12 +236,84 @@ impl russh::server::Handler for Handler {
         Ok(())
     }
 
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_channel(reply, session).await
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_channel(reply, session).await
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_channel(reply, session).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_channel(reply, session).await
+    }
+
+    // The transport has queued the data by now: one packet beyond the size, and no second.
+    async fn data(&mut self, _: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        self.fits(data.len(), session).map(drop)
+    }
+
+    async fn extended_data(
+        &mut self,
+        _: ChannelId,
+        _: u32,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.fits(data.len(), session).map(drop)
+    }
+
+    async fn signal(&mut self, _: ChannelId, signal: Sig, session: &mut Session) -> Result<(), russh::Error> {
+        match signal {
+            Sig::Custom(name) => self.fits(name.len(), session).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     async fn subsystem_request(
         &mut self,
         channel: ChannelId,
         name: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if !self.fits(name.len(), session)? {
+            return Ok(());
+        }
         if self.is_first_start(channel) && name == subsystem::NAME {
             session.channel_success(channel)
         } else {
@@ -179,14 +325,22 @@ impl russh::server::Handler for Handler {
         self.refuse_command(channel, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if !self.fits(command.len(), session)? {
+            return Ok(());
+        }
         self.refuse_command(channel, session)
     }
 
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        term: &str,
         _: u32,
         _: u32,
         _: u32,
@@ -194,6 +348,9 @@ impl russh::server::Handler for Handler {
         _: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if !self.fits(term.len(), session)? {
+            return Ok(());
+        }
         session.channel_failure(channel)
     }
 
@@ -201,21 +358,27 @@ impl russh::server::Handler for Handler {
         &mut self,
         channel: ChannelId,
         _: bool,
-        _: &str,
-        _: &str,
+        protocol: &str,
+        cookie: &str,
         _: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if !self.fits(protocol.len() + cookie.len(), session)? {
+            return Ok(());
+        }
         session.channel_failure(channel)
     }
 
     async fn env_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
-        _: &str,
+        name: &str,
+        value: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if !self.fits(name.len() + value.len(), session)? {
+            return Ok(());
+        }
         session.channel_failure(channel)
     }
 
@@ -231,6 +394,10 @@ impl russh::server::Handler for Handler {
         session.channel_failure(channel)
     }
 
-    // Everything else keeps the transport's default, which refuses: agent requests, the
-    // forwarding of ports and sockets in both directions, X11 channels.
+    // Everything else keeps the transport's default, which refuses: agent requests and the
+    // forwarding of ports and sockets to the client.
+}
+
+fn over_limit(text: &'static str) -> Ending {
+    Ending { outcome: Outcome::OverConnectionLimit, text }
 }

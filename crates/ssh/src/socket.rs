@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
@@ -16,14 +16,40 @@ use crate::negotiated::ClientHello;
 /// for each.
 const READ_BUFFER: usize = 32 << 10;
 
-/// Bytes on the wire so far.
-#[derive(Debug, Default)]
+/// Bytes that a client may send before it has logged in. A login takes a few KiB, some dozen with
+/// large keys; the rest could only make the node compute key exchanges and signatures.
+const MAX_BEFORE_LOGIN: u64 = 256 << 10;
+
+/// What a client may send at least without hearing from us.
+const MIN_UNANSWERED: u64 = 1 << 20;
+
+/// Bytes on the wire so far, and whether the client stayed within its limits.
+#[derive(Debug)]
 pub(crate) struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
+    /// Received since something was sent last.
+    unanswered: AtomicU64,
+    max_unanswered: u64,
+    logged_in: AtomicBool,
 }
 
 impl Traffic {
+    /// `windows` is the sum of what all channels' windows may be, in bytes.
+    ///
+    /// An honest client hears from us each half of a window. One that lets a key exchange wait
+    /// does not, and its requests' answers pile up in the transport for as long: twice the windows
+    /// leaves room for what packets have around their data.
+    pub(crate) fn new(windows: u64) -> Self {
+        Self {
+            received: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            unanswered: AtomicU64::default(),
+            max_unanswered: windows.saturating_mul(2).saturating_add(MIN_UNANSWERED),
+            logged_in: AtomicBool::default(),
+        }
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -31,9 +57,31 @@ impl Traffic {
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
+
+    /// The limit of what is sent before a login no longer counts.
+    pub(crate) fn logged_in(&self) {
+        self.logged_in.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has sent more than it may.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > self.max_unanswered
+            || (self.received() > MAX_BEFORE_LOGIN && !self.logged_in.load(Ordering::Relaxed))
+    }
+
+    fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.unanswered.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
 }
 
-/// A TCP stream that fails from the moment its token is cancelled. It is the only sure way to end
+/// A TCP stream that fails from the moment its token is cancelled or its client has sent more than
+/// it may. It is the only sure way to end
 /// a connection: the transport's own task can't be stopped and may be waiting for a client that
 /// neither reads nor closes.
 #[derive(Debug)]
@@ -77,8 +125,12 @@ impl AsyncRead for Socket {
         let before = buf.filled().len();
         ready!(self.as_mut().poll_uncut(cx, |stream, cx| stream.poll_read(cx, buf)))?;
         if let Some(read) = buf.filled().get(before..) {
-            self.traffic.received.fetch_add(read.len() as u64, Ordering::Relaxed);
+            self.traffic.count_received(read.len());
             self.hello.observe(read);
+        }
+        if self.traffic.is_over_limit() {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the client sent more than it may");
+            return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(()))
     }
@@ -87,7 +139,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.as_mut().poll_uncut(cx, |stream, cx| stream.poll_write(cx, buf)))?;
-        self.traffic.sent.fetch_add(written as u64, Ordering::Relaxed);
+        self.traffic.count_sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -97,5 +149,35 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_uncut(cx, |stream, cx| stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_received_before_a_login() {
+        let traffic = Traffic::new(1 << 30);
+        traffic.count_received(256 << 10);
+        assert!(!traffic.is_over_limit());
+        traffic.count_received(1);
+        assert!(traffic.is_over_limit());
+        traffic.logged_in();
+        assert!(!traffic.is_over_limit());
+    }
+
+    #[test]
+    fn a_client_that_lets_us_say_nothing_can_not_send_for_ever() {
+        let traffic = Traffic::new(1 << 20);
+        traffic.logged_in();
+        for _ in 0..2 {
+            traffic.count_received(3 << 20);
+            assert!(!traffic.is_over_limit());
+            traffic.count_sent(1);
+        }
+        traffic.count_received(3 << 20);
+        traffic.count_received(1);
+        assert!(traffic.is_over_limit());
     }
 }

@@ -223,6 +223,12 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any that talking to the store may give.
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()>;
+
+    /// Removes an object if it still is this version (`If-Match`). Succeeds if there is none.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if it is another version: that one stays.
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()>;
 }
 
 /// Opens the object store that holds a tenant's files, with credentials that reach no other

@@ -18,6 +18,7 @@ pub(crate) const GATHERED_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Assembly {
     schedule: Schedule,
+    hole_max: u64,
     /// The parts that have bytes and are not sent; at most [`GATHERED_MAX`] once
     /// [`Assembly::take_ready`] has given what it can.
     gathered: Vec<Gathered>,
@@ -25,6 +26,8 @@ pub(crate) struct Assembly {
     sent: Vec<bool>,
     sent_count: usize,
     end: u64,
+    /// Bytes that were written, those written twice counted twice.
+    written: u64,
     clock: u64,
 }
 
@@ -55,8 +58,9 @@ pub(crate) struct SealedPart {
 }
 
 impl Assembly {
-    pub(crate) fn new(schedule: Schedule) -> Self {
-        Self { schedule, gathered: Vec::new(), sent: Vec::new(), sent_count: 0, end: 0, clock: 0 }
+    /// `hole_max` is how many bytes of the file may never be written.
+    pub(crate) fn new(schedule: Schedule, hole_max: u64) -> Self {
+        Self { schedule, hole_max, gathered: Vec::new(), sent: Vec::new(), sent_count: 0, end: 0, written: 0, clock: 0 }
     }
 
     /// The file's size so far.
@@ -68,6 +72,7 @@ impl Assembly {
     pub(crate) fn extend_to(&mut self, size: u64) -> Result<(), FsError> {
         if size > self.end {
             self.schedule.part_at(size - 1).ok_or_else(too_large)?;
+            self.check_holes(size, 0)?;
             self.end = size;
         }
         Ok(())
@@ -76,12 +81,14 @@ impl Assembly {
     /// The piece of a write that falls into the part at its beginning; `None` if it is empty.
     ///
     /// # Errors
-    /// `TooLarge` behind the last part; `Unsupported` in a part that was sent.
+    /// `TooLarge` behind the last part; `Unsupported` in a part that was sent, and where it would
+    /// leave too large a hole.
     pub(crate) fn piece(&self, offset: u64, len: u64) -> Result<Option<Piece>, FsError> {
         if len == 0 {
             return Ok(None);
         }
         let span = self.schedule.part_at(offset).ok_or_else(too_large)?;
+        self.check_holes(offset.saturating_add(len), len)?;
         if self.is_sent(span.number) {
             return Err(FsError::unsupported(
                 "this range of the file is in the storage already and can't be written again before the file is \
@@ -119,6 +126,7 @@ impl Assembly {
             })?;
         }
         self.end = self.end.max(piece.offset + piece.len);
+        self.written += piece.len;
         Ok(())
     }
 
@@ -190,6 +198,17 @@ impl Assembly {
         }
         let (body, checksum) = part.seal(span.len.min(self.end.saturating_sub(span.start)));
         SealedPart { number: span.number, body, checksum }
+    }
+
+    /// Holes are sent as zeros, so a few bytes of input must not make hundreds of GiB of output.
+    fn check_holes(&self, end: u64, coming: u64) -> Result<(), FsError> {
+        let end = end.max(self.end);
+        if end.saturating_sub(self.written.saturating_add(coming)) <= self.hole_max {
+            return Ok(());
+        }
+        Err(FsError::unsupported(
+            "the file would have larger holes than this server fills with zeros; write it from its start to its end",
+        ))
     }
 
     fn is_sent(&self, number: PartNumber) -> bool {

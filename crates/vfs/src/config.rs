@@ -38,6 +38,9 @@ pub struct Config {
     pub part_size_max: ByteSize,
     /// Parts of one file that are under way to the store at once (1 to 64). Default: 4.
     pub upload_concurrency: usize,
+    /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
+    /// as such. Default: 1 GiB.
+    pub hole_max: ByteSize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. Default: 32 MiB.
     pub read_ahead_max: ByteSize,
     /// Where listings take modes, owners and times from. Default: `exact`.
@@ -85,6 +88,7 @@ impl Default for Config {
             part_size: ByteSize::mib(8),
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 4,
+            hole_max: ByteSize::gib(1),
             read_ahead_max: ByteSize::mib(32),
             listing_attributes: ListingAttributes::Exact,
             listing_concurrency: 16,

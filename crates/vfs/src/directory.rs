@@ -144,7 +144,11 @@ impl Files {
         if let Some(attributes) = self.vfs.attributes.file(&self.bucket, version) {
             return Ok(Some(attributes));
         }
-        let meta = match self.store.head(&object.key).await {
+        // The semaphore is never closed: an error would only mean that there is no limit.
+        let lookup = self.vfs.lookups.acquire().await;
+        let head = self.store.head(&object.key).await;
+        drop(lookup);
+        let meta = match head {
             Ok(meta) => meta,
             Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
             // One object under a key that we may not use must not hide all others.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
 
 use crate::attribute_cache::AttributeCache;
@@ -34,7 +36,13 @@ pub(crate) struct Shared {
     pub(crate) write_pool: Pool,
     pub(crate) read_pool: Pool,
     pub(crate) attributes: AttributeCache,
+    /// Requests for the attributes of listed objects, over all listings of the node.
+    pub(crate) lookups: Semaphore,
 }
+
+/// Requests for attributes that all listings together have under way at once: as many directories as
+/// all sessions may open would otherwise take every socket of the node.
+const LOOKUPS_MAX: usize = 256;
 
 impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
@@ -45,7 +53,17 @@ impl Vfs {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
         }
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
-        Self { shared: Arc::new(Shared { stores, config, metrics, write_pool, read_pool, attributes }) }
+        Self {
+            shared: Arc::new(Shared {
+                stores,
+                config,
+                metrics,
+                write_pool,
+                read_pool,
+                attributes,
+                lookups: Semaphore::new(LOOKUPS_MAX),
+            }),
+        }
     }
 
     /// The files of an account's tenant as its user may see them.

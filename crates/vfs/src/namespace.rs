@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
-    StoreErrorKind, limits,
+    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
+    StoreErrorKind, StoreResult, limits,
 };
 
 use crate::attribute_cache::Version;
@@ -16,6 +16,9 @@ use crate::known_directories::Child;
 use crate::mount::Files;
 use crate::open::too_large_to_copy;
 use crate::path::VirtualPath;
+
+/// How often attributes are set anew when the file is replaced at the same moment.
+const ATTRIBUTE_TRIES: u32 = 4;
 
 impl Files {
     pub(crate) async fn stat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
@@ -116,6 +119,17 @@ impl Files {
     }
 
     pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+        // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
+        for _ in 1..ATTRIBUTE_TRIES {
+            match self.try_set_attributes(path, set).await {
+                Err(error) if error.kind() == FsErrorKind::Conflict => {}
+                other => return other,
+            }
+        }
+        self.try_set_attributes(path, set).await
+    }
+
+    async fn try_set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
         if path.is_root() {
             self.keys.marker(path)?;
         }
@@ -142,9 +156,8 @@ impl Files {
         if meta.size > limits::PART_MAX {
             return Err(too_large_to_copy());
         }
-        let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
-        self.store.copy(&source, &key, Some(&attributes), &Condition::Always).await?;
-        Ok(())
+        let source = CopySource { key, if_match: Some(meta.etag) };
+        Ok(copy_onto_itself(&*self.store, &source, &attributes).await?)
     }
 
     async fn set_directory_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
@@ -253,5 +266,24 @@ impl Files {
         self.store.put(marker, Body::new(), Checksum::EMPTY, attributes, condition).await?;
         self.vfs.attributes.forget_directory(&self.bucket, marker);
         Ok(())
+    }
+}
+
+/// Gives the version that `source` names new attributes, unless another one has taken its place.
+///
+/// # Errors
+/// `PreconditionFailed` if so; any that the copy may give.
+pub(crate) async fn copy_onto_itself(
+    store: &dyn ObjectStore,
+    source: &CopySource,
+    attributes: &ObjectAttributes,
+) -> StoreResult<()> {
+    let condition = source.if_match.clone().map_or(Condition::Always, Condition::IfMatch);
+    match store.copy(source, &source.key, Some(attributes), &condition).await {
+        // The store can't check it: what it checks of the source has to do.
+        Err(error) if error.kind() == StoreErrorKind::Unsupported => {
+            store.copy(source, &source.key, Some(attributes), &Condition::Always).await.map(|_| ())
+        }
+        copied => copied.map(|_| ()),
     }
 }

@@ -38,17 +38,22 @@ impl Files {
         if meta.size > limits::PART_MAX {
             return Err(too_large_to_copy());
         }
-        let copy = CopySource { key: source.clone(), if_match: Some(meta.etag) };
+        if from.parent() != to.parent() {
+            self.keep_parent(from, &source).await?;
+        }
+        let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         if may_replace {
             self.store.copy(&copy, &target, None, &Condition::Always).await?;
         } else if let Err(error) = self.copy_if_absent(&copy, &target).await {
             let is_taken = error.kind() == StoreErrorKind::PreconditionFailed && self.head(&target).await?.is_some();
             return Err(if is_taken { FsError::already_exists().with_source(error) } else { error.into() });
         }
-        if from.parent() != to.parent() {
-            self.keep_parent(from, &source).await?;
+        match self.store.delete_version(&source, &meta.etag).await {
+            // A newer file was closed under the old name while this one was copied. It stays, as if
+            // it had been made behind the rename.
+            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Ok(()),
+            deleted => Ok(deleted?),
         }
-        Ok(self.store.delete(&source).await?)
     }
 
     async fn copy_if_absent(&self, source: &CopySource, target: &ObjectKey) -> StoreResult<()> {

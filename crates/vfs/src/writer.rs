@@ -22,6 +22,9 @@ use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Counted;
 
+/// One file takes at most this part of the memory for uploads on its client's word alone.
+const POOL_SHARE: u64 = 8;
+
 /// Whether a write may come now.
 pub enum Admission {
     /// Yes: [`Writer::write`] takes it without waiting.
@@ -83,8 +86,10 @@ impl Writer {
         config: &Config,
     ) -> Result<Self, FsError> {
         let hint = set.size.unwrap_or(0);
+        // A hint costs its sender nothing: the parts that it asks for must leave room for others.
+        let part_max = (pool.total() / POOL_SHARE).max(config.part_size.as_u64());
         let schedule = Schedule::new(config.part_size.as_u64(), config.part_size_max.as_u64(), hint)
-            .filter(|schedule| schedule.first().len <= pool.total())
+            .filter(|schedule| schedule.first().len <= part_max.min(pool.total()))
             .ok_or_else(too_large_for_this_node)?;
         let first = schedule.first().len;
         let reserve = if hint == 0 { first } else { first.min(round_up(hint)) };
@@ -97,7 +102,7 @@ impl Writer {
         let mut attributes = base;
         set.apply_to_file(&mut attributes);
         Ok(Self {
-            assembly: Assembly::new(schedule),
+            assembly: Assembly::new(schedule, config.hole_max.as_u64()),
             charges: Vec::new(),
             spill: None,
             memory: Arc::new(memory),

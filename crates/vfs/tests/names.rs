@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use harness::*;
 use tidegate_store::faulty::{Call, Fault, FaultPlan};
 use tidegate_store::{ObjectStore, Permission, StoreErrorKind};
@@ -195,4 +197,33 @@ async fn messages_of_a_broken_store_stay_inside() {
     let error = env.mount.stat(&path("/f")).await.unwrap_err();
     assert_eq!(error.kind(), FsErrorKind::PermissionDenied);
     assert!(!error.to_string().contains("injected") && error.report().contains("injected"));
+}
+
+/// Replaces a file a second from now, while `work` is held up by a fault of ten.
+async fn while_replaced<T>(env: &Env, key: &str, work: impl Future<Output = T>) -> T {
+    let replace = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        env.put(key, b"newer", &[]).await;
+    };
+    tokio::join!(work, replace).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_replaced_while_it_is_renamed_is_not_lost() {
+    let held_up = FaultPlan::none().on(Call::Delete, 1, Fault::Delay(Duration::from_secs(10)));
+    let env = env_with(config(), held_up).await;
+    env.put("from", b"old", &[]).await;
+    while_replaced(&env, "from", env.mount.rename(&path("/from"), &path("/to"), Replace::Never)).await.unwrap();
+    assert_eq!(env.object("to").await.as_deref(), Some(&b"old"[..]));
+    assert_eq!(env.object("from").await.as_deref(), Some(&b"newer"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_never_bring_back_the_content_of_a_file_that_was_replaced() {
+    let held_up = FaultPlan::none().on(Call::Copy, 1, Fault::Delay(Duration::from_secs(10)));
+    let env = env_with(config(), held_up).await;
+    env.put("f", b"old", &[]).await;
+    while_replaced(&env, "f", env.mount.set_attributes(&path("/f"), mode(0o600))).await.unwrap();
+    assert_eq!(env.object("f").await.as_deref(), Some(&b"newer"[..]));
+    assert_eq!(env.mount.stat(&path("/f")).await.unwrap().mode, 0o100_600);
 }

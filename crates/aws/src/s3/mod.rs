@@ -148,7 +148,11 @@ impl ObjectStore for S3Bucket {
     }
 
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
-        self.delete_object(key).await
+        self.delete_object(key, None).await
+    }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        self.delete_object(key, Some(etag)).await
     }
 }
 

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, Receipt, StoreError, StoreErrorKind,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, Receipt, StoreError, StoreErrorKind,
     StoreResult, limits,
 };
 use tracing::info;
@@ -112,11 +112,13 @@ impl S3Bucket {
         }
     }
 
-    pub(super) async fn delete_object(&self, key: &ObjectKey) -> StoreResult<()> {
-        let sent = self.client.delete_object().bucket(&*self.name).key(key.as_str()).send().await;
+    /// Source of the condition: Amazon S3 User Guide, "How to perform conditional deletes".
+    pub(super) async fn delete_object(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<()> {
+        let request = self.client.delete_object().bucket(&*self.name).key(key.as_str());
+        let sent = request.set_if_match(if_match.map(|etag| etag.as_str().to_owned())).send().await;
         match sent {
             Ok(_) => Ok(()),
-            // S3 says nothing of the kind, but other stores do.
+            // S3 says so with a condition only, other stores without one too: nothing is left to do.
             Err(error) if kind(&error) == StoreErrorKind::NotFound => Ok(()),
             Err(error) => Err(store_error("delete", self.at(key), error)),
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tidegate_vfs::{Directory, DirectoryEntry, FileAttributes, FsError, OpenFile, Published, ReadData, VirtualPath};
 
 use super::audit;
-use super::handles::{DirectoryHandle, OpenHandle, ReadHandle, WriteHandle};
+use super::handles::{DirectoryHandle, OpenHandle, READDIR_BYTES, ReadHandle, WriteHandle};
 use super::order::Ticket;
 use super::reads::ReadQueue;
 use super::run::Session;
@@ -72,6 +72,15 @@ impl Session {
         }
         if matches!(origin.operation, "open" | "opendir") {
             self.opening -= 1;
+            self.opening_directories -= usize::from(origin.operation == "opendir");
+        }
+        // A look that was sent behind an OPEN without waiting for it, as sshfs does, asked the store
+        // about a file that is only now being written.
+        if matches!(origin.operation, "stat" | "lstat")
+            && let Some(open) = self.handles.writer_at(&origin.path)
+        {
+            let attributes = open.writer.attributes();
+            return self.succeed(&origin, Outcome::Attributes(attributes));
         }
         match outcome {
             Ok(outcome) => self.succeed(&origin, outcome),
@@ -167,7 +176,7 @@ impl Session {
             Err(error) => {
                 let Some((id, arrived)) = open.waiting.pop_front() else { return };
                 let origin = Origin { id, operation: "readdir", path: open.path.clone(), arrived };
-                self.queued_reads -= 1;
+                self.queued_bytes -= READDIR_BYTES;
                 self.fail(&origin, &error);
             }
         }

@@ -9,6 +9,9 @@ use tidegate_vfs::{Directory, Reader, VirtualPath, Writer};
 use super::reads::ReadQueue;
 use crate::codec::{HandleId, NameEntry};
 
+/// What a READDIR that waits counts against the limit on queued requests, in bytes.
+pub(super) const READDIR_BYTES: usize = 32;
+
 /// A CLOSE that waits for the requests before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
@@ -77,12 +80,13 @@ pub(super) struct Handles {
     open: HashMap<HandleId, OpenHandle>,
     last: u32,
     writers: usize,
+    directories: usize,
     gauge: IntGauge,
 }
 
 impl Handles {
     pub(super) fn new(gauge: IntGauge) -> Self {
-        Self { open: HashMap::new(), last: HandleId::NONE.0, writers: 0, gauge }
+        Self { open: HashMap::new(), last: HandleId::NONE.0, writers: 0, directories: 0, gauge }
     }
 
     /// Opens; the number names nothing else that is open.
@@ -94,6 +98,7 @@ impl Handles {
         }
         let id = HandleId(self.last);
         self.writers += usize::from(matches!(handle, OpenHandle::Write(_)));
+        self.directories += usize::from(matches!(handle, OpenHandle::Directory(_)));
         self.open.insert(id, handle);
         self.gauge.inc();
         id
@@ -112,6 +117,7 @@ impl Handles {
     pub(super) fn remove(&mut self, id: HandleId) -> Option<OpenHandle> {
         let handle = self.open.remove(&id)?;
         self.writers -= usize::from(matches!(handle, OpenHandle::Write(_)));
+        self.directories -= usize::from(matches!(handle, OpenHandle::Directory(_)));
         self.gauge.dec();
         Some(handle)
     }
@@ -131,6 +137,10 @@ impl Handles {
         self.open.len()
     }
 
+    pub(super) fn directories(&self) -> usize {
+        self.directories
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
@@ -142,7 +152,7 @@ impl Handles {
     /// Takes all handles out, at the session's end.
     pub(super) fn drain(&mut self) -> Vec<OpenHandle> {
         self.gauge.sub(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
-        self.writers = 0;
+        (self.writers, self.directories) = (0, 0);
         self.open.drain().map(|(_, handle)| handle).collect()
     }
 }

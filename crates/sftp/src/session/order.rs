@@ -18,12 +18,22 @@ pub(super) struct Footprint {
     access: Access,
     scope: Scope,
     paths: Paths,
+    step: Step,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Look,
     Change,
+}
+
+/// A CLOSE does not wait for an OPEN of its path, which may itself wait for the memory that the
+/// CLOSE gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Close,
+    Open,
+    Other,
 }
 
 /// Whether only the path itself is touched, or all below it too.
@@ -42,32 +52,46 @@ enum Paths {
 impl Footprint {
     /// Reads the attributes or bytes of one path.
     pub(super) fn look(path: &VirtualPath) -> Self {
-        Self { access: Access::Look, scope: Scope::Point, paths: Paths::One(path.clone()) }
+        Self { access: Access::Look, scope: Scope::Point, paths: Paths::One(path.clone()), step: Step::Other }
+    }
+
+    /// Opens a file for writing.
+    pub(super) fn open(path: &VirtualPath) -> Self {
+        Self { step: Step::Open, ..Self::change(path) }
+    }
+
+    /// Publishes a file.
+    pub(super) fn close(path: &VirtualPath) -> Self {
+        Self { step: Step::Close, ..Self::change(path) }
     }
 
     /// Reads which names lie below a path.
     pub(super) fn list(path: &VirtualPath) -> Self {
-        Self { access: Access::Look, scope: Scope::Tree, paths: Paths::One(path.clone()) }
+        Self { scope: Scope::Tree, ..Self::look(path) }
     }
 
     /// Changes one file.
     pub(super) fn change(path: &VirtualPath) -> Self {
-        Self { access: Access::Change, scope: Scope::Point, paths: Paths::One(path.clone()) }
+        Self { access: Access::Change, ..Self::look(path) }
     }
 
     /// Changes whether a directory is there.
     pub(super) fn change_tree(path: &VirtualPath) -> Self {
-        Self { access: Access::Change, scope: Scope::Tree, paths: Paths::One(path.clone()) }
+        Self { scope: Scope::Tree, ..Self::change(path) }
     }
 
     /// Moves one path to another.
     pub(super) fn rename(from: &VirtualPath, to: &VirtualPath) -> Self {
-        Self { access: Access::Change, scope: Scope::Tree, paths: Paths::Two(from.clone(), to.clone()) }
+        Self { paths: Paths::Two(from.clone(), to.clone()), ..Self::change_tree(from) }
     }
 
+    /// Whether a request must wait for this earlier one.
     fn conflicts(&self, other: &Self) -> bool {
         let both_look = self.access == Access::Look && other.access == Access::Look;
-        !both_look && self.paths().any(|mine| other.paths().any(|theirs| self.meets(mine, other, theirs)))
+        let close_behind_open = self.step == Step::Open && other.step == Step::Close;
+        !both_look
+            && !close_behind_open
+            && self.paths().any(|mine| other.paths().any(|theirs| self.meets(mine, other, theirs)))
     }
 
     fn meets(&self, mine: &VirtualPath, other: &Self, theirs: &VirtualPath) -> bool {
@@ -118,13 +142,6 @@ impl<T> PathOrder<T> {
         }
     }
 
-    /// Takes in a request that starts at once whatever runs, and that later ones wait for.
-    pub(super) fn start(&mut self, footprint: Footprint) -> Ticket {
-        let ticket = self.ticket();
-        self.running.push((ticket, footprint));
-        ticket
-    }
-
     /// Ends a request; returns those that waited for it and may start now, in order.
     pub(super) fn finish(&mut self, ticket: Ticket) -> Vec<T> {
         self.running.retain(|(running, _)| *running != ticket);
@@ -173,7 +190,7 @@ mod tests {
     #[test]
     fn a_listing_waits_for_the_files_below_it() {
         let mut order = PathOrder::new();
-        let close = order.start(Footprint::change(&path("/dir/file")));
+        let close = order.submit(Footprint::close(&path("/dir/file")), |ticket| ticket).unwrap();
         assert!(order.submit(Footprint::list(&path("/dir")), |ticket| ticket).is_none());
         assert!(order.submit(Footprint::look(&path("/dir")), |ticket| ticket).is_some());
         assert_eq!(order.finish(close).len(), 1);
@@ -182,11 +199,22 @@ mod tests {
     #[test]
     fn a_rename_waits_for_both_ends() {
         let mut order = PathOrder::new();
-        let from = order.start(Footprint::change(&path("/x.part")));
-        let to = order.start(Footprint::change(&path("/x")));
+        let from = order.submit(Footprint::change(&path("/x.part")), |ticket| ticket).unwrap();
+        let to = order.submit(Footprint::change(&path("/x")), |ticket| ticket).unwrap();
         assert!(order.submit(Footprint::rename(&path("/x.part"), &path("/x")), |ticket| ticket).is_none());
         assert!(order.finish(from).is_empty());
         assert_eq!(order.finish(to).len(), 1);
+    }
+
+    #[test]
+    fn a_close_waits_for_a_rename_and_for_no_open() {
+        let mut order = PathOrder::new();
+        let rename = order.submit(Footprint::rename(&path("/a"), &path("/b")), |ticket| ticket).unwrap();
+        assert!(order.submit(Footprint::close(&path("/a")), |ticket| ticket).is_none());
+        assert_eq!(order.finish(rename).len(), 1);
+        assert!(order.submit(Footprint::open(&path("/c")), |ticket| ticket).is_some());
+        assert!(order.submit(Footprint::close(&path("/c")), |ticket| ticket).is_some());
+        assert!(order.submit(Footprint::open(&path("/c")), |ticket| ticket).is_none(), "behind the CLOSE");
     }
 
     proptest! {

@@ -5,10 +5,18 @@ use tidegate_vfs::FsError;
 
 use super::audit;
 use super::events::{Event, Origin};
-use super::handles::{Closing, OpenHandle};
+use super::handles::{Closing, OpenHandle, READDIR_BYTES};
 use super::reads::ReadAnswer;
 use super::run::Session;
 use crate::codec::{HandleId, StatusCode};
+
+/// What a READ is charged at least while it runs: one far from the others is a request to the
+/// store of its own, however few bytes it asks for, so their number is bounded too.
+const READ_COST_MIN: usize = 32 << 10;
+
+fn cost(len: u32) -> usize {
+    (len as usize).max(READ_COST_MIN)
+}
 
 /// Whether a handle has to be looked at again in this round.
 #[derive(PartialEq, Eq)]
@@ -66,14 +74,14 @@ impl Session {
             return Turn::Again;
         }
         if let Some(len) = open.reads.next_len() {
-            if len as usize > room && !nothing_runs {
+            if cost(len) > room && !nothing_runs {
                 return Turn::NoRoom;
             }
-            let Some((start, shrank)) = open.reads.start() else { return Turn::Done };
+            let Some((start, shrunk)) = open.reads.start() else { return Turn::Done };
             let read = open.reader.read(start.offset, start.len);
             let slot = start.slot;
-            self.reading += start.len as usize;
-            self.queued_reads -= usize::from(shrank);
+            self.reading += cost(start.len);
+            self.queued_bytes -= shrunk;
             self.pending.push(read.map(move |result| Event::Read { handle: id, slot, result }).boxed());
             return Turn::Again;
         }
@@ -87,7 +95,7 @@ impl Session {
 
     fn answer_read(&mut self, id: HandleId, answer: ReadAnswer) {
         let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return };
-        self.reading -= answer.len as usize;
+        self.reading -= cost(answer.len);
         match answer.result {
             Ok(data) if data.is_empty() => {
                 self.answer_status(answer.id, "read", answer.arrived, StatusCode::Eof, "End of file");
@@ -133,13 +141,13 @@ impl Session {
             let sent = self.replies.names(request, &open.entries);
             open.entries.drain(..sent.min(open.entries.len()));
             open.waiting.pop_front();
-            self.queued_reads -= 1;
+            self.queued_bytes -= READDIR_BYTES;
             self.context.metrics.answered("readdir", StatusCode::Ok.as_str(), arrived.elapsed());
             return Turn::Again;
         }
         if open.ended {
             open.waiting.pop_front();
-            self.queued_reads -= 1;
+            self.queued_bytes -= READDIR_BYTES;
             self.answer_status(request, "readdir", arrived, StatusCode::Eof, "End of directory");
             return Turn::Again;
         }

@@ -5,18 +5,22 @@ use std::time::Instant;
 
 use tidegate_vfs::{FsError, ReadData};
 
-/// Many READs that follow one another, as a prefetching client sends them: ids count up by one
-/// and offsets by the length. Kept as one value, so that a client that asks for a whole large
-/// file before it reads an answer (paramiko's `prefetch`) takes no memory worth naming. The loop
-/// must take in whatever arrives: while it does not read, the transport sends nothing either.
+/// Many READs that follow one another in the file, as a prefetching client sends them. Kept as one
+/// value with a number per READ, so that a client that asks for a whole large file before it reads
+/// an answer (paramiko's `prefetch`) takes little memory. The loop must take in whatever arrives:
+/// while it does not read, the transport sends nothing either.
 #[derive(Debug)]
 struct Run {
-    id: u32,
+    ids: VecDeque<u32>,
+    /// Of the first READ that waits.
     offset: u64,
     len: u32,
-    count: u32,
     arrived: Instant,
 }
+
+/// What a run and each of its READs count against the limit on queued requests, in bytes.
+const RUN_BYTES: usize = 96;
+const READ_BYTES: usize = 4;
 
 /// A READ that runs, or has run and waits for one before it.
 #[derive(Debug)]
@@ -55,19 +59,17 @@ pub(super) struct ReadQueue {
 }
 
 impl ReadQueue {
-    /// Takes a READ in; returns how many values the queue grew by: 0 if it prolonged a run.
+    /// Takes a READ in; returns by how many bytes the queue grew.
     pub(super) fn push(&mut self, id: u32, offset: u64, len: u32, arrived: Instant) -> usize {
         if let Some(run) = self.waiting.back_mut()
             && run.len == len
-            && run.count < u32::MAX
-            && run.id.wrapping_add(run.count) == id
-            && run.offset.checked_add(u64::from(run.count) * u64::from(len)) == Some(offset)
+            && run.offset.checked_add(run.ids.len() as u64 * u64::from(len)) == Some(offset)
         {
-            run.count += 1;
-            return 0;
+            run.ids.push_back(id);
+            return READ_BYTES;
         }
-        self.waiting.push_back(Run { id, offset, len, count: 1, arrived });
-        1
+        self.waiting.push_back(Run { ids: VecDeque::from([id]), offset, len, arrived });
+        RUN_BYTES + READ_BYTES
     }
 
     /// The length of the next READ that waits.
@@ -75,20 +77,19 @@ impl ReadQueue {
         self.waiting.front().map(|run| run.len)
     }
 
-    /// Starts the next READ that waits; the flag tells whether the queue shrank by one value.
-    pub(super) fn start(&mut self) -> Option<(ReadStart, bool)> {
+    /// Starts the next READ that waits; also tells by how many bytes the queue shrank.
+    pub(super) fn start(&mut self) -> Option<(ReadStart, usize)> {
         let run = self.waiting.front_mut()?;
+        let id = run.ids.pop_front()?;
         let slot = self.first_slot + self.slots.len() as u64;
         let start = ReadStart { slot, offset: run.offset, len: run.len };
-        self.slots.push_back(Slot { id: run.id, len: run.len, arrived: run.arrived, result: None });
-        run.id = run.id.wrapping_add(1);
+        self.slots.push_back(Slot { id, len: run.len, arrived: run.arrived, result: None });
         run.offset = run.offset.saturating_add(u64::from(run.len));
-        run.count -= 1;
-        let last = run.count == 0;
-        if last {
+        if run.ids.is_empty() {
             self.waiting.pop_front();
+            return Some((start, RUN_BYTES + READ_BYTES));
         }
-        Some((start, last))
+        Some((start, READ_BYTES))
     }
 
     /// Notes the result of a READ that was started.
@@ -118,17 +119,20 @@ impl ReadQueue {
 mod tests {
     use super::*;
 
+    // Also where the ids of two prefetches in one session alternate.
     #[test]
-    fn a_prefetch_takes_one_value() {
+    fn a_prefetch_takes_a_number_per_read() {
         let mut queue = ReadQueue::default();
         let now = Instant::now();
-        let grown: usize = (0..100_000_u32).map(|n| queue.push(7 + n, u64::from(n) * 32_768, 32_768, now)).sum();
-        assert_eq!((grown, queue.waiting.len()), (1, 1));
-        assert_eq!(queue.push(5, 0, 32_768, now), 1, "neither id nor offset follow");
+        let grown: usize = (0..100_000_u32).map(|n| queue.push(7 + 2 * n, u64::from(n) * 32_768, 32_768, now)).sum();
+        assert_eq!((grown, queue.waiting.len()), (RUN_BYTES + 100_000 * READ_BYTES, 1));
+        assert_eq!(queue.push(5, 0, 32_768, now), RUN_BYTES + READ_BYTES, "the offset does not follow");
         let (start, _) = queue.start().unwrap();
         assert_eq!(start, ReadStart { slot: 0, offset: 0, len: 32_768 });
         let (start, _) = queue.start().unwrap();
         assert_eq!(start, ReadStart { slot: 1, offset: 32_768, len: 32_768 });
+        let shrunk: usize = std::iter::from_fn(|| queue.start()).map(|(_, shrunk)| shrunk).sum();
+        assert_eq!(shrunk + 2 * READ_BYTES, grown + RUN_BYTES + READ_BYTES, "nothing is left counted");
     }
 
     #[test]
@@ -148,10 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_offsets_wrap_without_harm() {
+    fn offsets_at_the_end_of_their_range_do_no_harm() {
         let mut queue = ReadQueue::default();
-        assert_eq!(queue.push(u32::MAX, u64::MAX - 1, 10, Instant::now()), 1);
-        assert_eq!(queue.push(0, 8, 10, Instant::now()), 1);
-        assert_eq!(queue.start().map(|(start, last)| (start.offset, last)), Some((u64::MAX - 1, true)));
+        queue.push(u32::MAX, u64::MAX - 1, 10, Instant::now());
+        queue.push(0, 8, 10, Instant::now());
+        assert_eq!(queue.start().map(|(start, _)| start.offset), Some(u64::MAX - 1));
+        assert_eq!(queue.start().map(|(start, _)| start.offset), Some(8));
+        assert!(queue.start().is_none());
     }
 }

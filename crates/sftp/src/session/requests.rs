@@ -8,11 +8,15 @@ use futures::FutureExt;
 use tidegate_vfs::{Admission, FsError, FsErrorKind, OpenOptions, Replace, SetAttributes, VirtualPath};
 
 use super::events::{Event, Origin, Outcome, PathEvent};
-use super::handles::{Closing, OpenHandle};
+use super::handles::{Closing, OpenHandle, READDIR_BYTES};
 use super::order::{Footprint, Ticket};
 use super::run::{Session, Stalled};
 use super::{ProtocolError, SessionEnd};
 use crate::codec::{HandleId, MAX_DATA, OpenFlags, Request, StatusCode};
+
+/// The least payload that is kept as a slice of the input, whose blocks are at most two and a half
+/// times as large. What is smaller is copied: the memory budget counts payloads, not blocks.
+const SLICE_MIN: usize = 192 << 10;
 
 /// What is announced, as pairs of name and version.
 const EXTENSIONS: &[(&str, &str)] = &[("posix-rename@openssh.com", "1"), ("limits@openssh.com", "1")];
@@ -62,6 +66,7 @@ impl Session {
                     return Ok(());
                 }
                 self.opening += 1;
+                self.opening_directories += 1;
                 self.submit(&call, Footprint::list(&path), path.clone(), async move {
                     mount.open_directory(&path).await.map(Outcome::Directory)
                 });
@@ -69,7 +74,7 @@ impl Session {
             Request::Readdir { id, handle } => match self.handles.usable(handle) {
                 Some(OpenHandle::Directory(open)) => {
                     open.waiting.push_back((id, arrived));
-                    self.queued_reads += 1;
+                    self.queued_bytes += READDIR_BYTES;
                     self.make_ready(handle);
                 }
                 _ => self.no_such_handle(&Call { id, operation, arrived }),
@@ -129,7 +134,11 @@ impl Session {
 
     /// Acts on a WRITE, now or once there is memory for it.
     pub(super) fn apply_write(&mut self, request: Request, arrived: Instant) {
-        let Request::Write { id, handle, offset, data } = request else { return };
+        let Request::Write { id, handle, offset, mut data } = request else { return };
+        // A slice keeps the whole block of input in memory; only one that is a good part of it may.
+        if data.len() < SLICE_MIN {
+            data = Bytes::copy_from_slice(&data);
+        }
         let call = Call { id, operation: "write", arrived };
         let Some(OpenHandle::Write(open)) = self.handles.usable(handle) else {
             return self.no_such_handle(&call);
@@ -169,7 +178,7 @@ impl Session {
             exclusive: flags.has(OpenFlags::EXCL),
             attributes,
         };
-        let footprint = if options.write { Footprint::change(&path) } else { Footprint::look(&path) };
+        let footprint = if options.write { Footprint::open(&path) } else { Footprint::look(&path) };
         let mount = self.context.mount.clone();
         self.opening += 1;
         self.submit(&call, footprint, path.clone(), async move {
@@ -190,14 +199,10 @@ impl Session {
             Some(OpenHandle::Write(_)) => {
                 let Some(OpenHandle::Write(open)) = self.handles.remove(handle) else { return };
                 let (path, bytes, opened) = (open.path, open.bytes, open.opened);
-                // It waits for nothing: an OPEN of the same path may wait for the memory that
-                // this upload gives back.
-                let ticket = self.order.start(Footprint::change(&path));
                 let closed = open.writer.finish();
-                let origin = call.origin(path);
-                self.pending.push(path_event(ticket, origin, async move {
+                self.submit(&call, Footprint::close(&path), path.clone(), async move {
                     closed.await.map(|published| Outcome::Closed(published, bytes, opened))
-                }));
+                });
             }
             None => self.no_such_handle(&call),
         }
@@ -207,7 +212,7 @@ impl Session {
         match self.handles.usable(handle) {
             Some(OpenHandle::Read(open)) => {
                 let len = len.min(MAX_DATA as u32);
-                self.queued_reads += open.reads.push(call.id, offset, len, call.arrived);
+                self.queued_bytes += open.reads.push(call.id, offset, len, call.arrived);
                 self.make_ready(handle);
             }
             Some(OpenHandle::Write(_)) => {
@@ -308,9 +313,13 @@ impl Session {
 
     /// Whether another handle may be opened; answers if not.
     fn may_open(&mut self, call: &Call) -> bool {
+        let config = &self.context.config;
+        let directories = self.handles.directories() + self.opening_directories;
         let refusal = if self.draining {
             "This node is going down; connect again to go on"
-        } else if self.handles.len() + self.opening >= self.context.config.max_open_handles as usize {
+        } else if call.operation == "opendir" && directories >= config.max_open_directories as usize {
+            "Too many directories are open in this session; close some first"
+        } else if self.handles.len() + self.opening >= config.max_open_handles as usize {
             "Too many files are open in this session; close some first"
         } else {
             return true;

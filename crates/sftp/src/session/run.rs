@@ -51,12 +51,14 @@ pub(super) struct Session {
     pub(super) handles: Handles,
     /// OPENs and OPENDIRs that run, each of which will take a handle.
     pub(super) opening: usize,
+    /// The OPENDIRs among them.
+    pub(super) opening_directories: usize,
     pub(super) order: PathOrder<BoxFuture<'static, Event>>,
     pub(super) pending: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Handles with READs or READDIRs to start or answer, each once, served in turn.
     pub(super) ready: VecDeque<HandleId>,
-    /// Values in the queues of READs and READDIRs that wait.
-    pub(super) queued_reads: usize,
+    /// What the queues of READs and READDIRs that wait take, in bytes.
+    pub(super) queued_bytes: usize,
     /// Bytes that READs in progress may yet add to the answers.
     pub(super) reading: usize,
     pub(super) bytes_in: u64,
@@ -99,10 +101,11 @@ impl Session {
             stalled: None,
             replies: Replies::default(),
             opening: 0,
+            opening_directories: 0,
             order: PathOrder::new(),
             pending: FuturesUnordered::new(),
             ready: VecDeque::new(),
-            queued_reads: 0,
+            queued_bytes: 0,
             reading: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -156,9 +159,8 @@ impl Session {
         }
         self.pump();
         let output_limit = usize::try_from(self.context.config.output_buffer.as_u64()).unwrap_or(usize::MAX);
-        if self.queued_reads > self.context.config.max_queued_reads as usize
-            || self.replies.len() > output_limit.saturating_add(OUTPUT_SLACK)
-        {
+        let queue_limit = usize::try_from(self.context.config.request_queue.as_u64()).unwrap_or(usize::MAX);
+        if self.queued_bytes > queue_limit || self.replies.len() > output_limit.saturating_add(OUTPUT_SLACK) {
             return Err(SessionEnd::NotReading);
         }
         Ok(())

@@ -8,7 +8,7 @@ use prometheus::Registry;
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
 use tidegate_sftp::{Config, Metrics, SessionContext, SessionReport, Shutdown, serve};
 use tidegate_store::memory::MemoryObjectStores;
-use tidegate_store::{Account, Permission, Status, Tenant, TenantLimits, User};
+use tidegate_store::{Account, ObjectStores, Permission, Status, Tenant, TenantLimits, User};
 use tidegate_vfs::Vfs;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -23,8 +23,11 @@ pub struct Node {
 
 impl Node {
     pub fn new() -> Self {
+        Self::over(Arc::new(MemoryObjectStores::new()))
+    }
+
+    pub fn over(stores: Arc<dyn ObjectStores>) -> Self {
         let registry = Registry::new();
-        let stores = Arc::new(MemoryObjectStores::new());
         let vfs_metrics = tidegate_vfs::Metrics::register(&registry).unwrap();
         Self {
             vfs: Vfs::new(stores, tidegate_vfs::Config::default(), vfs_metrics),

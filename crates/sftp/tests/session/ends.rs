@@ -120,7 +120,7 @@ async fn the_deadline_ends_every_session_and_publishes_no_half() {
 #[tokio::test]
 async fn a_client_that_never_reads_its_answers_is_cut_off() {
     let mut node = Node::new();
-    node.config.max_queued_reads = 100;
+    node.config.request_queue = bytesize::ByteSize::kib(8);
     let mut client = node.session().await;
     client.put("/file", &[0; 1000]).await;
     let handle = client.open("/file", OpenFlags::READ).await;

@@ -1,4 +1,10 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
+
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
+use tidegate_store::memory::MemoryObjectStore;
 
 use crate::client::Node;
 
@@ -44,6 +50,20 @@ async fn an_upload_shows_its_size_so_far_to_its_session() {
     assert_eq!(node.session().await.size_of("/up").await, Ok(5));
 }
 
+// sshfs sends OPEN and LSTAT at once, and takes a failed LSTAT for a failed OPEN.
+#[tokio::test]
+async fn a_look_sent_behind_an_open_sees_the_new_file() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    let open = client.send_open("/new", NEW).await;
+    let stat = client.send_stat("/new").await;
+    assert!(matches!(client.receive().await, Packet::Handle(handle) if handle.id == open));
+    match client.receive().await {
+        Packet::Attrs(attrs) => assert_eq!((attrs.id, attrs.attrs.size), (stat, Some(0))),
+        other => panic!("{other:?}"),
+    }
+}
+
 // paramiko's prefetch asks for the whole file before it reads an answer. The stream between holds
 // 64 KiB: were the session to wait for its answers to be read, both sides would wait for ever.
 #[tokio::test]
@@ -72,4 +92,47 @@ async fn ten_thousand_reads_are_taken_in_before_an_answer_is_read() {
     }
     client.send_close(&handle).await;
     client.ok().await;
+}
+
+// Each READ far from the others is a request to the store. A client can ask for a byte a thousand
+// times in one packet of the network; the store must not be asked as often at once.
+#[tokio::test]
+async fn a_flood_of_scattered_reads_starts_a_bounded_number_of_requests() {
+    let never = Fault::Delay(Duration::from_secs(86_400));
+    let memory = Arc::new(MemoryObjectStore::new());
+    // The first GET is OPEN's.
+    let store = Arc::new(FaultyObjectStore::new(memory, FaultPlan::none().from(Call::Get, 2, never)));
+    let node = Node::over(store.clone());
+    let mut client = node.session().await;
+    client.put("/big", &vec![1; 4 << 20]).await;
+    let handle = client.open("/big", OpenFlags::READ).await;
+    for n in 0..2_000_u64 {
+        client.send_read(&handle, (1 << 20) + (n * 7_919_009) % (3 << 20), 1).await;
+    }
+    // Requests are taken in order: once this is answered, all READs were looked at.
+    assert_eq!(client.size_of("/missing").await, Err(StatusCode::NoSuchFile));
+    let started = store.calls(Call::Get);
+    assert!((10..=70).contains(&started), "{started} GETs");
+}
+
+#[tokio::test]
+async fn open_directories_are_limited() {
+    let mut node = Node::new();
+    node.config.max_open_directories = 2;
+    let mut client = node.session().await;
+    let mut handles = Vec::new();
+    for _ in 0..2 {
+        let id = client.id();
+        client.send(oracle::OpenDir { id, path: "/".to_owned() }).await;
+        handles.push(client.handle().await);
+    }
+    let id = client.id();
+    client.send(oracle::OpenDir { id, path: "/".to_owned() }).await;
+    assert_eq!(client.status().await, (id, StatusCode::Failure));
+    client.open("/file", NEW).await;
+    client.send_close(&handles[0]).await;
+    client.ok().await;
+    let id = client.id();
+    client.send(oracle::OpenDir { id, path: "/".to_owned() }).await;
+    client.handle().await;
 }

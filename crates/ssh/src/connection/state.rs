@@ -43,9 +43,19 @@ impl Activity {
     }
 }
 
+/// Why we end a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    /// For the client.
+    pub(crate) text: &'static str,
+}
+
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Phase {
+    /// The connection has to end.
+    pub(crate) ending: Option<Ending>,
     pub(crate) logged_in: bool,
     /// Channels that are open.
     pub(crate) channels: u32,
@@ -64,12 +74,22 @@ struct Attempts {
     place: Option<LoginPlace>,
     /// The user named last.
     user: Option<String>,
-    /// The rejection that says most, and the method that it answered.
-    rejection: Option<(&'static str, Rejection)>,
+    /// The rejection that says most.
+    rejection: Option<Refused>,
+    /// How often the client was refused.
+    refused: u32,
     /// Held from the login on.
     tenant: Option<TenantPlace>,
     /// The key was good, but the tenant has all the sessions it may have.
     over_tenant_limit: bool,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+struct Refused {
+    user: String,
+    method: &'static str,
+    rejection: Rejection,
 }
 
 /// One connection, as all of its tasks see it.
@@ -92,7 +112,7 @@ pub(crate) struct Connection {
 pub(crate) struct ChannelPlace(Arc<Connection>);
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, place: LoginPlace, metrics: Metrics) -> Self {
+    pub(crate) fn new(peer: SocketAddr, place: LoginPlace, traffic: Traffic, metrics: Metrics) -> Self {
         let span = info_span!(
             "connection",
             "session-id" = format!("{:016x}", rand::random::<u64>()),
@@ -105,7 +125,7 @@ impl Connection {
             span,
             metrics,
             activity: Activity::new(),
-            traffic: Arc::default(),
+            traffic: Arc::new(traffic),
             hello: Arc::default(),
             cut: CancellationToken::new(),
             phase: watch::Sender::new(Phase::default()),
@@ -113,6 +133,7 @@ impl Connection {
                 place: Some(place),
                 user: None,
                 rejection: None,
+                refused: 0,
                 tenant: None,
                 over_tenant_limit: false,
             }),
@@ -171,14 +192,14 @@ impl Connection {
 
     /// The client named a user without proving anything.
     pub(crate) fn tried(&self, user: &str) {
-        self.attempts().user = Some(user.escape_debug().take(MAX_LOGGED_NAME).collect());
+        self.attempts().user = Some(loggable(user));
     }
 
     pub(crate) fn rejected(&self, user: &str, method: &'static str, rejection: Rejection) {
-        self.tried(user);
         let mut attempts = self.attempts();
-        if attempts.rejection.as_ref().is_none_or(|(_, known)| known.weight() <= rejection.weight()) {
-            attempts.rejection = Some((method, rejection));
+        attempts.refused = attempts.refused.saturating_add(1);
+        if attempts.rejection.as_ref().is_none_or(|known| known.rejection.weight() <= rejection.weight()) {
+            attempts.rejection = Some(Refused { user: loggable(user), method, rejection });
         }
     }
 
@@ -191,11 +212,14 @@ impl Connection {
         let mut attempts = self.attempts();
         if place.is_none() {
             attempts.over_tenant_limit = true;
+            attempts.user = Some(user.as_str().to_owned());
             return Login::OverTenantLimit;
         }
         attempts.tenant = place;
         attempts.place = None;
+        let refused = attempts.refused;
         drop(attempts);
+        self.traffic.logged_in();
         let took = self.started().elapsed();
         self.metrics.handshake_took(took);
         self.activity.touch();
@@ -209,6 +233,7 @@ impl Connection {
                 client = negotiated.client,
                 kex = negotiated.kex,
                 ciphers = negotiated.cipher,
+                "refused-attempts" = refused,
                 "home-dir" = accepted.account.user.home,
                 "duration-ms" = millis(took),
             );
@@ -217,11 +242,32 @@ impl Connection {
         Login::Admitted
     }
 
+    /// Makes the connection end; the first reason counts.
+    pub(crate) fn end(&self, ending: Ending) {
+        let is_first = self.phase.send_if_modified(|phase| {
+            let is_first = phase.ending.is_none();
+            phase.ending.get_or_insert(ending);
+            is_first
+        });
+        if is_first {
+            self.span.in_scope(|| {
+                warn!("activity-type" = "ERROR", operation = ending.outcome.as_str(), message = ending.text);
+            });
+        }
+    }
+
     /// How a connection ended that ended by itself.
     pub(crate) fn classify(&self, result: Result<(), russh::Error>) -> Outcome {
         use russh::Error;
 
-        if !self.phase.borrow().logged_in {
+        let phase = *self.phase.borrow();
+        if let Some(ending) = phase.ending {
+            return ending.outcome;
+        }
+        if self.traffic.is_over_limit() {
+            return Outcome::OverConnectionLimit;
+        }
+        if !phase.logged_in {
             return self.before_login(Outcome::Unauthenticated);
         }
         match result {
@@ -271,27 +317,31 @@ impl Connection {
             return;
         }
         let attempts = self.attempts();
-        let user = attempts.user.as_deref().unwrap_or_default();
+        let last_user = attempts.user.as_deref().unwrap_or_default();
         let negotiated = self.hello.negotiated();
-        let (method, message) = match (&attempts.rejection, outcome) {
+        let (user, method, message) = match (&attempts.rejection, outcome) {
             (_, Outcome::OverTenantLimit) => {
-                ("publickey", "the tenant has all the sessions it may have on this node".to_owned())
+                (last_user, "publickey", "the tenant has all the sessions it may have on this node".to_owned())
             }
-            (Some((method, rejection)), _) => {
+            (Some(Refused { user, method, rejection }), _) => {
                 self.metrics.authenticated(rejection.result());
-                (*method, rejection.to_string())
+                (user.as_str(), *method, rejection.to_string())
             }
             (None, Outcome::Timeout) => {
                 self.metrics.authenticated(LoginResult::Timeout);
-                ("none", "the login took too long".to_owned())
+                (last_user, "none", "the login took too long".to_owned())
             }
-            (None, _) => ("none", "the client left before it offered a key".to_owned()),
+            (None, Outcome::OverConnectionLimit) => {
+                (last_user, "none", "the client sent more than it may before its login".to_owned())
+            }
+            (None, _) => (last_user, "none", "the client left before it offered a key".to_owned()),
         };
         warn!(
             "activity-type" = "AUTH_FAILURE",
             user,
             method,
             message,
+            "refused-attempts" = attempts.refused,
             client = negotiated.client,
             kex = negotiated.kex,
             ciphers = negotiated.cipher,
@@ -308,6 +358,11 @@ impl Drop for ChannelPlace {
     fn drop(&mut self) {
         self.0.phase.send_modify(|phase| phase.channels = phase.channels.saturating_sub(1));
     }
+}
+
+/// A user name from the network, as the log may have it.
+fn loggable(user: &str) -> String {
+    user.escape_debug().take(MAX_LOGGED_NAME).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -64,6 +64,18 @@ async fn those_who_have_not_logged_in_do_not_lock_out_those_who_have() {
 }
 
 #[tokio::test]
+async fn one_silent_source_has_few_places_among_those_who_log_in() {
+    let node = Node::start(Config { max_unauthenticated_per_source: 1, ..config() }).await;
+    let key = ed25519();
+    node.add_user("alice", &[key.public_key()]).await;
+    // A login gives the place back.
+    let _alice = Client::login(node.address, "alice", &key).await;
+    let _silent = greeted(&node).await;
+    assert!(is_closed(&mut TcpStream::connect(node.address).await.unwrap()).await);
+    node.until_ended("over-unauthenticated-source-limit", 1.0).await;
+}
+
+#[tokio::test]
 async fn a_login_has_its_time() {
     let node = Node::start(Config { login_grace: Duration::from_secs(1), ..config() }).await;
     // Says nothing; says hello and nothing more; stops before its login.

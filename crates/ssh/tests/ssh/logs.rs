@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use tidegate_store::{Directory, Status};
 use tracing::subscriber::DefaultGuard;
 
 use crate::client::{Client, assert_refused};
@@ -51,7 +52,10 @@ async fn a_session_is_logged_from_beginning_to_end() {
     let node = Node::start(config()).await;
     let key = ed25519();
     node.add_user("alice", &[key.public_key()]).await;
-    drop(Client::login(node.address, "alice", &key).await);
+    let mut client = Client::connect(node.address).await;
+    assert_refused(&client.offer("nobody", &ed25519()).await, "nobody");
+    assert!(client.offer("alice", &key).await.success());
+    drop(client);
     node.until_ended("closed", 1.0).await;
 
     let [connected] = log.lines("CONNECTED").try_into().unwrap();
@@ -59,6 +63,7 @@ async fn a_session_is_logged_from_beginning_to_end() {
     let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
     assert_eq!(fields["ssh-public-key-fingerprint"], fingerprint.as_str());
     assert_eq!(fields["method"], "publickey");
+    assert_eq!(fields["refused-attempts"], 1);
     assert_eq!(fields["kex"], "mlkem768x25519-sha256");
     assert_eq!(fields["ciphers"], "chacha20-poly1305@openssh.com");
     assert!(fields["client"].as_str().unwrap().starts_with("SSH-2.0-russh"), "{fields}");
@@ -98,4 +103,23 @@ async fn a_failed_login_is_logged_once_with_its_cause() {
     let expected =
         ["alice: the user has no such key", "nobody: there is no such user", "line\\nbreak: there is no such user"];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_failed_login_is_logged_with_the_user_whose_key_it_was() {
+    let (log, _guard) = Log::collect();
+    let node = Node::start(config()).await;
+    let key = ed25519();
+    node.add_user("alice", &[key.public_key()]).await;
+    node.directory.set_user_status(&"alice".parse().unwrap(), Status::Disabled).await.unwrap();
+    let mut client = Client::connect(node.address).await;
+    for user in ["alice", "nobody"] {
+        assert_refused(&client.offer(user, &key).await, user);
+    }
+    drop(client);
+    node.until_ended("unauthenticated", 1.0).await;
+    let [failure] = log.lines("AUTH_FAILURE").try_into().unwrap();
+    let fields = &failure["fields"];
+    assert_eq!((&fields["user"], &fields["refused-attempts"]), (&"alice".into(), &2.into()));
+    assert_eq!(fields["message"], "the user or its tenant is disabled");
 }

@@ -17,6 +17,7 @@ pub(super) const RACERS: u8 = 8;
 pub(super) async fn check(suite: &Suite<'_>) {
     if_absent(suite).await;
     if_match(suite).await;
+    delete_if_match(suite).await;
 
     let key = suite.key("conditions/race-absent");
     race(suite, &key, &Condition::IfAbsent).await;
@@ -51,6 +52,18 @@ async fn if_match(suite: &Suite<'_>) {
     let none = suite.try_put(&key, "none", &Condition::IfMatch(second.etag)).await;
     refused("If-Match on no object", StoreErrorKind::PreconditionFailed, none);
     refused("a put that lost makes no object", StoreErrorKind::NotFound, suite.store.head(&key).await);
+}
+
+async fn delete_if_match(suite: &Suite<'_>) {
+    let key = suite.key("conditions/delete");
+    let first = suite.put(&key, "first").await;
+    let second = suite.put(&key, "second").await;
+    let late = suite.store.delete_version(&key, &first).await;
+    refused("a delete of a version that was replaced", StoreErrorKind::PreconditionFailed, late);
+    assert_eq!(suite.get(&key).await.1, b"second", "a delete that lost leaves the object as it was");
+    done("a delete of that version", suite.store.delete_version(&key, &second).await);
+    refused("the object is gone", StoreErrorKind::NotFound, suite.store.head(&key).await);
+    done("a delete of a version of no object", suite.store.delete_version(&key, &second).await);
 }
 
 /// Writers that all ask for the same condition: one wins, and the object is the winner's.

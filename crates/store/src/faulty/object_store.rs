@@ -220,6 +220,10 @@ impl ObjectStore for FaultyObjectStore {
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
         self.done(Call::Delete, self.inner.delete(key)).await
     }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        self.done(Call::Delete, self.inner.delete_version(key, etag)).await
+    }
 }
 
 #[async_trait]

@@ -152,6 +152,15 @@ impl ObjectStore for MemoryObjectStore {
         lock(&self.bucket).objects.remove(key);
         Ok(())
     }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        let mut bucket = lock(&self.bucket);
+        if bucket.objects.contains_key(key) {
+            bucket.check("delete_version", key, &Condition::IfMatch(etag.clone()))?;
+            bucket.objects.remove(key);
+        }
+        Ok(())
+    }
 }
 
 /// The body as a network would deliver it: in several chunks.

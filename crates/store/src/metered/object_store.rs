@@ -140,6 +140,10 @@ impl ObjectStore for MeteredObjectStore {
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
         self.measure("delete", self.inner.delete(key)).await
     }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        self.measure("delete", self.inner.delete_version(key, etag)).await
+    }
 }
 
 /// Opens metered object stores; opening itself is the call `open`.

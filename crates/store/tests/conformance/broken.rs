@@ -167,4 +167,8 @@ impl ObjectStore for Broken {
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
         self.inner.delete(key).await
     }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        self.inner.delete_version(key, etag).await
+    }
 }

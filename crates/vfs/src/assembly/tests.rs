@@ -8,7 +8,7 @@ const PART: u64 = 1_000;
 
 /// Parts of 1,000 bytes, which no store would take but which make small tests thorough.
 fn assembly() -> Assembly {
-    Assembly::new(Schedule::new(PART, 4 * PART, 0).unwrap())
+    Assembly::new(Schedule::new(PART, 4 * PART, 0).unwrap(), u64::MAX)
 }
 
 /// What a store would hold.
@@ -107,7 +107,7 @@ fn what_was_sent_can_not_be_written_again() {
 
 #[test]
 fn a_write_behind_the_last_part_is_too_large() {
-    let assembly = Assembly::new(Schedule::new(8 << 20, 64 << 20, 0).unwrap());
+    let assembly = Assembly::new(Schedule::new(8 << 20, 64 << 20, 0).unwrap(), u64::MAX);
     assert_eq!(assembly.piece(504_000 << 20, 1).unwrap_err().kind(), FsErrorKind::TooLarge);
     assert_eq!(assembly.piece(u64::MAX, 1).unwrap_err().kind(), FsErrorKind::TooLarge);
     assert_eq!(assembly.piece((504_000 << 20) - 1, 5).unwrap().unwrap().len, 1);
@@ -176,4 +176,20 @@ proptest! {
         }
         prop_assert!(close(assembly, &mut store) == model);
     }
+}
+
+#[test]
+fn holes_are_bounded_over_the_whole_file() {
+    let mut assembly = Assembly::new(Schedule::new(PART, 4 * PART, 0).unwrap(), 100);
+    let write = |assembly: &mut Assembly, offset: u64, len: usize| {
+        let piece = assembly.piece(offset, len as u64)?.unwrap();
+        assembly.write(&piece, Bytes::from(vec![1; len]))
+    };
+    write(&mut assembly, 60, 10).unwrap();
+    assert_eq!(assembly.piece(111, 10).unwrap_err().kind(), FsErrorKind::Unsupported, "60 and 41");
+    write(&mut assembly, 110, 10).unwrap();
+    assert_eq!(assembly.extend_to(121).unwrap_err().kind(), FsErrorKind::Unsupported);
+    write(&mut assembly, 0, 60).unwrap();
+    assembly.extend_to(180).unwrap();
+    assert_eq!(assembly.extend_to(181).unwrap_err().kind(), FsErrorKind::Unsupported);
 }

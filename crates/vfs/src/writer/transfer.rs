@@ -19,6 +19,7 @@ use crate::assembly::SealedPart;
 use crate::budget::Permit;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
+use crate::namespace::copy_onto_itself;
 
 /// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
 const ABORT_WAIT: Duration = Duration::from_secs(60);
@@ -156,8 +157,9 @@ impl Transfer {
 
     /// Gives the upload up: nothing is published, and the store drops its parts.
     pub(super) async fn abort(mut self) {
+        // In a task of its own: whoever stops waiting for it must not stop it half-way.
         if let Some(abort) = self.take_abort() {
-            abort.await;
+            let _ = tokio::spawn(abort).await;
         }
     }
 
@@ -244,7 +246,7 @@ async fn rewrite_attributes(target: &Target, receipt: Receipt, size: u64, attrib
         return;
     }
     let source = CopySource { key: target.key.clone(), if_match: Some(receipt.etag) };
-    if let Err(error) = target.store.copy(&source, &target.key, Some(attributes), &Condition::Always).await {
+    if let Err(error) = copy_onto_itself(&*target.store, &source, attributes).await {
         tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
     }
 }
