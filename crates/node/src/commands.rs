@@ -20,7 +20,6 @@ use crate::cli::{
 };
 use crate::config::Loaded;
 use print::Printer;
-use tenants::ReservedKey;
 
 pub use error::{CommandError, Failure};
 
@@ -64,11 +63,8 @@ pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> 
     let mut printer = Printer::new(args.admin.output, out);
     match &args.action {
         TenantAction::Add { name, bucket, prefix, max_sessions } => {
-            let host_keys = &loaded.config.host_keys;
-            let reserved =
-                host_keys.bucket.as_deref().map(|bucket| ReservedKey { bucket, key: host_keys.key.as_str() });
             let tenant = tenants::new(name, bucket, prefix, *max_sessions);
-            tenants::add(directory, &tenant, reserved, &mut printer).await
+            tenants::add(directory, &tenant, &loaded.config.host_keys, &mut printer).await
         }
         TenantAction::List => tenants::list(directory, &mut printer).await,
         TenantAction::Show { name } => tenants::show(directory, name, &mut printer).await,

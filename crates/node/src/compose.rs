@@ -21,6 +21,7 @@ use tracing::{error, info};
 use crate::admin::{self, SidePort};
 use crate::build_info::BuildInfo;
 use crate::config::Config;
+use crate::guarded_stores::GuardedObjectStores;
 use crate::host_keys::LocationError;
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Ending};
@@ -111,6 +112,7 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     readiness.host_keys_loaded();
 
     let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
+    let stores = Arc::new(GuardedObjectStores::new(stores, config.host_keys.clone()));
     let vfs = Vfs::new(stores, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
     let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);

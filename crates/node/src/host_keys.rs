@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_embedded::LocalDataKeys;
-use tidegate_store::{DataKeys, HostKeyStore, ObjectKey};
+use tidegate_store::{DataKeys, HostKeyStore, ObjectKey, Tenant};
 
 use crate::config::InvalidSetting;
 
@@ -78,6 +78,12 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// Whether the object that holds them lies among this tenant's files. A bucket that is named
+    /// in two ways, such as by an access point, is not recognised.
+    pub fn lie_within(&self, tenant: &Tenant) -> bool {
+        self.bucket.as_deref() == Some(tenant.bucket.as_str()) && self.key.starts_with(tenant.prefix.as_str())
     }
 
     /// The bucket's name.

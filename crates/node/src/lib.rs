@@ -9,6 +9,8 @@ pub mod compose;
 pub mod config;
 pub mod dev;
 pub mod expiry;
+mod file_limit;
+mod guarded_stores;
 pub mod host_keys;
 pub mod readiness;
 mod run;

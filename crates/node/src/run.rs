@@ -1,5 +1,5 @@
 //! From the command line to the exit code, in strict order: parse, load the configuration, start
-//! the log, build the runtime, compose, serve.
+//! the log, raise the limit of open files, build the runtime, compose, serve.
 
 use std::future::Future;
 use std::io;
@@ -16,6 +16,7 @@ use crate::commands::{self, CommandError, Failure};
 use crate::compose::{ComposeError, compose};
 use crate::config::{Config, Environment, LoadError, Loaded};
 use crate::dev::{self, DevError};
+use crate::file_limit;
 use crate::shutdown::{self, Ending, next_signal};
 use crate::telemetry::{self, Destination, Log, TelemetryError};
 
@@ -89,11 +90,13 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), RunError> {
         Command::Serve(args) => {
             let loaded = load(&args, environment)?;
             let _log = telemetry::init(&loaded.config.log, Destination::Stdout)?;
+            file_limit::raise(loaded.config.ssh.max_connections);
             block_on(serve(loaded.config))
         }
         Command::Dev(args) => {
             let config = dev::base_config(environment)?;
             let _log = telemetry::init(&config.log, Destination::Stderr)?;
+            file_limit::raise(config.ssh.max_connections);
             block_on(async { Ok(dev::dev(&args, config, &mut signals()?).await?) })
         }
         Command::DevStore(args) => {

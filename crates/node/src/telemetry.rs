@@ -1,6 +1,10 @@
 //! Logs: which lines are written, in which format and where.
 
+mod bounded;
 mod flat_json;
+#[cfg(test)]
+mod recorded;
+mod text;
 
 use std::io::{IsTerminal, Stderr, Stdout, Write};
 use std::sync::OnceLock;
@@ -10,14 +14,21 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, Registry};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
 use crate::config::InvalidSetting;
+use bounded::BoundedLines;
 use flat_json::FlatJson;
+#[cfg(test)]
+pub(crate) use recorded::Recorded;
+use text::SafeFields;
 
 /// The `[log]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +37,8 @@ pub struct Config {
     /// How a line looks. Default: `json`.
     pub format: Format,
     /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or a list of
-    /// `target=level`. Default: `info`.
+    /// `target=level`. Lines of the SSH library are left out unless `russh=LEVEL` is in the list.
+    /// Default: `info`.
     pub level: String,
 }
 
@@ -70,12 +82,21 @@ impl Config {
     }
 
     fn filter(&self) -> Result<EnvFilter, ParseError> {
-        EnvFilter::builder().parse(&self.level)
+        // A filter without any directive shows errors; with those in front it would show nothing.
+        let level = if self.level.trim().is_empty() { "error" } else { &self.level };
+        EnvFilter::builder().parse(format!("{SILENCED},{level}"))
     }
 }
 
-/// How many lines may wait for whoever reads the log: some 25 MiB at the most.
-const LINES_MAX: usize = 65_536;
+/// In front of every filter, so that a later directive for the same target wins. The SSH library
+/// warns of whatever strange thing a client sends, with the client's bytes, before anybody has
+/// logged in.
+const SILENCED: &str = "russh=off";
+
+/// How many lines may wait for whoever reads the log. A line takes [`bounded::LINE_MAX`] at the
+/// most, so that all of them take 128 MiB where clients make every line as long as they can; with
+/// usual lines it is some 6 MiB.
+const LINES_MAX: usize = 16_384;
 
 /// Lines left out by the process-wide subscriber.
 static LEFT_OUT: OnceLock<ErrorCounter> = OnceLock::new();
@@ -96,7 +117,7 @@ pub struct Log {
 /// # Errors
 /// If there is one already.
 pub fn init(config: &Config, destination: Destination) -> Result<Log, TelemetryError> {
-    let filter = config.filter().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = config.filter().unwrap_or_else(|_| EnvFilter::new(format!("{SILENCED},info")));
     let registry = tracing_subscriber::registry().with(filter);
     let (lines, writer) = match destination {
         Destination::Stdout => written_apart::<Stdout>(std::io::stdout()),
@@ -109,11 +130,21 @@ pub fn init(config: &Config, destination: Destination) -> Result<Log, TelemetryE
     let counter = lines.error_counter();
     let layer = match config.format {
         Format::Json => FlatJson::new(lines).boxed(),
-        Format::Text => fmt::layer().with_ansi(is_terminal).with_writer(lines).boxed(),
+        Format::Text => text_layer(lines, is_terminal).boxed(),
     };
     registry.with(layer).try_init().map_err(TelemetryError)?;
     LEFT_OUT.get_or_init(|| counter);
     Ok(Log { _writer: writer })
+}
+
+/// Lines for people.
+fn text_layer<S, W>(to: W, is_coloured: bool) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let bounded = BoundedLines::new(to, is_coloured);
+    fmt::layer().fmt_fields(SafeFields).with_ansi(is_coloured).with_writer(bounded)
 }
 
 fn written_apart<W: Write + Send + 'static>(to: W) -> (NonBlocking, WorkerGuard) {
@@ -147,7 +178,38 @@ impl Collector for LinesLeftOut {
 
 #[cfg(test)]
 mod tests {
+    use super::recorded::Recorded;
     use super::*;
+
+    fn logged_at(level: &str) -> String {
+        let config = Config { format: Format::Text, level: level.to_owned() };
+        let lines = Recorded::default();
+        let writer = lines.clone();
+        let layer = text_layer(move || writer.clone(), false);
+        let subscriber = tracing_subscriber::registry().with(config.filter().unwrap()).with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "russh::server::encrypted", "of the library");
+            tracing::error!(target: "tidegate_ssh", "of the node");
+        });
+        lines.text()
+    }
+
+    #[test]
+    fn the_ssh_library_is_heard_only_where_it_is_asked_for() {
+        for level in ["info", "trace", "error,tidegate_ssh=debug", ""] {
+            let text = logged_at(level);
+            assert!(text.contains("of the node") && !text.contains("of the library"), "{level}: {text}");
+        }
+        for level in ["error,russh=warn", "info,russh::server=debug", "russh=trace,info"] {
+            let text = logged_at(level);
+            assert!(text.contains("of the node") && text.contains("of the library"), "{level}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_lines_that_wait_take_what_their_limit_says() {
+        assert_eq!(LINES_MAX * bounded::LINE_MAX, 128 << 20);
+    }
 
     #[test]
     fn lines_left_out_are_a_metric() {

@@ -171,10 +171,22 @@ async fn a_node_without_host_keys_does_not_serve_and_says_what_to_do() {
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(message.contains("has no host keys") && message.contains("run: tidegate hostkey init"), "{message}");
 
-    let init = tidegate().args(["hostkey", "init", "--config"]).arg(&config).output().await.unwrap();
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    let init = async |variable: &str, value: &str| {
+        let mut command = tidegate();
+        let output = command.args(["hostkey", "init", "--config"]).arg(&config).env(variable, value).output();
+        let Output { status, stderr, .. } = output.await.unwrap();
+        (status.success(), String::from_utf8(stderr).unwrap())
+    };
+    let (made, said) = init("TIDEGATE_HOST_KEYS__KEY", "tenants/demo/host-keys").await;
+    assert!(!made && said.contains("lies among the files of the tenant \"demo\""), "{said}");
+    let (made, said) = init("TIDEGATE_AWS__TABLE", "not-there-yet").await;
+    assert!(made && said.contains("WARN") && said.contains("the tenants can't be listed"), "{said}");
+    let (made, said) = init("TIDEGATE_LOG", "warn").await;
+    assert!(made && said.is_empty(), "{said}");
     let mut command = tidegate();
     let mut node = Running::start(command.arg("serve").arg("--config").arg(&config).env("TIDEGATE_DRAIN__DELAY", "0s"));
+    let files: Value = serde_json::from_str(&node.line(|line| line.contains("the limit of open files")).await).unwrap();
+    assert_eq!(files["open-files-needed"], 4096 + 1024);
     let line = node.line(|line| line.contains("the node serves")).await;
     let line: Value = serde_json::from_str(&line).unwrap();
     assert!(ssh_banner(line["sftp"].as_str().unwrap()).await.starts_with("SSH-2.0-"));

@@ -9,6 +9,7 @@ use tidegate_store::{DataKeys, EncryptionContext, StoreResult};
 use super::print::{Printer, Shown};
 use super::{CommandError, Failure};
 use crate::config::{Config, Loaded};
+use crate::file_limit::FileLimit;
 use crate::host_keys::Seal;
 
 /// A check and what it found.
@@ -36,7 +37,9 @@ impl Shown for ProbeView {
 pub(super) async fn run(loaded: &Loaded, probe: bool, printer: &mut Printer<'_>) -> Result<(), CommandError> {
     if !probe {
         let json = json!(loaded.effective.table());
-        return printer.document(&json, || format!("# The configuration is valid. In force:\n{}", loaded.effective));
+        let files = FileLimit::reachable(loaded.config.ssh.max_connections);
+        let text = || format!("# The configuration is valid. In force:\n{}\n# Here, {files}\n", loaded.effective);
+        return printer.document(&json, text);
     }
     let found = probes(&loaded.config).await?;
     let mut list = printer.list::<ProbeView>();
@@ -64,6 +67,9 @@ async fn probes(config: &Config) -> Result<Vec<ProbeView>, CommandError> {
         });
     }
     found.push(host_keys(config, &aws).await);
+    // Never a failure: a node with few connections serves well, and may run under another limit.
+    let files = FileLimit::reachable(config.ssh.max_connections).to_string();
+    found.push(ProbeView { check: "open files", ok: true, message: files });
     Ok(found)
 }
 

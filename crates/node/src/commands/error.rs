@@ -30,6 +30,19 @@ pub enum CommandError {
     /// The home is no path.
     #[error("the home \"{0}\" is no absolute path in the tenant's files, such as / or /incoming")]
     Home(String),
+    /// The host keys would be a tenant's file.
+    #[error(
+        "the host keys' object s3://{bucket}/{key} lies among the files of the tenant \"{tenant}\", whose users could \
+         read, replace and remove it; set host_keys.bucket or host_keys.key to a place that no tenant's prefix covers"
+    )]
+    HostKeysExposed {
+        /// The tenant's name.
+        tenant: String,
+        /// The bucket.
+        bucket: String,
+        /// The object.
+        key: String,
+    },
     /// Host keys.
     #[error(transparent)]
     HostKeys(#[from] HostKeyError),

@@ -3,11 +3,14 @@
 use serde::Serialize;
 use tidegate_aws::Aws;
 use tidegate_ssh::{HostKeyError, HostKeySet, init_host_keys, load_host_keys, rotate_host_keys};
+use tidegate_store::{Directory, StoreResult, Tenant};
+use tracing::warn;
 
 use super::CommandError;
 use super::print::{Printer, Shown};
 use crate::cli::HostkeyAction;
 use crate::config::Config;
+use crate::host_keys;
 
 /// One host key as it is shown: never its private part.
 #[derive(Serialize)]
@@ -39,7 +42,10 @@ pub(super) async fn run(
     let data_keys = config.host_keys.data_keys(&aws)?;
     let cluster = config.cluster.as_str();
     let keys = match action {
-        HostkeyAction::Init => init_host_keys(&store, data_keys.as_ref(), cluster).await?,
+        HostkeyAction::Init => {
+            refuse_exposed(&config.host_keys, exposed_to(aws.directory().as_ref(), &config.host_keys).await)?;
+            init_host_keys(&store, data_keys.as_ref(), cluster).await?
+        }
         HostkeyAction::Show => {
             load_host_keys(&store, data_keys.as_ref(), cluster).await?.ok_or(HostKeyError::Missing)?
         }
@@ -53,6 +59,47 @@ pub(super) async fn run(
             printer.note("nodes use the new keys when they start again; clients will see the change")
         }
         _ => Ok(()),
+    }
+}
+
+/// The first tenant among whose files the host keys lie, disabled ones included.
+pub(super) async fn exposed_to(
+    directory: &dyn Directory,
+    host_keys: &host_keys::Config,
+) -> StoreResult<Option<Tenant>> {
+    let mut after = None;
+    loop {
+        let page = directory.tenants(after.as_deref()).await?;
+        if let Some(tenant) = page.items.into_iter().find(|tenant| host_keys.lie_within(tenant)) {
+            return Ok(Some(tenant));
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Refuses to make keys where a tenant would reach them. Without an answer it goes on: the table may
+/// be made later than the keys, and nodes check every tenant that logs in.
+pub(super) fn refuse_exposed(
+    host_keys: &host_keys::Config,
+    found: StoreResult<Option<Tenant>>,
+) -> Result<(), CommandError> {
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(tenant)) => Err(CommandError::HostKeysExposed {
+            tenant: tenant.name.to_string(),
+            bucket: tenant.bucket,
+            key: host_keys.key.clone(),
+        }),
+        Err(error) => {
+            warn!(
+                error = error.report(),
+                "the tenants can't be listed: it is not checked whether the host keys lie among a tenant's files"
+            );
+            Ok(())
+        }
     }
 }
 

@@ -7,13 +7,7 @@ use tidegate_store::{Directory, KeyPrefix, Status, StoreErrorKind, Tenant, Tenan
 use super::CommandError;
 use super::print::{Printer, Shown};
 use crate::expiry::{now, rfc3339};
-
-/// An object that no tenant may reach: the host keys.
-#[derive(Clone, Copy)]
-pub(super) struct ReservedKey<'a> {
-    pub(super) bucket: &'a str,
-    pub(super) key: &'a str,
-}
+use crate::host_keys;
 
 /// A tenant as it is shown.
 #[derive(Serialize)]
@@ -87,13 +81,13 @@ pub(super) fn new(name: &TenantName, bucket: &str, prefix: &KeyPrefix, max_sessi
 pub(super) async fn add(
     directory: &dyn Directory,
     tenant: &Tenant,
-    reserved: Option<ReservedKey<'_>>,
+    host_keys: &host_keys::Config,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
     let prefix = tenant.prefix.as_str();
     let overlaps =
         |other: String| CommandError::Overlap { prefix: prefix.to_owned(), bucket: tenant.bucket.clone(), other };
-    if reserved.is_some_and(|reserved| reserved.bucket == tenant.bucket && reserved.key.starts_with(prefix)) {
+    if host_keys.lie_within(tenant) {
         return Err(overlaps("the host keys of the cluster".to_owned()));
     }
     let mut after = None;

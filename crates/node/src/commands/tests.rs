@@ -3,11 +3,10 @@
 use serde_json::Value;
 use tidegate_ssh::generate_client_key;
 use tidegate_store::memory::MemoryDirectory;
-use tidegate_store::{AuthorizedKey, KeyPrefix, Permission, TenantName, User, UserName};
+use tidegate_store::{AuthorizedKey, KeyPrefix, Permission, StoreError, StoreErrorKind, TenantName, User, UserName};
 
 use super::print::Printer;
-use super::tenants::ReservedKey;
-use super::{CommandError, Failure, keys, tenants, users};
+use super::{CommandError, Failure, host_keys, keys, tenants, users};
 use crate::cli::{KeyArgs, Output};
 use crate::expiry::{Expiry, now};
 
@@ -31,8 +30,13 @@ fn user_name(name: &str) -> UserName {
 async fn add_tenant(directory: &MemoryDirectory, name: &str, bucket: &str, prefix: &str) -> Result<String, String> {
     let prefix: KeyPrefix = prefix.parse().unwrap();
     let tenant = tenants::new(&tenant_name(name), bucket, &prefix, None);
-    let reserved = Some(ReservedKey { bucket: "main", key: "tidegate/host-keys" });
-    printed!(Output::Text, |printer| tenants::add(directory, &tenant, reserved, printer)).map_err(told)
+    let host_keys = host_keys_in("main");
+    printed!(Output::Text, |printer| tenants::add(directory, &tenant, &host_keys, printer)).map_err(told)
+}
+
+/// At the usual key in this bucket.
+fn host_keys_in(bucket: &str) -> crate::host_keys::Config {
+    crate::host_keys::Config { bucket: Some(bucket.to_owned()), ..Default::default() }
 }
 
 fn told(error: CommandError) -> String {
@@ -81,6 +85,29 @@ async fn no_tenant_may_lie_among_anothers_files_or_the_host_keys() {
     add_tenant(&directory, "fifth", "other", "").await.unwrap();
     let message = add_tenant(&directory, "first", "another", "").await.unwrap_err();
     assert_eq!(message, "the tenant \"first\" exists already");
+}
+
+#[tokio::test]
+async fn host_keys_are_not_made_among_a_tenants_files() {
+    // Pages of one, so that the search has to turn them.
+    let directory = MemoryDirectory::new().with_page_max(1);
+    add_tenant(&directory, "first", "main", "first/").await.unwrap();
+    add_tenant(&directory, "second", "other", "").await.unwrap();
+    printed!(Output::Text, |printer| tenants::disable(&directory, &tenant_name("second"), printer)).unwrap();
+    let check = async |config: &crate::host_keys::Config| {
+        host_keys::refuse_exposed(config, host_keys::exposed_to(&directory, config).await).map_err(told)
+    };
+    check(&host_keys_in("main")).await.unwrap();
+    let message = check(&host_keys_in("other")).await.unwrap_err();
+    assert!(message.contains("s3://other/tidegate/host-keys") && message.contains("\"second\""), "{message}");
+    let message = check(&crate::host_keys::Config { key: "first/keys".to_owned(), ..host_keys_in("main") }).await;
+    assert!(message.unwrap_err().contains("\"first\""));
+}
+
+#[test]
+fn host_keys_are_made_where_the_tenants_cant_be_listed() {
+    let missing = StoreError::new(StoreErrorKind::InvalidRequest, "tenants");
+    assert!(host_keys::refuse_exposed(&host_keys_in("main"), Err(missing)).is_ok());
 }
 
 #[tokio::test]

@@ -15,6 +15,11 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::bounded::{LINE_MAX, for_json};
+
+/// What the end of a line takes at the most, with the count of fields that were left out.
+const END_MAX: usize = 64;
+
 /// The names that every line has; a field of the same name is written as `field.NAME`.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
@@ -68,7 +73,9 @@ where
     }
 }
 
-/// Builds the line: time, level, target and message first, then the fields by name.
+/// Builds the line: time, level, target and message first, then the fields by name. A field with
+/// which the line would be longer than [`LINE_MAX`] is left out and counted in `fields-left-out`,
+/// so that short ones, such as the session's id, are there whatever a client does.
 fn line(metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
     let logged_by = fields.remove("log.target");
     for name in ["log.module_path", "log.file", "log.line"] {
@@ -84,12 +91,21 @@ fn line(metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
     if let Some(message) = fields.remove("message") {
         push_field(&mut line, "message", &message);
     }
+    let mut left_out = 0_usize;
     for (name, value) in &fields {
+        let before = line.len();
         if RESERVED.contains(&name.as_str()) {
             push_field(&mut line, &format!("field.{name}"), value);
         } else {
             push_field(&mut line, name, value);
         }
+        if line.len() > LINE_MAX - END_MAX {
+            line.truncate(before);
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        push_field(&mut line, "fields-left-out", &Value::from(left_out));
     }
     line.push_str("}\n");
     line
@@ -149,49 +165,34 @@ impl Visit for Fields<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.insert(field, Value::from(value));
+        self.insert(field, Value::from(for_json(format_args!("{value}"))));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.insert(field, Value::from(value.to_string()));
+        self.insert(field, Value::from(for_json(format_args!("{value}"))));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.insert(field, Value::from(format!("{value:?}")));
+        self.insert(field, Value::from(for_json(format_args!("{value:?}"))));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use serde_json::Value;
     use tracing::{info, info_span, warn};
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::bounded::{MARK, VALUE_MAX};
+    use crate::telemetry::recorded::Recorded;
 
     fn logged(body: impl FnOnce()) -> Vec<Value> {
-        let lines = Lines::default();
+        let lines = Recorded::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::registry().with(FlatJson::new(move || writer.clone()));
         tracing::subscriber::with_default(subscriber, body);
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -232,6 +233,28 @@ mod tests {
         assert_eq!(lines[0]["message"], "two\nlines \"quoted\"");
         assert_eq!(lines[0]["level"], "WARN");
         assert_eq!(lines[0]["field.level"], "mine");
+    }
+
+    #[test]
+    fn values_and_lines_have_a_greatest_length() {
+        let long = "\u{1}".repeat(1 << 18);
+        let lines = logged(|| {
+            let _session = info_span!("session", "session-id" = "abc", path = %long, user = "demo").entered();
+            warn!(error = long, debug = ?long, "unknown channel request {long}");
+        });
+        let [line] = lines.as_slice() else { panic!("{}", lines.len()) };
+        assert!(line.to_string().len() < LINE_MAX, "{}", line.to_string().len());
+        let message = line["message"].as_str().unwrap();
+        assert!(message.starts_with("unknown") && message.ends_with(MARK) && message.len() < VALUE_MAX, "{message}");
+        assert_eq!((&line["session-id"], &line["user"]), (&Value::from("abc"), &Value::from("demo")));
+        assert_eq!(line["fields-left-out"], 3);
+    }
+
+    #[test]
+    fn a_value_alone_is_cut_and_its_line_is_whole() {
+        let lines = logged(|| info!(path = %"x".repeat(1 << 18), "opened"));
+        assert_eq!(lines[0]["path"], format!("{}{MARK}", "x".repeat(VALUE_MAX)));
+        assert_eq!(lines[0].get("fields-left-out"), None);
     }
 
     #[test]

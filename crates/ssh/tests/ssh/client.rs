@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::client::{self, AuthResult, DisconnectReason, Handle};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{ChannelMsg, MethodKind};
+use russh::{ChannelId, ChannelMsg, MethodKind};
 use tokio::sync::watch;
 
 /// What the server said when it ended the connection: `None` while it is open.
@@ -15,6 +15,8 @@ pub(crate) type Goodbye = watch::Receiver<Option<String>>;
 pub(crate) struct Events {
     goodbye: watch::Sender<Option<String>>,
     host_key: Arc<Mutex<Option<String>>>,
+    /// Whether channels keep the window they began with, however much was received.
+    frozen: bool,
 }
 
 impl client::Handler for Events {
@@ -25,6 +27,10 @@ impl client::Handler for Events {
             *self.host_key.lock().unwrap() = Some(key.fingerprint(HashAlg::Sha256).to_string());
         }
         Ok(true)
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, window: u32) -> u32 {
+        if self.frozen { 0 } else { window }
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
@@ -59,16 +65,26 @@ impl Client {
 
     /// A client that stops reading once this many packets of a channel are unread.
     pub(crate) async fn connect_with(address: SocketAddr, unread: usize) -> Result<Self, russh::Error> {
+        // What ends the flow then is TCP's window and not the channel's.
+        Self::connect_with_window(address, unread, 64 << 20, false).await
+    }
+
+    /// A client that takes this many bytes of a channel and no more.
+    pub(crate) async fn connect_frozen(address: SocketAddr, window: u32) -> Self {
+        Self::connect_with_window(address, 4096, window, true).await.unwrap()
+    }
+
+    async fn connect_with_window(
+        address: SocketAddr,
+        unread: usize,
+        window_size: u32,
+        frozen: bool,
+    ) -> Result<Self, russh::Error> {
         let goodbye = watch::Sender::new(None);
         let receiver = goodbye.subscribe();
         let host_key = Arc::new(Mutex::new(None));
-        let config = client::Config {
-            channel_buffer_size: unread,
-            // What ends the flow then is TCP's window and not the channel's.
-            window_size: 64 << 20,
-            ..client::Config::default()
-        };
-        let events = Events { goodbye, host_key: Arc::clone(&host_key) };
+        let config = client::Config { channel_buffer_size: unread, window_size, ..client::Config::default() };
+        let events = Events { goodbye, host_key: Arc::clone(&host_key), frozen };
         let handle = client::connect(Arc::new(config), address, events).await?;
         let host_key = host_key.lock().unwrap().take().unwrap();
         Ok(Self { handle, goodbye: receiver, host_key })
@@ -108,7 +124,7 @@ pub(crate) fn assert_refused(result: &AuthResult, what: &str) {
 /// The answer to a channel request: whether it was granted.
 pub(crate) async fn answer<S>(channel: &mut russh::Channel<S>) -> bool
 where
-    S: From<(russh::ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
 {
     loop {
         match channel.wait().await {

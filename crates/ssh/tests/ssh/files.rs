@@ -208,6 +208,41 @@ async fn a_connection_that_breaks_off_leaves_nothing_behind() {
     assert_eq!(node.metric("tidegate_ssh_connections_open", ""), 0.0);
 }
 
+// The transport wakes nobody who waits for window on a channel that is gone.
+#[tokio::test]
+async fn a_client_that_leaves_with_its_window_used_up_leaves_nothing_behind() {
+    const WINDOW: usize = 128 << 10;
+    let node = Node::start(config()).await;
+    let key = ed25519();
+    node.add_user("alice", &[key.public_key()]).await;
+    let mut writer = Client::login(node.address, "alice", &key).await;
+    let mut sftp = Sftp::open(&mut writer).await;
+    let handle = sftp.create("/big").await;
+    for n in 0..32_u64 {
+        sftp.write(&handle, n * 32_768, &[7; 32_768]).await;
+    }
+    sftp.close(&handle).await;
+    let mut client = Client::connect_frozen(node.address, WINDOW as u32).await;
+    assert!(client.offer("alice", &key).await.success());
+    let mut sftp = Sftp::open(&mut client).await;
+    sftp.send(&[&[OPEN, 0, 0, 0, 1], &*string(b"/big"), &[0, 0, 0, 1, 0, 0, 0, 0]].concat()).await;
+    let answer = sftp.receive().await;
+    assert_eq!(answer[0], HANDLE);
+    let handle = answer[9..].to_vec();
+    for n in 0..32_u64 {
+        let offset = (n * 32_768).to_be_bytes();
+        sftp.send(&[&[READ, 0, 0, 0, 2], &*string(&handle), &offset, &[0, 0, 128, 0]].concat()).await;
+    }
+    let mut received = 0;
+    while received < WINDOW - 32_768 - 1024 {
+        received += sftp.receive().await.len();
+    }
+    drop(sftp);
+    drop(client);
+    node.until_ended("closed", 1.0).await;
+    assert_eq!(node.metric("tidegate_ssh_connections_open", ""), 1.0, "the writer's");
+}
+
 #[tokio::test]
 async fn many_requests_may_come_before_the_first_answer_is_read() {
     const SIZE: u32 = 24 << 20;
