@@ -7,7 +7,8 @@ use tidegate_tests::repository_root;
 
 /// Which workspace crates each may use in its library and binaries: only crates to its right in
 /// `node ► ssh ► sftp ► vfs ► store`, with `aws` and `embedded` beside that line.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("tidegate-bench", &[]),
     ("tidegate-store", &[]),
     ("tidegate-vfs", &["tidegate-store"]),
     ("tidegate-sftp", &["tidegate-store", "tidegate-vfs"]),

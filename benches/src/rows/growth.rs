@@ -1,0 +1,84 @@
+//! The node at 1, 4 and 16 times the work: the largest is that of the other rows.
+
+use super::{Bench, Step, idle, listing, logins, small};
+use crate::error::{BenchError, during};
+use crate::figure::{Operation, mib};
+use crate::files;
+use crate::server::ServerKind;
+
+/// Times the work.
+pub(crate) const FACTORS: [u64; 3] = [1, 4, 16];
+
+/// What the greatest factor stands for.
+const WHOLE: u64 = 16;
+
+pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
+    if !bench.servers.contains(&ServerKind::Tidegate) {
+        return Ok(());
+    }
+    let (work, folder) = (bench.workload, bench.testbed.make_folder("client")?);
+    for factor in FACTORS {
+        files::make(&folder.join(format!("grown-{factor}")), work.stream / WHOLE * factor, 4)?;
+        files::make_many(
+            &folder.join(format!("grown-small-{factor}")),
+            work.small_files * factor / WHOLE,
+            small::LENGTH,
+        )?;
+        listing::seed(bench, &format!("grown-listing-{factor}"), work.entries * factor / WHOLE).await?;
+    }
+    for run in 0..work.runs {
+        let factors = if run % 2 == 0 { FACTORS } else { [16, 4, 1] };
+        for factor in factors {
+            let files = async |step: &mut Step<'_>| transfers(step, factor, run, work.delay).await;
+            bench.step(&format!("growth {factor}x, files"), ServerKind::Tidegate, run, files).await;
+            let sessions = async |step: &mut Step<'_>| {
+                step.delay(work.delay).await?;
+                let seconds = logins::log_in(&step.server.login, work.logins * factor / WHOLE).await?;
+                step.add_growth(Operation::Logins, factor, seconds);
+                Ok(())
+            };
+            bench.step(&format!("growth {factor}x, logins"), ServerKind::Tidegate, run, sessions).await;
+            let idle = async |step: &mut Step<'_>| {
+                let bytes = idle::cost(step, work.sessions * factor / WHOLE).await?;
+                step.add_growth(Operation::Sessions, factor, mib(bytes));
+                Ok(())
+            };
+            bench.step(&format!("growth {factor}x, sessions"), ServerKind::Tidegate, run, idle).await;
+            let entries = work.entries * factor / WHOLE;
+            let list = async |step: &mut Step<'_>| {
+                step.delay(work.delay).await?;
+                let ls = [format!("ls -l grown-listing-{factor}")];
+                let done = step.server.login.sftp(&ls).await?;
+                listing::assert_complete(&done.output, entries)?;
+                step.add_growth(Operation::LsCold, factor, done.seconds());
+                Ok(())
+            };
+            bench.step(&format!("growth {factor}x, listing"), ServerKind::Tidegate, run, list).await;
+        }
+    }
+    for factor in FACTORS {
+        std::fs::remove_file(folder.join(format!("grown-{factor}"))).map_err(during("removing a source"))?;
+        std::fs::remove_dir_all(folder.join(format!("grown-small-{factor}"))).map_err(during("removing a source"))?;
+    }
+    Ok(())
+}
+
+async fn transfers(step: &mut Step<'_>, factor: u64, run: u32, delay: u64) -> Result<(), BenchError> {
+    step.delay(delay).await?;
+    let (file, folder) = (format!("grown-{factor}"), format!("grown-small-{factor}"));
+    let seconds = step.sftp(format!("put {file} {file}")).await?;
+    step.add_growth(Operation::Upload, factor, seconds);
+    let seconds = step.sftp(format!("get {file} received")).await?;
+    step.add_growth(Operation::Download, factor, seconds);
+    files::assert_same(&step.local(&file), &step.local("received"))?;
+    std::fs::remove_file(step.local("received")).map_err(during("removing what was received"))?;
+    step.sftp(format!("rm {file}")).await?;
+
+    let remote = format!("{folder}-{run}");
+    let seconds = step.sftp(format!("put -r {folder} {remote}")).await?;
+    step.add_growth(Operation::SmallUp, factor, seconds);
+    let seconds = step.sftp(format!("get -r {remote} received")).await?;
+    step.add_growth(Operation::SmallDown, factor, seconds);
+    files::assert_same_folders(&step.local(&folder), &step.local("received"))?;
+    std::fs::remove_dir_all(step.local("received")).map_err(during("removing what was received"))
+}

@@ -1,0 +1,132 @@
+//! Many files at once, up and down again.
+
+use super::{Bench, Step};
+use crate::client::Finished;
+use crate::error::{BenchError, during};
+use crate::figure::{Figure, mib};
+use crate::files;
+use crate::procfs::peak_memory;
+use crate::server::ServerKind;
+
+const SOURCE: &str = "many";
+
+const EIGHT: [ServerKind; 4] = [ServerKind::Tidegate, ServerKind::Rclone, ServerKind::S3fs, ServerKind::Tmpfs];
+
+/// Eight streams of a quarter of the size each.
+pub(super) async fn measure_eight(bench: &mut Bench) -> Result<(), BenchError> {
+    let (size, delay) = (bench.workload.stream / 4, bench.workload.delay);
+    let source = bench.testbed.make_folder("client")?.join(SOURCE);
+    files::make(&source, size, 2)?;
+    for run in 0..bench.workload.runs {
+        let delays = if run % 2 == 0 { [0, delay] } else { [delay, 0] };
+        for kind in bench.order(run, &EIGHT) {
+            for delay in delays {
+                let work = async |step: &mut Step<'_>| eight(step, size, delay).await;
+                bench.step("eight streams", kind, run, work).await;
+            }
+        }
+    }
+    std::fs::remove_file(&source).map_err(during("removing the source"))
+}
+
+async fn eight(step: &mut Step<'_>, size: u64, delay: u64) -> Result<(), BenchError> {
+    const STREAMS: usize = 8;
+    step.delay(delay).await?;
+    let total = mib(size) * STREAMS as f64;
+    let up = upload(step, STREAMS).await?;
+    step.add(Figure::EightUp, delay, total / seconds(&up));
+    let down = download(step, STREAMS).await?;
+    step.add(Figure::EightDown, delay, total / seconds(&down));
+    if let Some(peak) = peak(step) {
+        step.add(Figure::EightPeak, delay, peak);
+    }
+    remove(step, STREAMS).await
+}
+
+/// Without rclone: with so many at once it refuses writes that come to it out of order ("can't seek
+/// in file without --vfs-cache-mode >= writes"), and uploads fail.
+const FIFTY_ON: [ServerKind; 2] = [ServerKind::Tidegate, ServerKind::S3fs];
+
+/// Fifty streams of a sixteenth of the size each.
+pub(super) async fn measure_fifty(bench: &mut Bench) -> Result<(), BenchError> {
+    let (size, delay) = (bench.workload.stream / 16, bench.workload.delay);
+    let source = bench.testbed.make_folder("client")?.join(SOURCE);
+    files::make(&source, size, 3)?;
+    for run in 0..bench.workload.runs {
+        for kind in bench.order(run, &FIFTY_ON) {
+            // Uploads and downloads on servers of their own: a peak is never taken back.
+            bench.step("fifty uploads", kind, run, async |step| fifty_up(step, delay).await).await;
+            bench.step("fifty downloads", kind, run, async |step| fifty_down(step, delay).await).await;
+        }
+    }
+    std::fs::remove_file(&source).map_err(during("removing the source"))
+}
+
+const FIFTY: usize = 50;
+
+async fn fifty_up(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
+    step.delay(delay).await?;
+    let done = upload(step, FIFTY).await?;
+    step.add(Figure::FairUp, delay, unfairness(&done));
+    if let Some(peak) = peak(step) {
+        step.add(Figure::PeakUp, delay, peak);
+    }
+    Ok(())
+}
+
+async fn fifty_down(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
+    step.delay(delay).await?;
+    let done = download(step, FIFTY).await?;
+    step.add(Figure::FairDown, delay, unfairness(&done));
+    if let Some(peak) = peak(step) {
+        step.add(Figure::PeakDown, delay, peak);
+    }
+    remove(step, FIFTY).await
+}
+
+async fn upload(step: &Step<'_>, streams: usize) -> Result<Vec<Finished>, BenchError> {
+    let name = remote(step.kind());
+    step.server.login.sftp_at_once((0..streams).map(|n| vec![format!("put {SOURCE} {name}-{n}")]).collect()).await
+}
+
+/// Downloads all of them and checks each.
+async fn download(step: &Step<'_>, streams: usize) -> Result<Vec<Finished>, BenchError> {
+    let name = remote(step.kind());
+    let batches = (0..streams).map(|n| vec![format!("get {name}-{n} received-{n}")]).collect();
+    let done = step.server.login.sftp_at_once(batches).await?;
+    for n in 0..streams {
+        let received = step.local(&format!("received-{n}"));
+        files::assert_same(&step.local(SOURCE), &received)?;
+        std::fs::remove_file(received).map_err(during("removing what was received"))?;
+    }
+    Ok(done)
+}
+
+async fn remove(step: &mut Step<'_>, streams: usize) -> Result<(), BenchError> {
+    step.delay(0).await?;
+    let name = remote(step.kind());
+    let commands: Vec<_> = (0..streams).map(|n| format!("rm {name}-{n}")).collect();
+    step.server.login.sftp(&commands).await.map(drop)
+}
+
+fn remote(kind: ServerKind) -> String {
+    format!("many-{kind:?}")
+}
+
+/// The most memory of the processes that were started; sshd's for single sessions are gone.
+fn peak(step: &Step<'_>) -> Option<f64> {
+    let peaks = step.server.pids().into_iter().map(peak_memory).collect::<Option<Vec<u64>>>()?;
+    Some(mib(peaks.iter().sum()))
+}
+
+/// From the first beginning to the last end.
+fn seconds(done: &[Finished]) -> f64 {
+    let begin = done.iter().map(|one| one.begin).fold(f64::MAX, f64::min);
+    done.iter().map(|one| one.end).fold(f64::MIN, f64::max) - begin
+}
+
+/// The longest of all by the shortest.
+fn unfairness(done: &[Finished]) -> f64 {
+    let shortest = done.iter().map(Finished::seconds).fold(f64::MAX, f64::min);
+    done.iter().map(Finished::seconds).fold(f64::MIN, f64::max) / shortest
+}

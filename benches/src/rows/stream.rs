@@ -1,0 +1,58 @@
+//! One file up and down again.
+
+use super::{Bench, Step};
+use crate::error::{BenchError, during};
+use crate::figure::{Figure, gib, mib};
+use crate::files;
+use crate::proxy::Kind;
+use crate::server::ServerKind;
+
+const SOURCE: &str = "stream";
+
+pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
+    let (size, delay) = (bench.workload.stream, bench.workload.delay);
+    let source = bench.testbed.make_folder("client")?.join(SOURCE);
+    files::make(&source, size, 1)?;
+    for run in 0..bench.workload.runs {
+        let delays = if run % 2 == 0 { [0, delay] } else { [delay, 0] };
+        for kind in bench.order(run, &ServerKind::ALL) {
+            let both = async |step: &mut Step<'_>| {
+                for delay in delays {
+                    there_and_back(step, size, delay).await?;
+                }
+                Ok(())
+            };
+            bench.step("stream", kind, run, both).await;
+        }
+    }
+    std::fs::remove_file(&source).map_err(during("removing the source"))
+}
+
+async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<(), BenchError> {
+    step.delay(delay).await?;
+    let (login, remote) = (step.server.login.clone(), format!("stream-{:?}", step.kind()));
+
+    let up = [format!("put {SOURCE} {remote}")];
+    let (done, usage) = step.measured(login.sftp(&up)).await?;
+    step.add(Figure::StreamUp, delay, mib(size) / done.seconds());
+    step.add(Figure::StreamUpCpu, delay, usage.server_cpu / gib(size));
+    // rclone with a cache uploads later.
+    if ![ServerKind::RcloneWrites, ServerKind::Tmpfs].contains(&step.kind()) {
+        step.add(Figure::StreamUpStoreCpu, delay, usage.store_cpu / gib(size));
+        step.add(Figure::StreamUpRequests, delay, usage.requests.other_than(Kind::UploadPart) as f64);
+    }
+    // What rclone still keeps on disk would come from there, and be uploaded in the midst of the
+    // next measurement: it is removed at once.
+    if step.kind() != ServerKind::RcloneWrites {
+        let down = [format!("get {remote} received")];
+        let (done, usage) = step.measured(login.sftp(&down)).await?;
+        step.add(Figure::StreamDown, delay, mib(size) / done.seconds());
+        step.add(Figure::StreamDownCpu, delay, usage.server_cpu / gib(size));
+        if step.kind().uses_store() {
+            step.add(Figure::StreamDownStoreCpu, delay, usage.store_cpu / gib(size));
+        }
+        files::assert_same(&step.local(SOURCE), &step.local("received"))?;
+        std::fs::remove_file(step.local("received")).map_err(during("removing what was received"))?;
+    }
+    step.sftp(format!("rm {remote}")).await.map(drop)
+}

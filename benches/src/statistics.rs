@@ -1,0 +1,50 @@
+//! Median and spread.
+
+use serde::{Deserialize, Serialize};
+
+/// What several runs of one operation gave.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// How many runs.
+    pub(crate) n: usize,
+    /// The middle one, or the mean of the two in the middle.
+    pub(crate) median: f64,
+    /// The least.
+    pub(crate) min: f64,
+    /// The greatest.
+    pub(crate) max: f64,
+}
+
+impl Summary {
+    /// Sums up; `None` without values. Values that are no numbers are left out.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let upper = *sorted.get(sorted.len() / 2)?;
+        let median = match sorted.len() % 2 {
+            1 => upper,
+            _ => f64::midpoint(*sorted.get(sorted.len() / 2 - 1)?, upper),
+        };
+        Some(Self { n: sorted.len(), median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_whatever_the_order() {
+        let odd = Summary::of(&[9.0, 1.0, 2.0]).unwrap();
+        assert_eq!((odd.n, odd.median, odd.min, odd.max), (3, 2.0, 1.0, 9.0));
+        assert_eq!(Summary::of(&[4.0, 1.0, 2.0, 100.0]).unwrap().median, 3.0);
+        assert_eq!(Summary::of(&[7.5]).unwrap().median, 7.5);
+    }
+
+    #[test]
+    fn nothing_has_no_median() {
+        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[f64::NAN, f64::INFINITY]), None);
+    }
+}
