@@ -20,7 +20,7 @@ fn make_folder_of(path: &Path) -> Result<(), BenchError> {
     std::fs::create_dir_all(folder).map_err(during(folder.display().to_string()))
 }
 
-/// Reads a report that [`write`] wrote.
+/// Reads a report that [`write()`] wrote.
 pub(crate) fn read(path: &Path) -> Result<Report, BenchError> {
     let text = std::fs::read_to_string(path).map_err(during(path.display().to_string()))?;
     serde_json::from_str(&text).map_err(|source| BenchError::Json { what: path.display().to_string(), source })
