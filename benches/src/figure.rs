@@ -20,12 +20,20 @@ pub(crate) enum Figure {
     StreamUpStoreCpu,
     /// CPU of store and proxy for it.
     StreamDownStoreCpu,
+    /// CPU of the client for it.
+    StreamUpClientCpu,
+    /// CPU of the client for it.
+    StreamDownClientCpu,
     /// Requests for an upload besides its parts.
     StreamUpRequests,
     /// Eight uploads at once.
     EightUp,
     /// Eight downloads at once.
     EightDown,
+    /// How much of the machine's CPU time was used meanwhile.
+    EightUpBusy,
+    /// How much of the machine's CPU time was used meanwhile.
+    EightDownBusy,
     /// The most memory in both.
     EightPeak,
     /// `sftp -r` upwards.
@@ -79,16 +87,20 @@ pub(crate) enum Better {
 
 impl Figure {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::StreamUp,
         Self::StreamDown,
         Self::StreamUpCpu,
         Self::StreamDownCpu,
         Self::StreamUpStoreCpu,
         Self::StreamDownStoreCpu,
+        Self::StreamUpClientCpu,
+        Self::StreamDownClientCpu,
         Self::StreamUpRequests,
         Self::EightUp,
         Self::EightDown,
+        Self::EightUpBusy,
+        Self::EightDownBusy,
         Self::EightPeak,
         Self::SmallUp,
         Self::SmallUpLftp,
@@ -135,9 +147,13 @@ impl Figure {
             Self::StreamDownCpu => ("CPU of the server, download", "s/GiB", Lower),
             Self::StreamUpStoreCpu => ("CPU of object store and proxy, upload (context)", "s/GiB", Lower),
             Self::StreamDownStoreCpu => ("CPU of object store and proxy, download (context)", "s/GiB", Lower),
+            Self::StreamUpClientCpu => ("CPU of the client, upload (context)", "s/GiB", Lower),
+            Self::StreamDownClientCpu => ("CPU of the client, download (context)", "s/GiB", Lower),
             Self::StreamUpRequests => ("Requests of an upload besides its parts", "requests", Lower),
             Self::EightUp => ("Upload, eight streams, sum", "MiB/s", Higher),
             Self::EightDown => ("Download, eight streams, sum", "MiB/s", Higher),
+            Self::EightUpBusy => ("Share of all CPU used by eight streams up, all parts (context)", "%", Lower),
+            Self::EightDownBusy => ("Share of all CPU used by eight streams down, all parts (context)", "%", Lower),
             Self::EightPeak => ("Peak memory with eight streams up, then down", "MiB", Lower),
             Self::SmallUp => ("Small files up, sftp -r", "files/s", Higher),
             Self::SmallUpLftp => ("Small files up, lftp with 8 connections", "files/s", Higher),

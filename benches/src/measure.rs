@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::error::BenchError;
-use crate::procfs::Tree;
+use crate::procfs::{self, Tree};
 use crate::proxy::Counts;
 use crate::server::Server;
 use crate::testbed::Testbed;
@@ -22,8 +22,21 @@ pub(crate) struct Usage {
     pub(crate) server_cpu: f64,
     /// CPU seconds of object store and proxy.
     pub(crate) store_cpu: f64,
+    /// CPU seconds of the clients.
+    pub(crate) client_cpu: f64,
+    /// From the first client's start to the last one's end.
+    pub(crate) seconds: f64,
     /// Requests that came to the store.
     pub(crate) requests: Counts,
+}
+
+impl Usage {
+    /// How much of the machine's CPU time all parts together have used, in percent. Near 100 the
+    /// machine is the limit, not the server.
+    pub(crate) fn share_of_machine(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (self.server_cpu + self.store_cpu + self.client_cpu) / (self.seconds * cores as f64) * 100.0
+    }
 }
 
 /// Runs an operation and tells what it has cost.
@@ -36,13 +49,16 @@ pub(crate) async fn measured<T>(
     let server_before = Tree::of(&roots)?;
     let store_before = Tree::of(&around)?.cpu_seconds();
     let requests_before = testbed.proxy.counts().await?;
+    let (clients_before, start) = (procfs::cpu_of_ended_children()?, Instant::now());
 
     let result = operation.await?;
 
+    let seconds = start.elapsed().as_secs_f64();
+    let client_cpu = procfs::cpu_of_ended_children()? - clients_before;
     let server_cpu = settled(&roots, server_before.len()).await?.cpu_seconds() - server_before.cpu_seconds();
     let store_cpu = Tree::of(&around)?.cpu_seconds() - store_before;
     let requests = testbed.proxy.counts().await?.since(&requests_before);
-    Ok((result, Usage { server_cpu, store_cpu, requests }))
+    Ok((result, Usage { server_cpu, store_cpu, client_cpu, seconds, requests }))
 }
 
 /// Waits until the processes of ended sessions have gone: their parents count their time then.

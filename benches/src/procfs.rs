@@ -12,6 +12,8 @@ pub(crate) struct Stat {
     pub(crate) parent: u32,
     /// User and system time of the process and of the children it has waited for, in clock ticks.
     pub(crate) ticks: u64,
+    /// That of the children alone.
+    pub(crate) children_ticks: u64,
 }
 
 impl Stat {
@@ -21,8 +23,9 @@ impl Stat {
         // cutime, cstime.
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        let ticks = number(14)? + number(15)? + number(16)? + number(17)?;
-        Some(Self { parent: u32::try_from(number(4)?).ok()?, ticks })
+        let children_ticks = number(16)? + number(17)?;
+        let ticks = number(14)? + number(15)? + children_ticks;
+        Some(Self { parent: u32::try_from(number(4)?).ok()?, ticks, children_ticks })
     }
 }
 
@@ -55,8 +58,7 @@ impl Tree {
 
     /// User and system time so far, in seconds, with that of children that have ended.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let ticks: u64 = self.members.values().map(|stat| stat.ticks).sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        seconds(self.members.values().map(|stat| stat.ticks).sum())
     }
 
     /// Memory in bytes: resident for a single process; for several, proportional shares (PSS),
@@ -84,6 +86,18 @@ fn descendants(all: &BTreeMap<u32, Stat>, roots: &[u32]) -> BTreeMap<u32, Stat> 
         }
     }
     all.iter().filter(|(pid, _)| found.contains(pid)).map(|(pid, stat)| (*pid, *stat)).collect()
+}
+
+/// User and system time of this process's children that have ended, in seconds.
+pub(crate) fn cpu_of_ended_children() -> Result<f64, BenchError> {
+    let line = fs::read_to_string("/proc/self/stat").map_err(during("/proc/self/stat"))?;
+    let stat = Stat::parse(&line);
+    let stat = stat.ok_or_else(|| BenchError::Unexpected { what: "/proc/self/stat".to_owned(), text: line })?;
+    Ok(seconds(stat.children_ticks))
+}
+
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// The most memory that `pid` ever had resident, in bytes.
@@ -116,7 +130,7 @@ mod tests {
 
     #[test]
     fn times_of_ended_children_count_and_names_do_not_confuse() {
-        assert_eq!(Stat::parse(LINE), Some(Stat { parent: 12, ticks: 210 }));
+        assert_eq!(Stat::parse(LINE), Some(Stat { parent: 12, ticks: 210, children_ticks: 10 }));
         assert_eq!(Stat::parse("4711 (x) S 12"), None);
         assert_eq!(Stat::parse(""), None);
     }
@@ -133,7 +147,7 @@ mod tests {
     #[test]
     fn a_tree_holds_what_is_below_its_roots_only() {
         let all: BTreeMap<u32, Stat> = [(1, 0), (2, 1), (3, 2), (4, 1), (5, 4)]
-            .map(|(pid, parent)| (pid, Stat { parent, ticks: u64::from(pid) }))
+            .map(|(pid, parent)| (pid, Stat { parent, ticks: u64::from(pid), children_ticks: 0 }))
             .into();
         let tree = descendants(&all, &[2, 5, 99]);
         assert_eq!(tree.keys().copied().collect::<Vec<_>>(), [2, 3, 5]);

@@ -33,10 +33,15 @@ async fn eight(step: &mut Step<'_>, size: u64, delay: u64) -> Result<(), BenchEr
     const STREAMS: usize = 8;
     step.delay(delay).await?;
     let total = mib(size) * STREAMS as f64;
-    let up = upload(step, STREAMS).await?;
-    step.add(Figure::EightUp, delay, total / seconds(&up));
-    let down = download(step, STREAMS).await?;
-    step.add(Figure::EightDown, delay, total / seconds(&down));
+    let (up, down) = (step.uploads(STREAMS), step.downloads(STREAMS));
+    let login = step.server.login.clone();
+    let (done, usage) = step.measured(login.sftp_at_once(up)).await?;
+    step.add(Figure::EightUp, delay, total / seconds(&done));
+    step.add(Figure::EightUpBusy, delay, usage.share_of_machine());
+    let (done, usage) = step.measured(login.sftp_at_once(down)).await?;
+    step.add(Figure::EightDown, delay, total / seconds(&done));
+    step.add(Figure::EightDownBusy, delay, usage.share_of_machine());
+    step.check_downloads(STREAMS)?;
     if let Some(peak) = peak(step) {
         step.add(Figure::EightPeak, delay, peak);
     }
@@ -66,7 +71,7 @@ const FIFTY: usize = 50;
 
 async fn fifty_up(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
-    let done = upload(step, FIFTY).await?;
+    let done = step.server.login.sftp_at_once(step.uploads(FIFTY)).await?;
     step.add(Figure::FairUp, delay, unfairness(&done));
     if let Some(peak) = peak(step) {
         step.add(Figure::PeakUp, delay, peak);
@@ -76,7 +81,8 @@ async fn fifty_up(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
 
 async fn fifty_down(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
-    let done = download(step, FIFTY).await?;
+    let done = step.server.login.sftp_at_once(step.downloads(FIFTY)).await?;
+    step.check_downloads(FIFTY)?;
     step.add(Figure::FairDown, delay, unfairness(&done));
     if let Some(peak) = peak(step) {
         step.add(Figure::PeakDown, delay, peak);
@@ -84,22 +90,26 @@ async fn fifty_down(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
     remove(step, FIFTY).await
 }
 
-async fn upload(step: &Step<'_>, streams: usize) -> Result<Vec<Finished>, BenchError> {
-    let name = remote(step.kind());
-    step.server.login.sftp_at_once((0..streams).map(|n| vec![format!("put {SOURCE} {name}-{n}")]).collect()).await
-}
-
-/// Downloads all of them and checks each.
-async fn download(step: &Step<'_>, streams: usize) -> Result<Vec<Finished>, BenchError> {
-    let name = remote(step.kind());
-    let batches = (0..streams).map(|n| vec![format!("get {name}-{n} received-{n}")]).collect();
-    let done = step.server.login.sftp_at_once(batches).await?;
-    for n in 0..streams {
-        let received = step.local(&format!("received-{n}"));
-        files::assert_same(&step.local(SOURCE), &received)?;
-        std::fs::remove_file(received).map_err(during("removing what was received"))?;
+impl Step<'_> {
+    fn uploads(&self, streams: usize) -> Vec<Vec<String>> {
+        let name = remote(self.kind());
+        (0..streams).map(|n| vec![format!("put {SOURCE} {name}-{n}")]).collect()
     }
-    Ok(done)
+
+    fn downloads(&self, streams: usize) -> Vec<Vec<String>> {
+        let name = remote(self.kind());
+        (0..streams).map(|n| vec![format!("get {name}-{n} received-{n}")]).collect()
+    }
+
+    /// Each is what was sent; then it is removed.
+    fn check_downloads(&self, streams: usize) -> Result<(), BenchError> {
+        for n in 0..streams {
+            let received = self.local(&format!("received-{n}"));
+            files::assert_same(&self.local(SOURCE), &received)?;
+            std::fs::remove_file(received).map_err(during("removing what was received"))?;
+        }
+        Ok(())
+    }
 }
 
 async fn remove(step: &mut Step<'_>, streams: usize) -> Result<(), BenchError> {

@@ -36,6 +36,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
     let (done, usage) = step.measured(login.sftp(&up)).await?;
     step.add(Figure::StreamUp, delay, mib(size) / done.seconds());
     step.add(Figure::StreamUpCpu, delay, usage.server_cpu / gib(size));
+    step.add(Figure::StreamUpClientCpu, delay, usage.client_cpu / gib(size));
     // rclone with a cache uploads later.
     if ![ServerKind::RcloneWrites, ServerKind::Tmpfs].contains(&step.kind()) {
         step.add(Figure::StreamUpStoreCpu, delay, usage.store_cpu / gib(size));
@@ -48,6 +49,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
         let (done, usage) = step.measured(login.sftp(&down)).await?;
         step.add(Figure::StreamDown, delay, mib(size) / done.seconds());
         step.add(Figure::StreamDownCpu, delay, usage.server_cpu / gib(size));
+        step.add(Figure::StreamDownClientCpu, delay, usage.client_cpu / gib(size));
         if step.kind().uses_store() {
             step.add(Figure::StreamDownStoreCpu, delay, usage.store_cpu / gib(size));
         }
