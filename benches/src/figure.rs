@@ -16,10 +16,14 @@ pub(crate) enum Figure {
     StreamUpCpu,
     /// CPU of the server for it.
     StreamDownCpu,
-    /// CPU of store and proxy for it.
+    /// CPU of the object store for it.
     StreamUpStoreCpu,
-    /// CPU of store and proxy for it.
+    /// CPU of the object store for it.
     StreamDownStoreCpu,
+    /// CPU of the proxy for it.
+    StreamUpProxyCpu,
+    /// CPU of the proxy for it.
+    StreamDownProxyCpu,
     /// CPU of the client for it.
     StreamUpClientCpu,
     /// CPU of the client for it.
@@ -87,13 +91,15 @@ pub(crate) enum Better {
 
 impl Figure {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::StreamUp,
         Self::StreamDown,
         Self::StreamUpCpu,
         Self::StreamDownCpu,
         Self::StreamUpStoreCpu,
         Self::StreamDownStoreCpu,
+        Self::StreamUpProxyCpu,
+        Self::StreamDownProxyCpu,
         Self::StreamUpClientCpu,
         Self::StreamDownClientCpu,
         Self::StreamUpRequests,
@@ -145,8 +151,10 @@ impl Figure {
             Self::StreamDown => ("Download, one stream", "MiB/s", Higher),
             Self::StreamUpCpu => ("CPU of the server, upload", "s/GiB", Lower),
             Self::StreamDownCpu => ("CPU of the server, download", "s/GiB", Lower),
-            Self::StreamUpStoreCpu => ("CPU of object store and proxy, upload (context)", "s/GiB", Lower),
-            Self::StreamDownStoreCpu => ("CPU of object store and proxy, download (context)", "s/GiB", Lower),
+            Self::StreamUpStoreCpu => ("CPU of the object store, upload (context)", "s/GiB", Lower),
+            Self::StreamDownStoreCpu => ("CPU of the object store, download (context)", "s/GiB", Lower),
+            Self::StreamUpProxyCpu => ("CPU of the proxy, upload (context)", "s/GiB", Lower),
+            Self::StreamDownProxyCpu => ("CPU of the proxy, download (context)", "s/GiB", Lower),
             Self::StreamUpClientCpu => ("CPU of the client, upload (context)", "s/GiB", Lower),
             Self::StreamDownClientCpu => ("CPU of the client, download (context)", "s/GiB", Lower),
             Self::StreamUpRequests => ("Requests of an upload besides its parts", "requests", Lower),

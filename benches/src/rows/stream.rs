@@ -40,6 +40,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
     // rclone with a cache uploads later.
     if ![ServerKind::RcloneWrites, ServerKind::Tmpfs].contains(&step.kind()) {
         step.add(Figure::StreamUpStoreCpu, delay, usage.store_cpu / gib(size));
+        step.add(Figure::StreamUpProxyCpu, delay, usage.proxy_cpu / gib(size));
         step.add(Figure::StreamUpRequests, delay, usage.requests.other_than(Kind::UploadPart) as f64);
     }
     // What rclone still keeps on disk would come from there, and be uploaded in the midst of the
@@ -52,6 +53,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
         step.add(Figure::StreamDownClientCpu, delay, usage.client_cpu / gib(size));
         if step.kind().uses_store() {
             step.add(Figure::StreamDownStoreCpu, delay, usage.store_cpu / gib(size));
+            step.add(Figure::StreamDownProxyCpu, delay, usage.proxy_cpu / gib(size));
         }
         files::assert_same(&step.local(SOURCE), &step.local("received"))?;
         std::fs::remove_file(step.local("received")).map_err(during("removing what was received"))?;
