@@ -43,6 +43,16 @@ pub(crate) fn assert_same_folders(sent: &Path, received: &Path) -> Result<(), Be
     expected.iter().try_for_each(|name| assert_same(&sent.join(name), &received.join(name)))
 }
 
+/// Writes and removes a file of `length` zeros. On a virtual machine, memory that nobody has used for
+/// a while may first have to come from the host, which can cost whoever takes it more than a whole
+/// upload: after this it is there, for each server alike.
+pub(crate) fn warm_memory(folder: &Path, length: u64) -> Result<(), BenchError> {
+    let path = folder.join("memory");
+    let written = File::create(&path).and_then(|mut file| io::copy(&mut io::repeat(0).take(length), &mut file));
+    let removed = fs::remove_file(&path);
+    written.and(removed).map_err(during(path.display().to_string()))
+}
+
 fn write_noise(path: &Path, length: u64, seed: u64) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(CHUNK, File::create(path)?);
     let mut state = seed;

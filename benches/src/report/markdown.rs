@@ -79,7 +79,7 @@ fn head(report: &Report) -> String {
         text,
         "- n = {runs} per figure, servers in changing order, each started anew for its step; clients are OpenSSH's \
          (ciphers {CIPHERS}) and lftp; times begin when the client has logged in (but for lftp and logins); what comes back \
-         is compared with what was sent\n\
+         is compared with what was sent; measured streams down end in /dev/null\n\
          - The object store is `tidegate dev-store` in memory, a process of its own. Every server reaches it through a \
          proxy that counts requests and delays each answer by 0 or {delay} ms\n\
          - Streams of {stream:.0} MiB (eight: a quarter each; fifty: a sixteenth each), {small} files of 4 KiB (s3fs: a \

@@ -1,5 +1,6 @@
 //! Many files at once, up and down again.
 
+use super::stream::NOWHERE;
 use super::{Bench, Step};
 use crate::client::Finished;
 use crate::error::{BenchError, during};
@@ -33,18 +34,20 @@ async fn eight(step: &mut Step<'_>, size: u64, delay: u64) -> Result<(), BenchEr
     const STREAMS: usize = 8;
     step.delay(delay).await?;
     let total = mib(size) * STREAMS as f64;
-    let (up, down) = (step.uploads(STREAMS), step.downloads(STREAMS));
+    let (up, down) = (step.uploads(STREAMS), step.downloads(STREAMS, |_| NOWHERE.to_owned()));
     let login = step.server.login.clone();
+    files::warm_memory(step.testbed.folder(), 2 * size * STREAMS as u64)?;
     let (done, usage) = step.measured(login.sftp_at_once(up)).await?;
     step.add(Figure::EightUp, delay, total / seconds(&done));
     step.add(Figure::EightUpBusy, delay, usage.share_of_machine());
     let (done, usage) = step.measured(login.sftp_at_once(down)).await?;
     step.add(Figure::EightDown, delay, total / seconds(&done));
     step.add(Figure::EightDownBusy, delay, usage.share_of_machine());
-    step.check_downloads(STREAMS)?;
     if let Some(peak) = peak(step) {
         step.add(Figure::EightPeak, delay, peak);
     }
+    login.sftp_at_once(step.downloads(STREAMS, received)).await?;
+    step.check_downloads(STREAMS)?;
     remove(step, STREAMS).await
 }
 
@@ -81,7 +84,7 @@ async fn fifty_up(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
 
 async fn fifty_down(step: &mut Step<'_>, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
-    let done = step.server.login.sftp_at_once(step.downloads(FIFTY)).await?;
+    let done = step.server.login.sftp_at_once(step.downloads(FIFTY, received)).await?;
     step.check_downloads(FIFTY)?;
     step.add(Figure::FairDown, delay, unfairness(&done));
     if let Some(peak) = peak(step) {
@@ -96,15 +99,15 @@ impl Step<'_> {
         (0..streams).map(|n| vec![format!("put {SOURCE} {name}-{n}")]).collect()
     }
 
-    fn downloads(&self, streams: usize) -> Vec<Vec<String>> {
+    fn downloads(&self, streams: usize, local: fn(usize) -> String) -> Vec<Vec<String>> {
         let name = remote(self.kind());
-        (0..streams).map(|n| vec![format!("get {name}-{n} received-{n}")]).collect()
+        (0..streams).map(|n| vec![format!("get {name}-{n} {}", local(n))]).collect()
     }
 
     /// Each is what was sent; then it is removed.
     fn check_downloads(&self, streams: usize) -> Result<(), BenchError> {
         for n in 0..streams {
-            let received = self.local(&format!("received-{n}"));
+            let received = self.local(&received(n));
             files::assert_same(&self.local(SOURCE), &received)?;
             std::fs::remove_file(received).map_err(during("removing what was received"))?;
         }
@@ -121,6 +124,10 @@ async fn remove(step: &mut Step<'_>, streams: usize) -> Result<(), BenchError> {
 
 fn remote(kind: ServerKind) -> String {
     format!("many-{kind:?}")
+}
+
+fn received(stream: usize) -> String {
+    format!("received-{stream}")
 }
 
 /// The most memory of the processes that were started; sshd's for single sessions are gone.

@@ -9,6 +9,10 @@ use crate::server::ServerKind;
 
 const SOURCE: &str = "stream";
 
+/// Where measured downloads go: new memory for what is received can cost the client more than all
+/// the rest, and differs from run to run. Another download shows that all of it came.
+pub(super) const NOWHERE: &str = "/dev/null";
+
 pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
     let (size, delay) = (bench.workload.stream, bench.workload.delay);
     let source = bench.testbed.make_folder("client")?.join(SOURCE);
@@ -32,6 +36,8 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
     step.delay(delay).await?;
     let (login, remote) = (step.server.login.clone(), format!("stream-{:?}", step.kind()));
 
+    // For the store, and for what s3fs and rclone keep before they upload.
+    files::warm_memory(step.testbed.folder(), 2 * size)?;
     let up = [format!("put {SOURCE} {remote}")];
     let (done, usage) = step.measured(login.sftp(&up)).await?;
     step.add(Figure::StreamUp, delay, mib(size) / done.seconds());
@@ -46,7 +52,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
     // What rclone still keeps on disk would come from there, and be uploaded in the midst of the
     // next measurement: it is removed at once.
     if step.kind() != ServerKind::RcloneWrites {
-        let down = [format!("get {remote} received")];
+        let down = [format!("get {remote} {NOWHERE}")];
         let (done, usage) = step.measured(login.sftp(&down)).await?;
         step.add(Figure::StreamDown, delay, mib(size) / done.seconds());
         step.add(Figure::StreamDownCpu, delay, usage.server_cpu / gib(size));
@@ -55,6 +61,7 @@ async fn there_and_back(step: &mut Step<'_>, size: u64, delay: u64) -> Result<()
             step.add(Figure::StreamDownStoreCpu, delay, usage.store_cpu / gib(size));
             step.add(Figure::StreamDownProxyCpu, delay, usage.proxy_cpu / gib(size));
         }
+        step.sftp(format!("get {remote} received")).await?;
         files::assert_same(&step.local(SOURCE), &step.local("received"))?;
         std::fs::remove_file(step.local("received")).map_err(during("removing what was received"))?;
     }
