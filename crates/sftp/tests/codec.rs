@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
 use russh_sftp::protocol::{self as oracle, Packet};
 use tidegate_sftp::codec::{
@@ -19,7 +19,7 @@ fn decode_packet(packet: impl Into<Packet>) -> Request {
 }
 
 fn oracle_packet(replies: &mut Replies) -> Packet {
-    let bytes = replies.bytes_mut().split().freeze();
+    let bytes = replies.copy_to_bytes(replies.remaining());
     let len = u32::from_be_bytes(bytes[..4].try_into().unwrap());
     assert_eq!(len as usize, bytes.len() - 4, "the length field");
     let mut body = bytes.slice(4..);

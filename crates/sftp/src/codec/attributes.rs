@@ -1,6 +1,6 @@
 //! The ATTRS structure. Source: draft-ietf-secsh-filexfer-02, section 5.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use tidegate_vfs::{FileAttributes, SetAttributes};
 
 use super::Malformed;
@@ -42,9 +42,11 @@ pub(super) fn read_attributes(cursor: &mut Cursor) -> Result<RawAttributes, Malf
     Ok(attributes)
 }
 
-/// Appends the ATTRS structure of a file. Times behind 2106 are shown as the last second that the
-/// protocol's 32 bits can hold.
-pub fn write_attributes(out: &mut BytesMut, attributes: &FileAttributes) {
+/// The ATTRS structure of a file. Times behind 2106 are shown as the last second that the protocol's
+/// 32 bits can hold.
+pub(super) fn write_attributes(attributes: &FileAttributes) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let mut out = bytes.as_mut_slice();
     out.put_u32(SIZE | UIDGID | PERMISSIONS | ACMODTIME);
     out.put_u64(attributes.size);
     out.put_u32(attributes.uid);
@@ -52,4 +54,5 @@ pub fn write_attributes(out: &mut BytesMut, attributes: &FileAttributes) {
     out.put_u32(attributes.mode);
     out.put_u32(u32::try_from(attributes.atime).unwrap_or(u32::MAX));
     out.put_u32(u32::try_from(attributes.mtime).unwrap_or(u32::MAX));
+    bytes
 }

@@ -7,10 +7,11 @@
 
 mod attributes;
 mod cursor;
+mod output;
 mod request;
 mod response;
 
-pub use attributes::{RawAttributes, write_attributes};
+pub use attributes::RawAttributes;
 pub use request::{HandleId, Malformed, OpenFlags, Request, RequestKind, decode};
 pub use response::{NameEntry, Replies, StatusCode};
 

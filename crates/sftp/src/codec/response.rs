@@ -1,9 +1,10 @@
 //! Packets to the client.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tidegate_vfs::FileAttributes;
 
 use super::attributes::write_attributes;
+use super::output::Output;
 use super::{HandleId, MAX_DATA, MAX_PACKET, VERSION};
 
 const SSH_FXP_VERSION: u8 = 2;
@@ -56,38 +57,46 @@ pub struct NameEntry {
 
 impl NameEntry {
     fn wire_len(&self) -> usize {
-        // Two length fields and an ATTRS structure of 36 bytes.
-        8 + self.name.len() + self.longname.len() + 36
+        // Two length fields, and the ATTRS structure behind the names.
+        8 + self.name.len() + self.longname.len() + 32
     }
 }
 
-/// Answers on their way to the client, encoded one behind the other.
+/// Answers on their way to the client, encoded one behind the other. As a [`Buf`] they are the bytes
+/// that wait: whoever sends takes them off the front.
 #[derive(Debug, Default)]
 pub struct Replies {
-    out: BytesMut,
+    out: Output,
+}
+
+impl Buf for Replies {
+    fn remaining(&self) -> usize {
+        self.out.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.out.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.out.advance(count);
+    }
 }
 
 impl Replies {
-    /// The bytes that wait; whoever sends takes them off the front.
-    pub fn bytes_mut(&mut self) -> &mut BytesMut {
-        &mut self.out
-    }
-
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.remaining()
     }
 
     /// Whether no byte waits.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        !self.out.has_remaining()
     }
 
-    /// Gives the buffer's memory back; only when nothing waits.
+    /// Gives memory back that no answer needs.
     pub fn release(&mut self) {
-        if self.out.is_empty() {
-            self.out = BytesMut::new();
-        }
+        self.out.release();
     }
 
     /// VERSION, with the extensions announced as pairs of name and data.
@@ -104,7 +113,7 @@ impl Replies {
     pub fn status(&mut self, id: u32, code: StatusCode, message: &str) {
         const LANGUAGE: &[u8] = b"en";
         self.header(SSH_FXP_STATUS, id, 12 + message.len() + LANGUAGE.len());
-        self.out.put_u32(code as u32);
+        self.u32(code as u32);
         self.string(message.as_bytes());
         self.string(LANGUAGE);
     }
@@ -120,72 +129,72 @@ impl Replies {
         let len = chunks.iter().map(Bytes::len).sum::<usize>();
         debug_assert!(len <= MAX_DATA, "a READ was answered with {len} bytes");
         self.header(SSH_FXP_DATA, id, 4 + len);
-        self.out.put_u32(len as u32);
-        for chunk in chunks {
-            self.out.extend_from_slice(chunk);
-        }
+        self.u32(len as u32);
+        chunks.iter().for_each(|chunk| self.out.put(chunk));
     }
 
     /// ATTRS.
     pub fn attributes(&mut self, id: u32, attributes: &FileAttributes) {
         self.header(SSH_FXP_ATTRS, id, 32);
-        write_attributes(&mut self.out, attributes);
+        self.out.put(&write_attributes(attributes));
     }
 
     /// NAME with as many of the entries as fit one packet, at least one; returns how many.
-    pub fn names<'a>(&mut self, id: u32, entries: impl IntoIterator<Item = &'a NameEntry>) -> usize {
-        let start = self.out.len();
-        self.header(SSH_FXP_NAME, id, 4);
-        self.out.put_u32(0);
-        let mut count = 0_u32;
-        for entry in entries {
-            if count > 0 && self.out.len() - start - 4 + entry.wire_len() > MAX_PACKET {
+    pub fn names<'a, I>(&mut self, id: u32, entries: I) -> usize
+    where
+        I: IntoIterator<Item = &'a NameEntry, IntoIter: Clone>,
+    {
+        // Type, id and count come before the entries.
+        const BEFORE: usize = 9;
+        let entries = entries.into_iter();
+        let (mut count, mut body) = (0, 0);
+        for entry in entries.clone() {
+            if count > 0 && BEFORE + body + entry.wire_len() > MAX_PACKET {
                 break;
             }
+            count += 1;
+            body += entry.wire_len();
+        }
+        self.header(SSH_FXP_NAME, id, 4 + body);
+        self.u32(count as u32);
+        for entry in entries.take(count) {
             self.string(entry.name.as_bytes());
             self.string(entry.longname.as_bytes());
-            write_attributes(&mut self.out, &entry.attributes);
-            count += 1;
+            self.out.put(&write_attributes(&entry.attributes));
         }
-        let len = (self.out.len() - start - 4) as u32;
-        self.patch(start, len);
-        self.patch(start + 9, count);
-        count as usize
+        count
     }
 
     /// NAME with one path and no attributes, as REALPATH wants it.
     pub fn path(&mut self, id: u32, path: &str) {
         self.header(SSH_FXP_NAME, id, 4 + 8 + 2 * path.len() + 4);
-        self.out.put_u32(1);
+        self.u32(1);
         self.string(path.as_bytes());
         self.string(path.as_bytes());
-        self.out.put_u32(0);
+        self.u32(0);
     }
 
     /// The answer to `limits@openssh.com`. Source: OpenSSH's PROTOCOL, section 4.8.
     pub fn limits(&mut self, id: u32, max_open_handles: u64) {
         self.header(SSH_FXP_EXTENDED_REPLY, id, 32);
-        self.out.put_u64(MAX_PACKET as u64);
-        self.out.put_u64(MAX_DATA as u64);
-        self.out.put_u64(MAX_DATA as u64);
-        self.out.put_u64(max_open_handles);
+        for limit in [MAX_PACKET as u64, MAX_DATA as u64, MAX_DATA as u64, max_open_handles] {
+            self.out.put(&limit.to_be_bytes());
+        }
     }
 
+    /// The packet's length, its type and the request's id; `body` bytes follow.
     fn header(&mut self, packet_type: u8, id: u32, body: usize) {
-        self.out.reserve(9 + body);
-        self.out.put_u32((5 + body) as u32);
-        self.out.put_u8(packet_type);
-        self.out.put_u32(id);
+        let [a, b, c, d] = ((5 + body) as u32).to_be_bytes();
+        let [e, f, g, h] = id.to_be_bytes();
+        self.out.put(&[a, b, c, d, packet_type, e, f, g, h]);
     }
 
     fn string(&mut self, bytes: &[u8]) {
-        self.out.put_u32(bytes.len() as u32);
-        self.out.extend_from_slice(bytes);
+        self.u32(bytes.len() as u32);
+        self.out.put(bytes);
     }
 
-    fn patch(&mut self, at: usize, value: u32) {
-        if let Some(field) = self.out.get_mut(at..at + 4) {
-            field.copy_from_slice(&value.to_be_bytes());
-        }
+    fn u32(&mut self, value: u32) {
+        self.out.put(&value.to_be_bytes());
     }
 }

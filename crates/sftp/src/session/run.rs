@@ -134,7 +134,7 @@ impl Session {
                     Ok(_) => {}
                     Err(error) => return Err(SessionEnd::Io(error)),
                 },
-                written = writer.write_buf(self.replies.bytes_mut()), if !self.replies.is_empty() => {
+                written = writer.write_buf(&mut self.replies), if !self.replies.is_empty() => {
                     match written {
                         Ok(0) => return Err(SessionEnd::Io(std::io::ErrorKind::WriteZero.into())),
                         Ok(_) => {}
