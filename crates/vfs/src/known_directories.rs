@@ -20,6 +20,8 @@ const NAMES_MAX: usize = 2_048;
 pub(crate) struct KnownDirectories {
     life: Duration,
     entries: Mutex<HashMap<VirtualPath, Known>>,
+    /// What was last found to be neither file nor directory: clients look before they make a file.
+    absent: Mutex<Option<(VirtualPath, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -45,12 +47,18 @@ pub(crate) enum Child {
 
 impl KnownDirectories {
     pub(crate) fn new(life: Duration) -> Self {
-        Self { life, entries: Mutex::default() }
+        Self { life, entries: Mutex::default(), absent: Mutex::default() }
     }
 
-    pub(crate) fn child(&self, parent: &VirtualPath, name: &str) -> Child {
+    /// What is known of `path`, which is called `name` in `parent`.
+    pub(crate) fn child(&self, parent: &VirtualPath, name: &str, path: &VirtualPath) -> Child {
+        let is_absent =
+            self.absent().as_ref().is_some_and(|(absent, since)| absent == path && since.elapsed() < self.life);
         match self.entries().get(parent).filter(|known| known.since.elapsed() < self.life) {
+            // The root is always there.
+            None if is_absent && parent.is_root() => Child::NoDirectory,
             None => Child::ParentUnknown,
+            Some(Known { subdirectories: None, .. }) if is_absent => Child::NoDirectory,
             Some(Known { subdirectories: None, .. }) => Child::Unknown,
             Some(Known { subdirectories: Some(names), .. }) if names.contains(name) => Child::Directory,
             Some(_) => Child::NoDirectory,
@@ -80,8 +88,22 @@ impl KnownDirectories {
         entries.insert(path, Known { since: Instant::now(), has_marker, subdirectories });
     }
 
+    /// There is neither a file nor a directory at this path.
+    pub(crate) fn missed(&self, path: &VirtualPath) {
+        *self.absent() = Some((path.clone(), Instant::now()));
+    }
+
+    /// A directory is there; whether it has a marker is not known.
+    pub(crate) fn seen(&self, path: &VirtualPath) {
+        let is_known = self.entries().get(path).is_some_and(|known| known.since.elapsed() < self.life);
+        if !is_known {
+            self.learn(path.clone(), false, None);
+        }
+    }
+
     /// A directory was made by this session.
     pub(crate) fn made(&self, path: &VirtualPath) {
+        *self.absent() = None;
         if let (Some(parent), Some(name)) = (path.parent(), path.name())
             && let Some(Known { subdirectories: Some(names), .. }) = self.entries().get_mut(&parent)
         {
@@ -112,6 +134,10 @@ impl KnownDirectories {
         }
     }
 
+    fn absent(&self) -> MutexGuard<'_, Option<(VirtualPath, Instant)>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<VirtualPath, Known>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +151,10 @@ mod tests {
         VirtualPath::resolve(&VirtualPath::root(), text.as_bytes()).unwrap()
     }
 
+    fn child(known: &KnownDirectories, parent: &str, name: &str) -> Child {
+        known.child(&path(parent), name, &path(&format!("{parent}/{name}")))
+    }
+
     fn names(names: &[&str]) -> Option<BTreeSet<Box<str>>> {
         Some(names.iter().map(|name| (*name).into()).collect())
     }
@@ -133,12 +163,12 @@ mod tests {
     async fn forgets_with_time() {
         let known = KnownDirectories::new(Duration::from_secs(10));
         known.learn(path("/a"), true, names(&["sub"]));
-        assert_eq!(known.child(&path("/a"), "sub"), Child::Directory);
-        assert_eq!(known.child(&path("/a"), "file"), Child::NoDirectory);
-        assert_eq!(known.child(&path("/b"), "x"), Child::ParentUnknown);
+        assert_eq!(child(&known, "/a", "sub"), Child::Directory);
+        assert_eq!(child(&known, "/a", "file"), Child::NoDirectory);
+        assert_eq!(child(&known, "/b", "x"), Child::ParentUnknown);
         assert!(known.has_marker(&path("/a")));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(known.child(&path("/a"), "sub"), Child::ParentUnknown);
+        assert_eq!(child(&known, "/a", "sub"), Child::ParentUnknown);
         assert!(!known.has_marker(&path("/a")));
     }
 
@@ -147,13 +177,32 @@ mod tests {
         let known = KnownDirectories::new(Duration::from_secs(10));
         known.learn(path("/a"), false, names(&[]));
         known.made(&path("/a/b"));
-        assert_eq!(known.child(&path("/a"), "b"), Child::Directory);
-        assert_eq!(known.child(&path("/a/b"), "c"), Child::NoDirectory);
+        assert_eq!(child(&known, "/a", "b"), Child::Directory);
+        assert_eq!(child(&known, "/a/b", "c"), Child::NoDirectory);
         known.forget(&path("/a/b"));
-        assert_eq!(known.child(&path("/a"), "b"), Child::NoDirectory);
-        assert_eq!(known.child(&path("/a/b"), "c"), Child::ParentUnknown);
+        assert_eq!(child(&known, "/a", "b"), Child::NoDirectory);
+        assert_eq!(child(&known, "/a/b", "c"), Child::ParentUnknown);
         known.marked(&path("/a"));
         assert!(known.has_marker(&path("/a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_before_a_file_is_made_spares_the_second_one() {
+        let known = KnownDirectories::new(Duration::from_secs(10));
+        known.missed(&path("/file"));
+        assert_eq!(child(&known, "", "file"), Child::NoDirectory, "the root is always there");
+        assert_eq!(child(&known, "", "other"), Child::ParentUnknown);
+        known.missed(&path("/a/file"));
+        assert_eq!(child(&known, "/a", "file"), Child::ParentUnknown, "nobody has seen /a");
+        known.seen(&path("/a"));
+        assert_eq!(child(&known, "/a", "file"), Child::NoDirectory);
+        assert_eq!(child(&known, "/a", "other"), Child::Unknown);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        known.seen(&path("/a"));
+        assert_eq!(child(&known, "/a", "file"), Child::Unknown, "too long ago");
+        known.missed(&path("/a/file"));
+        known.made(&path("/a/file"));
+        assert_eq!(child(&known, "/a", "file"), Child::Unknown, "made by this session");
     }
 
     #[tokio::test]

@@ -31,15 +31,22 @@ impl Files {
         let Ok(marker) = self.keys.marker(path) else { return Err(FsError::not_found()) };
         let page = self.list(marker.as_str().to_owned(), false, 1).await?;
         match page.objects.first() {
-            None => Err(FsError::not_found()),
+            None => {
+                self.known.missed(path);
+                Err(FsError::not_found())
+            }
             Some(first) if first.key == marker => {
+                self.known.marked(path);
                 let version = Version { key: &marker, etag: &first.etag, last_modified: first.last_modified };
                 match self.vfs.attributes.file(&self.bucket, version) {
                     Some(attributes) => Ok(attributes),
                     None => self.marker_attributes(&marker).await,
                 }
             }
-            Some(_) => Ok(FileAttributes::directory()),
+            Some(_) => {
+                self.known.seen(path);
+                Ok(FileAttributes::directory())
+            }
         }
     }
 
@@ -184,7 +191,7 @@ impl Files {
     /// `NotFound` if its parent is none: nothing can be made there.
     pub(crate) async fn is_directory_in_its_parent(&self, path: &VirtualPath) -> Result<bool, FsError> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(true) };
-        match self.known.child(&parent, name) {
+        match self.known.child(&parent, name, path) {
             Child::Directory => return Ok(true),
             Child::NoDirectory => return Ok(false),
             Child::Unknown => return self.has_entries(path).await,

@@ -26,6 +26,16 @@ async fn a_file_up_to_one_part_is_one_put() {
     assert_eq!(env.requests(), 4);
 }
 
+// `put` of OpenSSH's client looks for the target first.
+#[tokio::test]
+async fn a_client_that_looks_before_it_writes_costs_no_second_look() {
+    let env = env().await;
+    assert_eq!(kind(env.mount.stat(&path("/new")).await), Some(FsErrorKind::NotFound));
+    assert_eq!(env.requests(), 2, "is it a file, is it a directory");
+    upload(&env.mount, "/new", &pattern(100)).await.unwrap();
+    assert_eq!(env.requests(), 3, "the PUT");
+}
+
 #[tokio::test]
 async fn a_larger_file_goes_in_parts_and_nothing_shows_before_close() {
     let env = env().await;
