@@ -71,7 +71,7 @@ async fn reach(aws: &Aws, bucket: &str) -> Result<String, String> {
             _ => report,
         });
     }
-    let first = ListRequest { prefix: String::new(), delimited: true, limit: 1, continuation: None };
+    let first = ListRequest { prefix: String::new(), delimited: true, limit: 1, continuation: None, start_after: None };
     aws.bucket(bucket).list(&first).await.map_err(|error| error.report())?;
     Ok(format!("\"{bucket}\" can be listed"))
 }

@@ -78,7 +78,13 @@ async fn the_probe_names_what_is_missing_and_leaves_nothing_behind() {
     assert_eq!(bad.len(), 1, "{bad:?}");
     assert!(bad[0].message.contains("ignores If-Match on CompleteMultipartUpload"), "{}", bad[0].message);
 
-    let all = tidegate_store::ListRequest { prefix: String::new(), delimited: false, limit: 10, continuation: None };
+    let all = tidegate_store::ListRequest {
+        prefix: String::new(),
+        delimited: false,
+        limit: 10,
+        continuation: None,
+        start_after: None,
+    };
     assert_eq!(aws.bucket("probed").list(&all).await.unwrap().objects, []);
     assert_eq!(aws.bucket("probed").list_uploads("", None).await.unwrap().uploads, []);
 }

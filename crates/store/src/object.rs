@@ -210,6 +210,10 @@ pub struct ListRequest {
     pub limit: u16,
     /// [`ListPage::next`] of the page before; `None` for the first page.
     pub continuation: Option<String>,
+    /// Only keys behind this text, in the order of UTF-8 bytes (`StartAfter`); it need not be a key
+    /// that exists. Not looked at where there is a continuation. Where it lies inside a prefix that is
+    /// rolled up, stores differ in whether they list that prefix.
+    pub start_after: Option<String>,
 }
 
 /// A key in a listing. S3 gives no user metadata here.

@@ -93,7 +93,13 @@ impl Coming {
                 Step::Have(page) => page,
                 Step::Ask(continuation) => {
                     let (prefix, continuation) = (files.keys.below(&path)?, Some(continuation));
-                    let request = ListRequest { prefix, delimited: true, limit: limits::LIST_MAX, continuation };
+                    let request = ListRequest {
+                        prefix,
+                        delimited: true,
+                        limit: limits::LIST_MAX,
+                        continuation,
+                        start_after: None,
+                    };
                     files.store.list(&request).await?
                 }
             };

@@ -261,7 +261,7 @@ impl Files {
 
     /// The first page of a listing.
     pub(crate) async fn list(&self, prefix: String, delimited: bool, limit: u16) -> Result<ListPage, FsError> {
-        Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None }).await?)
+        Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None, start_after: None }).await?)
     }
 
     async fn put_marker(

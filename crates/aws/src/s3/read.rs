@@ -94,6 +94,7 @@ impl S3Bucket {
             .max_keys(i32::from(request.limit))
             .encoding_type(EncodingType::Url)
             .set_continuation_token(request.continuation.clone())
+            .set_start_after(request.start_after.clone().filter(|_| request.continuation.is_none()))
             .send()
             .await
             .map_err(|error| store_error(OPERATION, &at, error))?;

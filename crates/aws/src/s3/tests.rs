@@ -238,7 +238,8 @@ async fn names_in_listings_are_decoded_where_the_store_encoded_them() {
         let body = page(encoding);
         let service = Service::new(move |_, _| answer(200, &[], &body));
         let bucket = service.connect(|_| {}).await.bucket("files");
-        let request = ListRequest { prefix: String::new(), delimited: true, limit: 7, continuation: None };
+        let request =
+            ListRequest { prefix: String::new(), delimited: true, limit: 7, continuation: None, start_after: None };
         let page = bucket.list(&request).await.unwrap();
         assert_eq!(page.objects[0].key.as_str(), key);
         assert_eq!(page.objects[0].etag, ETag::new("\"e\""), "quoted as everywhere");

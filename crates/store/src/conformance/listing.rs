@@ -2,7 +2,7 @@
 
 use super::deviation::Deviation;
 use super::outcome::refusal;
-use super::suite::Suite;
+use super::suite::{Page, Suite};
 use crate::error::StoreErrorKind;
 use crate::object::ListRequest;
 
@@ -32,15 +32,48 @@ pub(super) async fn check(suite: &Suite<'_>) {
         pages(suite, "listing/none/", true, limit, &[]).await;
         pages(suite, "listing/none/", false, limit, &[]).await;
     }
+    for limit in [2, 1_000] {
+        start_after(suite, limit).await;
+    }
     continuation(suite).await;
+}
+
+/// Every place to start behind: keys, what lies between two, and what lies outside of the listing.
+async fn start_after(suite: &Suite<'_>, limit: u16) {
+    let outside = ["listing", "listing/", "listing/~"];
+    let inside =
+        NAMES.iter().map(|name| format!("listing/{name}")).chain(NAMES.iter().map(|name| format!("listing/{name}!")));
+    for after in outside.into_iter().map(str::to_owned).chain(inside) {
+        for (delimited, names) in [(false, NAMES), (true, ROLLED_UP)] {
+            // Inside of what is rolled up stores differ.
+            let is_inside = |name: &str| name.ends_with('/') && after.starts_with(&format!("listing/{name}"));
+            if delimited && names.iter().any(|name| is_inside(name)) {
+                continue;
+            }
+            let expected: Vec<&str> = names.iter().filter(|name| format!("listing/{name}") > after).copied().collect();
+            pages_behind(suite, "listing/", &after, delimited, limit, &expected).await;
+        }
+    }
 }
 
 /// Walks the listing and compares what it finds behind the prefix.
 async fn pages(suite: &Suite<'_>, prefix: &str, delimited: bool, limit: u16, expected: &[&str]) {
     let rule = format!("listing {prefix:?}, delimited: {delimited}, limit: {limit}");
-    let prefix = suite.path(prefix);
+    let pages = suite.walk(&suite.path(prefix), delimited, limit).await;
+    compare(&rule, &suite.path(prefix), delimited, limit, pages, expected);
+}
+
+/// The same behind a place in it.
+async fn pages_behind(suite: &Suite<'_>, prefix: &str, after: &str, delimited: bool, limit: u16, expected: &[&str]) {
+    let rule = format!("listing {prefix:?} behind {after:?}, delimited: {delimited}, limit: {limit}");
+    let pages = suite.walk_behind(&suite.path(prefix), Some(suite.path(after)), delimited, limit).await;
+    compare(&rule, &suite.path(prefix), delimited, limit, pages, expected);
+}
+
+#[track_caller]
+fn compare(rule: &str, prefix: &str, delimited: bool, limit: u16, pages: Vec<Page>, expected: &[&str]) {
     let mut found = Vec::new();
-    for page in suite.walk(&prefix, delimited, limit).await {
+    for page in pages {
         let mut keys: Vec<String> = page.objects.iter().map(|object| object.key.to_string()).collect();
         assert!(keys.is_sorted(), "{rule}: the keys of a page are in order: {keys:?}");
         assert!(page.common_prefixes.is_sorted(), "{rule}: so are its prefixes: {:?}", page.common_prefixes);
@@ -61,6 +94,7 @@ async fn continuation(suite: &Suite<'_>) {
         delimited: false,
         limit: 10,
         continuation: Some("no store hands this out".to_owned()),
+        start_after: None,
     };
     suite.rule(
         "a continuation that was never handed out is refused",

@@ -42,7 +42,7 @@ async fn round_trip(suite: &Suite<'_>) {
     assert_eq!(object.meta, meta, "get and head agree");
 
     let prefix = suite.path("objects/plain");
-    let request = ListRequest { prefix, delimited: false, limit: 10, continuation: None };
+    let request = ListRequest { prefix, delimited: false, limit: 10, continuation: None, start_after: None };
     let page = done("list", suite.store.list(&request).await);
     assert_eq!(page.objects.len(), 1, "the object is listed once");
     assert_eq!(page.objects[0].key, key, "the listing gives the whole key");

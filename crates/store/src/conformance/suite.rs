@@ -121,7 +121,18 @@ impl<'a> Suite<'a> {
     /// Everything under `prefix`, in pages of `limit`, in the order of arrival; common prefixes
     /// as a second list.
     pub(super) async fn walk(&self, prefix: &str, delimited: bool, limit: u16) -> Vec<Page> {
-        let mut request = ListRequest { prefix: prefix.to_owned(), delimited, limit, continuation: None };
+        self.walk_behind(prefix, None, delimited, limit).await
+    }
+
+    /// The same behind a place in it.
+    pub(super) async fn walk_behind(
+        &self,
+        prefix: &str,
+        start_after: Option<String>,
+        delimited: bool,
+        limit: u16,
+    ) -> Vec<Page> {
+        let mut request = ListRequest { prefix: prefix.to_owned(), delimited, limit, continuation: None, start_after };
         let mut pages = Vec::new();
         for _ in 0..PAGES_MAX {
             let page = done("list", self.store.list(&request).await);

@@ -44,9 +44,10 @@ impl Bucket {
         if !(1..=limits::LIST_MAX).contains(&request.limit) {
             return Err(refuse(StoreErrorKind::InvalidRequest, "list", "the limit is not 1 to 1,000"));
         }
-        let mut from = match &request.continuation {
-            None => Bound::Included(request.prefix.clone()),
-            Some(token) => Behind::parse(token)
+        let mut from = match (&request.continuation, &request.start_after) {
+            (None, Some(after)) if *after >= request.prefix => Behind::Key(after.clone()).bound(),
+            (None, _) => Bound::Included(request.prefix.clone()),
+            (Some(token), _) => Behind::parse(token)
                 .ok_or_else(|| refuse(StoreErrorKind::InvalidRequest, "list", "not a continuation of this store"))?
                 .bound(),
         };

@@ -64,7 +64,8 @@ async fn requests_out_of_range_are_refused() {
     let error = store.get(&key("a"), Some(ByteRange::new(0, 0)), None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidRequest);
     for limit in [0, 1_001] {
-        let request = ListRequest { prefix: String::new(), delimited: false, limit, continuation: None };
+        let request =
+            ListRequest { prefix: String::new(), delimited: false, limit, continuation: None, start_after: None };
         assert_eq!(store.list(&request).await.unwrap_err().kind(), StoreErrorKind::InvalidRequest);
     }
 }
