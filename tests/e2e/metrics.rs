@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 19] = [
+const PROMISED: [(&str, &str); 24] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -25,6 +25,11 @@ const PROMISED: [(&str, &str); 19] = [
     ("tidegate_vfs_attribute_cache_total", "counter"),
     ("tidegate_vfs_memory_limit_bytes", "gauge"),
     ("tidegate_vfs_memory_used_bytes", "gauge"),
+    ("tidegate_vfs_prefetched_in_vain_bytes_total", "counter"),
+    ("tidegate_vfs_prefetches", "gauge"),
+    ("tidegate_vfs_prefetches_in_vain_total", "counter"),
+    ("tidegate_vfs_prefetches_started_total", "counter"),
+    ("tidegate_vfs_prefetches_used_total", "counter"),
     ("tidegate_vfs_uploads_published_total", "counter"),
 ];
 

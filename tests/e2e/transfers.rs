@@ -40,6 +40,36 @@ fn heavy_a_gibibyte_round_trips_within_the_memory_budget() {
 }
 
 #[test]
+fn many_small_files_are_one_get_each() {
+    const GETS: &str = "tidegate_store_requests_total{call=\"get\",result=\"ok\",service=\"objects\"}";
+    const FILES: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    // So that a slow machine does not make the client late for what was opened ahead.
+    let variables = [("TIDEGATE_VFS__PREFETCH_LIFE", "10s")];
+    let node = tidegate_tests::Node::dev_with(&folder.path().join("data"), &variables);
+    let ssh = Ssh::new(&node.login());
+    let content = |n: usize| vec![(n % 251) as u8; 100 + 37 * n];
+    fs::create_dir(ssh.file("many")).unwrap();
+    for n in 0..FILES {
+        fs::write(ssh.file(&format!("many/file {n:03}")), content(n)).unwrap();
+    }
+    ssh.sftp("put -r many\n").ok();
+    for (number, batch) in ["get -r many back\n", "lmkdir again\nget many/* again\n"].iter().enumerate() {
+        let gets = node.metric(GETS);
+        ssh.sftp(batch).ok();
+        assert_eq!(node.metric(GETS) - gets, FILES as f64, "one each");
+        let used = node.metric("tidegate_vfs_prefetches_used_total");
+        assert!(used >= ((number + 1) * (FILES - 10)) as f64, "{used} were opened ahead");
+    }
+    assert_eq!(node.metric("tidegate_vfs_prefetches_in_vain_total"), 0.0);
+    for n in 0..FILES {
+        for folder in ["back", "again"] {
+            assert_eq!(fs::read(ssh.file(&format!("{folder}/file {n:03}"))).unwrap(), content(n), "file {n}");
+        }
+    }
+}
+
+#[test]
 fn eight_transfers_at_once_do_not_mix() {
     let Dev { node: _node, ssh, folder: _folder } = Dev::start();
     let sums: Vec<_> = (0..8).map(|n| write_random_file(&ssh.file(&format!("up{n}")), n, 9 * MIB + n)).collect();

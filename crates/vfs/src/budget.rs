@@ -40,6 +40,12 @@ impl Pool {
         Some(Permit::new(permit, self.used.clone()))
     }
 
+    /// The same, but only while at least half of the pool stays free: for what nobody has asked for.
+    pub(crate) fn try_acquire_spare(&self, bytes: u64) -> Option<Permit> {
+        let free = self.semaphore.available_permits() as u64 * UNIT;
+        if free.saturating_sub(bytes) < self.total / 2 { None } else { self.try_acquire(bytes) }
+    }
+
     /// Takes `bytes`, rounded up to whole units, in the order of asking; `None` if they could not be
     /// had in time.
     pub(crate) async fn acquire(&self, bytes: u64, within: Duration) -> Option<Permit> {

@@ -43,6 +43,14 @@ pub struct Config {
     pub hole_max: ByteSize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. Default: 32 MiB.
     pub read_ahead_max: ByteSize,
+    /// How many files one session may have open ahead of a client that opens a directory's files one
+    /// after the other in the order of their listing (0 to 256); 0 switches that off, as a
+    /// `read_ahead_max` of 0 does. Default: 32.
+    pub prefetch_files: usize,
+    /// How long after its request such a file may still be used: so much older than the newest version
+    /// on other nodes what a client reads can be, at most 10 seconds. Default: 1 second.
+    #[serde(with = "humantime_serde")]
+    pub prefetch_life: Duration,
     /// Where listings take modes, owners and times from. Default: `exact`.
     pub listing_attributes: ListingAttributes,
     /// Requests for attributes that one listing has under way at once (1 to 256). Default: 16.
@@ -90,6 +98,8 @@ impl Default for Config {
             upload_concurrency: 4,
             hole_max: ByteSize::gib(1),
             read_ahead_max: ByteSize::mib(32),
+            prefetch_files: 32,
+            prefetch_life: Duration::from_secs(1),
             listing_attributes: ListingAttributes::Exact,
             listing_concurrency: 16,
             attribute_cache_entries: 100_000,
@@ -120,6 +130,12 @@ impl Config {
                 "takes at least part_size and at most the budget for uploads (memory_budget times write_share)",
             ),
             ((1..=64).contains(&self.upload_concurrency), "upload_concurrency", "takes 1 to 64"),
+            (self.prefetch_files <= 256, "prefetch_files", "takes 0 to 256"),
+            (
+                !self.prefetch_life.is_zero() && self.prefetch_life <= Duration::from_secs(10),
+                "prefetch_life",
+                "takes more than 0 and at most 10 seconds",
+            ),
             ((1..=256).contains(&self.listing_concurrency), "listing_concurrency", "takes 1 to 256"),
         ];
         match checks.into_iter().find(|(holds, ..)| !holds) {

@@ -1,6 +1,6 @@
 //! An open directory: listed page by page, the next page being fetched while one is read.
 
-mod names;
+pub(crate) mod names;
 
 use std::fmt;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ struct Coming(JoinHandle<Result<Page, FsError>>);
 impl Coming {
     fn fetch(files: Arc<Files>, path: VirtualPath, mut names: Names, step: Step) -> Self {
         Self(tokio::spawn(async move {
+            let is_first = matches!(step, Step::Have(_));
             let page = match step {
                 Step::Have(page) => page,
                 Step::Ask(continuation) => {
@@ -107,6 +108,11 @@ impl Coming {
             let (named, unnameable) = names.of_page(page);
             files.vfs.metrics.unnameable_keys.inc_by(unnameable);
             let entries = files.entries(&path, named).await?;
+            if is_first {
+                files.prefetch.learn(&path, &entries, next.is_some());
+            } else {
+                files.prefetch.touch(&path);
+            }
             Ok(Page { entries, names, next })
         }))
     }

@@ -19,6 +19,7 @@ mod namespace;
 mod open;
 mod path;
 mod permission;
+mod prefetch;
 mod reader;
 mod rename;
 mod writer;

@@ -17,6 +17,11 @@ pub struct Metrics {
     pub(crate) uploads_aborted: IntCounter,
     pub(crate) abort_failures: IntCounter,
     pub(crate) body_resumes: IntCounter,
+    pub(crate) prefetches: IntGauge,
+    pub(crate) prefetches_started: IntCounter,
+    pub(crate) prefetches_used: IntCounter,
+    pub(crate) prefetches_in_vain: IntCounter,
+    pub(crate) prefetched_in_vain_bytes: IntCounter,
     pub(crate) unnameable_keys: IntCounter,
     pub(crate) attribute_hits: IntCounter,
     pub(crate) attribute_misses: IntCounter,
@@ -76,6 +81,17 @@ impl Metrics {
             body_resumes: counter(
                 "tidegate_vfs_read_resumes_total",
                 "Reads from the store that broke off and were asked again from there",
+            )?,
+            prefetches: gauge("tidegate_vfs_prefetches", "Files opened ahead of their OPEN that wait for it")?,
+            prefetches_started: counter("tidegate_vfs_prefetches_started_total", "Files opened ahead of their OPEN")?,
+            prefetches_used: counter("tidegate_vfs_prefetches_used_total", "Files opened ahead that were opened then")?,
+            prefetches_in_vain: counter(
+                "tidegate_vfs_prefetches_in_vain_total",
+                "Files opened ahead that were dropped without being opened",
+            )?,
+            prefetched_in_vain_bytes: counter(
+                "tidegate_vfs_prefetched_in_vain_bytes_total",
+                "Bytes of files opened ahead that were dropped without being opened",
             )?,
             unnameable_keys: counter(
                 "tidegate_vfs_unnameable_keys_total",

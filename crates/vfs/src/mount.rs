@@ -18,6 +18,7 @@ use crate::known_directories::KnownDirectories;
 use crate::metrics::Metrics;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
+use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::Reader;
 use crate::writer::Writer;
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) attributes: AttributeCache,
     /// Requests for the attributes of listed objects, over all listings of the node.
     pub(crate) lookups: Semaphore,
+    /// Files that are open ahead of their OPEN.
+    pub(crate) prefetches: Arc<Register>,
 }
 
 /// Requests for attributes that all listings together have under way at once: as many directories as
@@ -52,6 +55,7 @@ impl Vfs {
         for (side, pool) in [("write", &write_pool), ("read", &read_pool)] {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
         }
+        let prefetches = Arc::new(Register::new(metrics.clone()));
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
         Self {
             shared: Arc::new(Shared {
@@ -62,6 +66,7 @@ impl Vfs {
                 read_pool,
                 attributes,
                 lookups: Semaphore::new(LOOKUPS_MAX),
+                prefetches,
             }),
         }
     }
@@ -73,18 +78,19 @@ impl Vfs {
     /// the account's home is no path.
     pub async fn mount(&self, account: &Account) -> Result<Mount, FsError> {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
-        let store = self.shared.stores.open(&account.tenant).await?;
-        Ok(Mount {
-            files: Arc::new(Files {
-                vfs: Arc::clone(&self.shared),
-                store,
-                bucket: account.tenant.bucket.clone(),
-                keys: KeySpace::new(account.tenant.prefix.clone()),
-                rights: Rights::new(account.user.permissions.clone()),
-                home,
-                known: KnownDirectories::new(self.shared.config.directory_life),
-            }),
-        })
+        let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
+        let store = vfs.stores.open(&account.tenant).await?;
+        let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone()));
+        let keys = KeySpace::new(account.tenant.prefix.clone());
+        let rights = Rights::new(account.user.permissions.clone());
+        let prefetch = if rights.has(Permission::List) && rights.has(Permission::Read) {
+            let (pool, bucket) = (vfs.read_pool.clone(), bucket.clone());
+            Prefetch::new(Opener { vfs: vfs.clone(), store: store.clone(), pool, bucket, keys: keys.clone() })
+        } else {
+            Prefetch::off()
+        };
+        let known = KnownDirectories::new(vfs.config.directory_life);
+        Ok(Mount { files: Arc::new(Files { vfs, store, bucket, keys, rights, home, known, prefetch }) })
     }
 }
 
@@ -144,6 +150,7 @@ pub(crate) struct Files {
     pub(crate) rights: Rights,
     home: VirtualPath,
     pub(crate) known: KnownDirectories,
+    pub(crate) prefetch: Prefetch,
 }
 
 impl Mount {

@@ -25,6 +25,9 @@ impl Files {
         if path.is_root() {
             return Ok(FileAttributes::directory());
         }
+        if let Some(attributes) = self.prefetch.attributes(path).await {
+            return Ok(attributes);
+        }
         if let Some(meta) = self.head(&self.keys.object(path)?).await? {
             return Ok(FileAttributes::of_file(&meta));
         }

@@ -21,7 +21,11 @@ impl Files {
         }
         let key = self.keys.object(path)?;
         let vfs = &self.vfs;
-        let reader = match Reader::open(&self.store, key, &vfs.read_pool, &vfs.config, &vfs.metrics).await {
+        let opened = match self.prefetch.open(path).await {
+            Some(reader) => Ok(reader.asked_for()),
+            None => Reader::open(&self.store, key, &vfs.read_pool, &vfs.config, &vfs.metrics).await,
+        };
+        let reader = match opened {
             Ok(reader) => reader,
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 return Err(if self.has_entries(path).await? {

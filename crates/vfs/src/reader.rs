@@ -12,9 +12,10 @@ use tidegate_store::{ByteRange, GetObject, ObjectKey, ObjectMeta, ObjectStore, S
 use tokio::task::JoinSet;
 
 use self::fill::{Fill, Source};
+pub(crate) use self::window::FIRST;
 use self::window::{Purpose, Segment, Window};
 use crate::attributes::FileAttributes;
-use crate::budget::Pool;
+use crate::budget::{Permit, Pool};
 use crate::config::Config;
 use crate::error::FsError;
 use crate::metrics::{Counted, Metrics};
@@ -63,7 +64,8 @@ pub struct Reader {
     attributes: FileAttributes,
     state: Mutex<State>,
     pool: Pool,
-    _open: Counted,
+    /// `None` while nobody has asked for the file.
+    open: Option<Counted>,
 }
 
 #[derive(Debug)]
@@ -84,32 +86,51 @@ impl Reader {
         config: &Config,
         metrics: &Metrics,
     ) -> StoreResult<Self> {
-        let ahead_max = config.read_ahead_max.as_u64();
-        let (meta, first) = match pool.try_acquire(window::FIRST) {
-            Some(permit) if ahead_max > 0 => {
-                match store.get(&key, Some(ByteRange::new(0, window::FIRST)), None).await {
-                    Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
-                    Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => {
-                        (store.head(&key).await?, None)
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            _ => (store.head(&key).await?, None),
+        let reads_ahead = config.read_ahead_max.as_u64() > 0;
+        let permit = if reads_ahead { pool.try_acquire(FIRST) } else { None };
+        Ok(Self::open_ahead(store, key, permit, pool, config, metrics).await?.asked_for())
+    }
+
+    /// Opens an object that nobody has asked for yet: fetches as many of its first bytes as `permit`
+    /// stands for, or none.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub(crate) async fn open_ahead(
+        store: &Arc<dyn ObjectStore>,
+        key: ObjectKey,
+        permit: Option<Permit>,
+        pool: &Pool,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> StoreResult<Self> {
+        let (meta, first) = match permit {
+            Some(permit) => match store.get(&key, Some(ByteRange::new(0, permit.bytes())), None).await {
+                Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
+                Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => (store.head(&key).await?, None),
+                Err(error) => return Err(error),
+            },
+            None => (store.head(&key).await?, None),
         };
         let attributes = FileAttributes::of_file(&meta);
         let ObjectMeta { size, etag, .. } = meta;
         let source = Arc::new(Source { store: Arc::clone(store), key, etag, metrics: metrics.clone() });
-        let mut state = State { window: Window::new(size, ahead_max), tasks: JoinSet::new() };
+        let window = Window::new(size, config.read_ahead_max.as_u64());
+        let mut state = State { window, tasks: JoinSet::new() };
         if let Some((mut permit, body)) = first {
-            let len = window::FIRST.min(size);
+            let len = permit.bytes().min(size);
             drop(permit.split_above(len));
             let fill = Fill::new(0, len, Some(permit));
             state.tasks.spawn(fill::run(Arc::clone(&source), Arc::clone(&fill), Some(body)));
             state.window.push(len, fill);
         }
-        let open = Counted::new(&metrics.open_readers);
-        Ok(Self { source, attributes, state: Mutex::new(state), pool: pool.clone(), _open: open })
+        Ok(Self { source, attributes, state: Mutex::new(state), pool: pool.clone(), open: None })
+    }
+
+    /// Counts the file as open.
+    pub(crate) fn asked_for(mut self) -> Self {
+        self.open = Some(Counted::new(&self.source.metrics.open_readers));
+        self
     }
 
     /// The file's attributes at OPEN.

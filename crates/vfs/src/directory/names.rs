@@ -6,7 +6,7 @@ use crate::key::name_of;
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     Directory(String),
     File(String, ListedObject),
 }
@@ -18,19 +18,19 @@ pub(super) enum Named {
 /// but all keys between them begin with `a`. So it is enough to remember the objects that the
 /// newest key begins with; each begins with the one before, which bounds them by a name's length.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     below: String,
     /// Names of objects, each the beginning of the next and of the newest key.
     open: Vec<String>,
 }
 
 impl Names {
-    pub(super) fn new(below: String) -> Self {
+    pub(crate) fn new(below: String) -> Self {
         Self { below, open: Vec::new() }
     }
 
     /// The names in a page, and how many keys were left out because no path can name them.
-    pub(super) fn of_page(&mut self, page: ListPage) -> (Vec<Named>, u64) {
+    pub(crate) fn of_page(&mut self, page: ListPage) -> (Vec<Named>, u64) {
         let mut named = Vec::with_capacity(page.objects.len() + page.common_prefixes.len());
         let mut unnameable = 0;
         let mut objects = page.objects.into_iter().peekable();

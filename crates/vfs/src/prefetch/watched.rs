@@ -1,0 +1,137 @@
+//! The store as a session's files use it: what changes through it is dropped from the files that are
+//! open ahead, in whatever session of the node.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidegate_store::{
+    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
+    ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreResult, StoredPart, Upload, UploadsPage,
+};
+
+use super::slot::Register;
+
+/// A store of one bucket. Here no request that changes an object is overlooked, now or later.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    inner: Arc<dyn ObjectStore>,
+    bucket: String,
+    register: Arc<Register>,
+}
+
+impl Watched {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, bucket: String, register: Arc<Register>) -> Self {
+        Self { inner, bucket, register }
+    }
+
+    /// Held while a request runs that changes `key`. However the request ends, it may have.
+    fn change<'a>(&'a self, key: &'a ObjectKey) -> Change<'a> {
+        Change { watched: self, key }
+    }
+}
+
+struct Change<'a> {
+    watched: &'a Watched,
+    key: &'a ObjectKey,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.watched.register.changed(&self.watched.bucket, self.key);
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Watched {
+    async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
+        self.inner.head(key).await
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
+        self.inner.get(key, range, if_match).await
+    }
+
+    async fn list(&self, request: &ListRequest) -> StoreResult<ListPage> {
+        self.inner.list(request).await
+    }
+
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        body: Body,
+        checksum: Checksum,
+        attributes: &ObjectAttributes,
+        condition: &Condition,
+    ) -> StoreResult<Receipt> {
+        let _change = self.change(key);
+        self.inner.put(key, body, checksum, attributes, condition).await
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, attributes: &ObjectAttributes) -> StoreResult<Upload> {
+        self.inner.begin_upload(key, attributes).await
+    }
+
+    async fn put_part(
+        &self,
+        upload: &Upload,
+        number: PartNumber,
+        body: Body,
+        checksum: Checksum,
+    ) -> StoreResult<StoredPart> {
+        self.inner.put_part(upload, number, body, checksum).await
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: PartNumber,
+        source: &CopySource,
+        range: ByteRange,
+    ) -> StoreResult<StoredPart> {
+        self.inner.copy_part(upload, number, source, range).await
+    }
+
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[StoredPart],
+        checksum: Option<Checksum>,
+        condition: &Condition,
+    ) -> StoreResult<Receipt> {
+        let _change = self.change(&upload.key);
+        self.inner.complete_upload(upload, parts, checksum, condition).await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> StoreResult<()> {
+        self.inner.abort_upload(upload).await
+    }
+
+    async fn list_parts(&self, upload: &Upload, after: Option<PartNumber>) -> StoreResult<PartsPage> {
+        self.inner.list_parts(upload, after).await
+    }
+
+    async fn list_uploads(&self, prefix: &str, after: Option<&Upload>) -> StoreResult<UploadsPage> {
+        self.inner.list_uploads(prefix, after).await
+    }
+
+    async fn copy(
+        &self,
+        source: &CopySource,
+        target: &ObjectKey,
+        attributes: Option<&ObjectAttributes>,
+        condition: &Condition,
+    ) -> StoreResult<Receipt> {
+        let _change = self.change(target);
+        self.inner.copy(source, target, attributes, condition).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
+        let _change = self.change(key);
+        self.inner.delete(key).await
+    }
+
+    async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
+        let _change = self.change(key);
+        self.inner.delete_version(key, etag).await
+    }
+}
