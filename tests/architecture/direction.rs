@@ -7,8 +7,9 @@ use tidegate_tests::repository_root;
 
 /// Which workspace crates each may use in its library and binaries: only crates to its right in
 /// `node ► ssh ► sftp ► vfs ► store`, with `aws` and `embedded` beside that line.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("tidegate-bench", &[]),
+    ("tidegate-microbench", &["tidegate-sftp", "tidegate-store", "tidegate-vfs"]),
     ("tidegate-store", &[]),
     ("tidegate-vfs", &["tidegate-store"]),
     ("tidegate-sftp", &["tidegate-store", "tidegate-vfs"]),
