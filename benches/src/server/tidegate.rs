@@ -60,6 +60,7 @@ fn config(testbed: &Testbed) -> String {
         [ssh]
         listen = "127.0.0.1:0"
         max_connections_per_source = 4096
+        max_unauthenticated_per_source = 256
         [vfs]
         memory_budget = {MEMORY_BUDGET}
         "#,
