@@ -70,7 +70,7 @@ fn every_decision_is_in_the_index() {
 fn links_between_documents_lead_somewhere() {
     let root = repository_root();
     let mut documents = Vec::new();
-    for folder in ["", "docs", "docs/adr", "deploy", "ami"] {
+    for folder in ["", "benches", "docs", "docs/adr", "deploy", "ami"] {
         for entry in std::fs::read_dir(root.join(folder)).expect("a folder of documents") {
             let path = entry.expect("a folder can be listed").path();
             if path.extension().is_some_and(|extension| extension == "md") {
