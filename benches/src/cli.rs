@@ -24,11 +24,27 @@ pub(crate) struct Cli {
 /// Instead of measuring.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Put the results of several runs of the same work together
+    Merge(MergeArgs),
     /// Run the counting and delaying HTTP proxy alone; it is told what to do on its standard input
     #[command(hide = true)]
     Proxy(ProxyArgs),
     /// Write the Markdown report and charts of an earlier run
     Render(RenderArgs),
+}
+
+/// `bench merge`
+#[derive(Args, Debug)]
+pub(crate) struct MergeArgs {
+    /// The results of earlier runs, of the same commit on the same machine
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where to write the results of all
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: PathBuf,
+    /// Where to write a report as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// `bench proxy`

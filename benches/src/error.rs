@@ -84,6 +84,14 @@ pub(crate) enum BenchError {
         /// Its limit.
         limit: Duration,
     },
+    /// Reports that do not belong together.
+    #[error("the reports can't be put together: one is of {first}, another of {second}")]
+    Unlike {
+        /// What one is of.
+        first: String,
+        /// What another is of.
+        second: String,
+    },
 }
 
 /// Names what was tried when the operating system refuses.

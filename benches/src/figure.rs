@@ -194,12 +194,20 @@ pub(crate) enum Operation {
     Upload,
     /// Download of one file.
     Download,
+    /// Eight uploads at once.
+    EightUp,
+    /// Eight downloads at once.
+    EightDown,
     /// `sftp -r` upwards.
     SmallUp,
+    /// `lftp mirror -R --parallel=8`.
+    SmallUpLftp,
     /// `sftp -r` downwards.
     SmallDown,
     /// `ls -l` on a fresh server.
     LsCold,
+    /// `ls -l` once more.
+    LsWarm,
     /// Logins.
     Logins,
     /// Memory of idle sessions.
@@ -208,17 +216,32 @@ pub(crate) enum Operation {
 
 impl Operation {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Upload, Self::Download, Self::SmallUp, Self::SmallDown, Self::LsCold, Self::Logins, Self::Sessions];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Upload,
+        Self::Download,
+        Self::EightUp,
+        Self::EightDown,
+        Self::SmallUp,
+        Self::SmallUpLftp,
+        Self::SmallDown,
+        Self::LsCold,
+        Self::LsWarm,
+        Self::Logins,
+        Self::Sessions,
+    ];
 
     /// For people.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Upload => "upload",
             Self::Download => "download",
-            Self::SmallUp => "small files up",
-            Self::SmallDown => "small files down",
+            Self::EightUp => "eight uploads at once",
+            Self::EightDown => "eight downloads at once",
+            Self::SmallUp => "small files up, sftp -r",
+            Self::SmallUpLftp => "small files up, lftp",
+            Self::SmallDown => "small files down, sftp -r",
             Self::LsCold => "ls -l, cold",
+            Self::LsWarm => "ls -l, again",
             Self::Logins => "logins",
             Self::Sessions => "idle sessions",
         }

@@ -27,13 +27,14 @@ use clap::Parser;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use cli::{Cli, Command, RenderArgs, RunArgs};
+use cli::{Cli, Command, MergeArgs, RenderArgs, RunArgs};
 use error::{BenchError, during};
 use report::Report;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Some(Command::Merge(args)) => merge(&args),
         Some(Command::Proxy(args)) => proxy::run(&args),
         Some(Command::Render(args)) => render(&args),
         None if cli.run.list => {
@@ -68,6 +69,13 @@ fn run(args: &RunArgs) -> Result<(), BenchError> {
         0 => Ok(()),
         failures => Err(BenchError::StepsFailed { failures }),
     }
+}
+
+fn merge(args: &MergeArgs) -> Result<(), BenchError> {
+    let reports = args.files.iter().map(|file| report::json::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let report = report::merge(reports)?;
+    report::json::write(&report, &args.json)?;
+    args.markdown.as_ref().map_or(Ok(()), |path| report::markdown::write(&report, path))
 }
 
 fn render(args: &RenderArgs) -> Result<(), BenchError> {

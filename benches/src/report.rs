@@ -3,6 +3,8 @@
 mod charts;
 pub(crate) mod json;
 pub(crate) mod markdown;
+mod merge;
+mod panels;
 mod svg;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::machine::Machine;
 use crate::results::Results;
 use crate::rows::Row;
 use crate::target::is_whole;
+
+pub(crate) use merge::merge;
 
 /// Everything about one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,8 +31,8 @@ pub(crate) struct Report {
 /// What was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Conditions {
-    /// The tool's arguments.
-    pub(crate) arguments: Vec<String>,
+    /// The tool's arguments; of a merged report, those of each run.
+    pub(crate) commands: Vec<String>,
     /// The rows.
     pub(crate) rows: Vec<Row>,
     /// How often each was measured.
@@ -51,9 +55,9 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// What was asked for.
-    pub(crate) fn new(workload: &Workload, rows: Vec<Row>, arguments: Vec<String>) -> Self {
+    pub(crate) fn new(workload: &Workload, rows: Vec<Row>, arguments: &[String]) -> Self {
         Self {
-            arguments,
+            commands: vec![arguments.join(" ")],
             rows,
             runs: workload.runs,
             stream_bytes: workload.stream,
@@ -106,7 +110,7 @@ fn example() -> Report {
     results.failures.push("listing, sshd + s3fs, run 1: s3fs was not done".to_owned());
     Report {
         machine,
-        conditions: Conditions::new(&workload, vec![Row::Stream], vec!["--runs".to_owned(), "2".to_owned()]),
+        conditions: Conditions::new(&workload, vec![Row::Stream], &["--runs".to_owned(), "2".to_owned()]),
         results,
     }
 }

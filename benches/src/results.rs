@@ -49,6 +49,10 @@ impl Results {
     /// Adds the value of one run and shows it.
     pub(crate) fn add(&mut self, figure: Figure, server: ServerKind, delay_ms: u64, value: f64) {
         eprintln!("    {} at {delay_ms} ms: {value:.2} {}", figure.title(), figure.unit());
+        self.put(figure, server, delay_ms, value);
+    }
+
+    fn put(&mut self, figure: Figure, server: ServerKind, delay_ms: u64, value: f64) {
         let is_it =
             |known: &&mut Measurement| (known.figure, known.server, known.delay_ms) == (figure, server, delay_ms);
         let Some(known) = self.measurements.iter_mut().find(is_it) else {
@@ -64,6 +68,10 @@ impl Results {
     /// Adds the cost of one run and shows it.
     pub(crate) fn add_growth(&mut self, operation: Operation, factor: u64, value: f64) {
         eprintln!("    {} at {factor}x: {value:.2} {}", operation.title(), operation.unit());
+        self.put_growth(operation, factor, value);
+    }
+
+    fn put_growth(&mut self, operation: Operation, factor: u64, value: f64) {
         let is_it = |known: &&mut Growth| (known.operation, known.factor) == (operation, factor);
         let Some(known) = self.growth.iter_mut().find(is_it) else {
             if let Some(summary) = Summary::of(&[value]) {
@@ -73,6 +81,17 @@ impl Results {
         };
         known.values.push(value);
         known.summary = Summary::of(&known.values).unwrap_or(known.summary);
+    }
+
+    /// Adds what another run of the same work has measured.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for Measurement { figure, server, delay_ms, values, .. } in other.measurements {
+            values.into_iter().for_each(|value| self.put(figure, server, delay_ms, value));
+        }
+        for Growth { operation, factor, values, .. } in other.growth {
+            values.into_iter().for_each(|value| self.put_growth(operation, factor, value));
+        }
+        self.failures.extend(other.failures);
     }
 
     /// Notes that a step failed.

@@ -5,9 +5,11 @@ mod idle;
 mod listing;
 mod logins;
 mod many;
+mod progress;
 mod small;
 mod stream;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +26,9 @@ use crate::report::{Conditions, Report, json};
 use crate::results::Results;
 use crate::server::{Server, ServerKind};
 use crate::testbed::Testbed;
+use progress::Progress;
+
+pub(crate) use growth::FACTORS;
 
 /// How long one command of a client may take.
 const STEP_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -77,9 +82,11 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Report, BenchError> {
     let step_limit = if args.quick { QUICK_STEP_LIMIT } else { STEP_LIMIT };
     let testbed = Testbed::start(args).await?;
     let machine = Machine::look(&testbed.tidegate).await;
-    let conditions = Conditions::new(&workload, rows.clone(), measuring_arguments(std::env::args().skip(1)));
+    let conditions = Conditions::new(&workload, rows.clone(), &measuring_arguments(std::env::args().skip(1)));
     let mut report = Report { machine, conditions, results: Results::default() };
-    let mut bench = Bench { testbed, workload, servers, step_limit, results: Results::default() };
+    let progress = Progress::new(rows.clone(), servers.clone(), workload.runs);
+    let results = Results::default();
+    let mut bench = Bench { testbed, workload, servers, step_limit, results, progress, seeded: BTreeSet::new() };
     for row in &rows {
         let done = match row {
             Row::Stream => stream::measure(&mut bench).await,
@@ -94,6 +101,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Report, BenchError> {
         if let Err(error) = done {
             bench.results.fail(&format!("{row:?}"), &error);
         }
+        bench.progress.row_ended();
         // After each row: what is there stays when a long run is cut.
         report.results.clone_from(&bench.results);
         if let Some(path) = &args.json {
@@ -129,6 +137,9 @@ struct Bench {
     servers: Vec<ServerKind>,
     step_limit: Duration,
     results: Results,
+    progress: Progress,
+    /// How many entries the large directories have that are there already.
+    seeded: BTreeSet<u64>,
 }
 
 /// One server that was started for one step.
@@ -164,10 +175,12 @@ impl Bench {
         work: impl AsyncFnOnce(&mut Step<'_>) -> Result<(), BenchError>,
     ) {
         let name = format!("{name}, {}, run {}", kind.title(), run + 1);
-        eprintln!("{name} of {}", self.workload.runs);
+        let left = self.progress.left().map(|left| format!(" ({left})")).unwrap_or_default();
+        eprintln!("{name} of {}{left}", self.workload.runs);
         if let Err(error) = self.try_step(name.clone(), kind, work).await {
             self.results.fail(&name, &error);
         }
+        self.progress.step_done(kind);
     }
 
     async fn try_step(
@@ -187,7 +200,8 @@ impl Bench {
         // Whatever the server still asks for at its end is not to take long.
         testbed.proxy.set_delay(0).await?;
         let stopped = server.stop().await;
-        done.and(stopped)
+        let tidied = if done.is_err() { testbed.remove_received() } else { Ok(()) };
+        done.and(stopped).and(tidied)
     }
 }
 

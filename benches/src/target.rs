@@ -5,7 +5,9 @@ use std::fmt;
 use crate::cli::Workload;
 use crate::figure::{Better, Figure, Operation, memory_bound_mib};
 use crate::results::Results;
+use crate::rows::Row;
 use crate::server::ServerKind::{self, Rclone, S3fs, Tidegate, Tmpfs};
+use crate::statistics::digits;
 
 /// Growth from 4 to 16 times the work may cost so much more than 4 times: what runs differ by anyway.
 const GROWTH_TOLERANCE: f64 = 1.1;
@@ -13,6 +15,9 @@ const GROWTH_TOLERANCE: f64 = 1.1;
 /// What must be reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Target {
+    /// The line of the table of goals that it belongs to.
+    line: &'static str,
+    row: Row,
     figure: Figure,
     at: At,
     bound: Bound,
@@ -21,118 +26,154 @@ struct Target {
 /// At which delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// Every one that was measured.
-    Any,
+    /// None, and the one that was asked for.
+    Both,
     /// The one that was asked for.
     Delay,
+    /// None: the store takes no part in it.
+    None,
 }
 
 /// The bound of the node's figure: at least or at most, whichever way is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bound {
-    /// So many times that of a peer in the same conditions.
-    Times(f64, ServerKind),
-    /// So many times the node's own without delay.
-    OwnWithoutDelay(f64),
+    /// So many percent of the node's own without delay may be lost.
+    Lost(f64),
     /// A number in the figure's unit.
     Number(f64),
+    /// So many times that of a peer in the same conditions.
+    Times(f64, ServerKind),
 }
 
 /// Whether a target was reached.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
+    /// The line of the table of goals that it belongs to.
+    pub(crate) line: &'static str,
     /// Of what.
     pub(crate) subject: String,
     /// What must be reached.
     pub(crate) demand: String,
-    /// What was reached, in the demand's terms.
-    pub(crate) reached: f64,
+    /// What was measured, in the demand's terms, for people.
+    pub(crate) measured: String,
     /// Whether that is enough.
-    pub(crate) holds: bool,
+    pub(crate) outcome: Outcome,
 }
 
-const UP: Figure = Figure::StreamUp;
-const DOWN: Figure = Figure::StreamDown;
+/// Whether what was measured is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// No.
+    Missed,
+    /// The node, or the peer that it is held against, was left out or has failed.
+    NotMeasured,
+    /// Yes.
+    Reached,
+}
 
 /// The table of what must be reached.
 fn targets() -> Vec<Target> {
-    let target = |figure, at, bound| Target { figure, at, bound };
-    let times = |figure, factor, server| target(figure, At::Any, Bound::Times(factor, server));
-    let delayed = |figure, factor, server| target(figure, At::Delay, Bound::Times(factor, server));
-    let number = |figure, number| target(figure, At::Any, Bound::Number(number));
-    vec![
-        times(UP, 2.0, S3fs),
-        times(UP, 2.0, Rclone),
-        times(UP, 0.7, Tmpfs),
-        target(UP, At::Delay, Bound::OwnWithoutDelay(0.9)),
-        times(DOWN, 0.85, Tmpfs),
-        times(DOWN, 1.0, S3fs),
-        times(DOWN, 1.0, Rclone),
-        target(DOWN, At::Delay, Bound::OwnWithoutDelay(0.9)),
-        times(Figure::StreamUpCpu, 1.3, Tmpfs),
-        times(Figure::StreamDownCpu, 1.3, Tmpfs),
-        // CreateMultipartUpload and CompleteMultipartUpload.
-        number(Figure::StreamUpRequests, 2.0),
-        times(Figure::EightUp, 2.0, S3fs),
-        times(Figure::EightUp, 2.0, Rclone),
-        times(Figure::EightDown, 2.0, S3fs),
-        times(Figure::EightDown, 2.0, Rclone),
-        number(Figure::EightPeak, memory_bound_mib()),
-        delayed(Figure::SmallUp, 2.0, Rclone),
-        delayed(Figure::SmallUp, 10.0, S3fs),
-        delayed(Figure::SmallUpLftp, 2.5, Rclone),
-        delayed(Figure::SmallDown, 4.0, Rclone),
-        number(Figure::SmallUpPuts, 1.0),
-        number(Figure::SmallUpOthers, 0.2),
-        number(Figure::SmallDownGets, 1.0),
-        number(Figure::SmallDownOthers, 0.2),
-        delayed(Figure::LsCold, 1.0 / 3.0, S3fs),
-        delayed(Figure::LsWarm, 1.0 / 3.0, S3fs),
-        number(Figure::LsLists, 1.0),
+    use Bound::{Lost, Number, Times};
+    let memory = Number(memory_bound_mib());
+    let goals: [(&str, Row, Figure, At, &[Bound]); 28] = [
+        (
+            "upload of one stream",
+            Row::Stream,
+            Figure::StreamUp,
+            At::Both,
+            &[Times(2.0, S3fs), Times(2.0, Rclone), Times(0.7, Tmpfs)],
+        ),
+        ("upload of one stream", Row::Stream, Figure::StreamUp, At::Delay, &[Lost(10.0)]),
+        (
+            "download of one stream",
+            Row::Stream,
+            Figure::StreamDown,
+            At::Both,
+            &[Times(0.85, Tmpfs), Times(1.0, S3fs), Times(1.0, Rclone)],
+        ),
+        ("download of one stream", Row::Stream, Figure::StreamDown, At::Delay, &[Lost(10.0)]),
+        ("eight streams", Row::Streams8, Figure::EightUp, At::Both, &[Times(2.0, S3fs), Times(2.0, Rclone)]),
+        ("eight streams", Row::Streams8, Figure::EightDown, At::Both, &[Times(2.0, S3fs), Times(2.0, Rclone)]),
+        ("eight streams", Row::Streams8, Figure::EightPeak, At::Both, &[memory]),
+        ("node CPU", Row::Stream, Figure::StreamUpCpu, At::Both, &[Times(1.3, Tmpfs)]),
+        ("node CPU", Row::Stream, Figure::StreamDownCpu, At::Both, &[Times(1.3, Tmpfs)]),
+        ("small files up", Row::Small, Figure::SmallUp, At::Delay, &[Times(2.0, Rclone), Times(10.0, S3fs)]),
+        ("small files up", Row::Small, Figure::SmallUpLftp, At::Delay, &[Times(2.5, Rclone)]),
+        ("small files down", Row::Small, Figure::SmallDown, At::Delay, &[Times(4.0, Rclone)]),
+        ("S3 requests", Row::Small, Figure::SmallUpPuts, At::Delay, &[Number(1.0)]),
+        ("S3 requests", Row::Small, Figure::SmallUpOthers, At::Delay, &[Number(0.2)]),
+        ("S3 requests", Row::Small, Figure::SmallDownGets, At::Delay, &[Number(1.0)]),
+        ("S3 requests", Row::Small, Figure::SmallDownOthers, At::Delay, &[Number(0.2)]),
+        ("S3 requests", Row::Listing, Figure::LsLists, At::Delay, &[Number(1.0)]),
         // Whether the directory is there.
-        number(Figure::LsOthers, 2.0),
-        delayed(Figure::Logins, 1.5, Tmpfs),
-        number(Figure::LoginCpu, 3.0),
-        number(Figure::IdleMemory, 200.0),
-        number(Figure::PeakUp, memory_bound_mib()),
-        number(Figure::PeakDown, memory_bound_mib()),
-        number(Figure::FairUp, 2.0),
-        number(Figure::FairDown, 2.0),
-    ]
+        ("S3 requests", Row::Listing, Figure::LsOthers, At::Delay, &[Number(2.0)]),
+        // CreateMultipartUpload and CompleteMultipartUpload.
+        ("S3 requests", Row::Stream, Figure::StreamUpRequests, At::Both, &[Number(2.0)]),
+        ("listing", Row::Listing, Figure::LsCold, At::Delay, &[Times(1.0 / 3.0, S3fs)]),
+        ("listing", Row::Listing, Figure::LsWarm, At::Delay, &[Times(1.0 / 3.0, S3fs)]),
+        ("logins", Row::Logins, Figure::Logins, At::Delay, &[Times(1.5, Tmpfs)]),
+        ("logins", Row::Logins, Figure::LoginCpu, At::Delay, &[Number(3.0)]),
+        ("memory", Row::IdleMemory, Figure::IdleMemory, At::None, &[Number(200.0)]),
+        ("memory", Row::PeakMemory, Figure::PeakUp, At::Delay, &[memory]),
+        ("memory", Row::PeakMemory, Figure::PeakDown, At::Delay, &[memory]),
+        ("fairness", Row::PeakMemory, Figure::FairUp, At::Delay, &[Number(2.0)]),
+        ("fairness", Row::PeakMemory, Figure::FairDown, At::Delay, &[Number(2.0)]),
+    ];
+    let each = |(line, row, figure, at, bounds): (_, _, _, _, &[Bound])| {
+        bounds.iter().map(|bound| Target { line, row, figure, at, bound: *bound }).collect::<Vec<_>>()
+    };
+    goals.into_iter().flat_map(each).collect()
 }
 
-/// Judges every target that was measured.
-pub(crate) fn judge(results: &Results, delay: u64) -> Vec<Verdict> {
+/// Judges every target of the rows that were run.
+pub(crate) fn judge(results: &Results, rows: &[Row], delay: u64) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for target in targets() {
-        for at in results.delays(target.figure) {
-            let wanted = match target.at {
-                At::Any => true,
-                At::Delay => at == delay,
-            };
-            if wanted {
-                verdicts.extend(target.judge(results, at));
-            }
-        }
+    for target in targets().into_iter().filter(|target| rows.contains(&target.row)) {
+        let delays = match target.at {
+            At::Both => vec![0, delay],
+            At::Delay => vec![delay],
+            At::None => vec![0],
+        };
+        verdicts.extend(delays.into_iter().map(|at| target.judge(results, at)));
     }
-    verdicts.extend(Operation::ALL.into_iter().filter_map(|operation| judge_growth(results, operation)));
+    if rows.contains(&Row::Growth) {
+        verdicts.extend(Operation::ALL.into_iter().map(|operation| judge_growth(results, operation)));
+    }
     verdicts
 }
 
 impl Target {
-    fn judge(&self, results: &Results, at: u64) -> Option<Verdict> {
-        let own = results.summary(self.figure, Tidegate, at)?.median;
-        let (reached, bound) = match self.bound {
-            Bound::Number(bound) => (own, bound),
-            Bound::Times(factor, server) => (own / results.summary(self.figure, server, at)?.median, factor),
-            Bound::OwnWithoutDelay(factor) => (own / results.summary(self.figure, Tidegate, 0)?.median, factor),
+    fn judge(&self, results: &Results, at: u64) -> Verdict {
+        let median = |server, at| results.summary(self.figure, server, at).map(|summary| summary.median);
+        let (own, unit) = (median(Tidegate, at), self.figure.unit());
+        let (value, measured) = match self.bound {
+            Bound::Lost(_) => {
+                let (own, before) = (own, median(Tidegate, 0));
+                let lost = own.zip(before).map(|(own, before)| (1.0 - own / before) * 100.0);
+                let shown =
+                    lost.map(|lost| format!("{lost:.1} % ({} without delay, {} {unit})", show(before), show(own)));
+                (lost, shown)
+            }
+            Bound::Number(_) => (own, own.map(|own| format!("{} {unit}", digits(own)))),
+            Bound::Times(_, server) => {
+                let peer = median(server, at);
+                let times = own.zip(peer).map(|(own, peer)| own / peer);
+                (times, times.map(|times| format!("{times:.2} × ({} to {} {unit})", show(own), show(peer))))
+            }
         };
-        let holds = match self.figure.better() {
-            Better::Higher => reached >= bound,
-            Better::Lower => reached <= bound,
+        let outcome = match (value, self.bound, self.figure.better()) {
+            (None, ..) => Outcome::NotMeasured,
+            (Some(value), Bound::Lost(most), _) => reached_if(value <= most),
+            (Some(value), Bound::Number(bound) | Bound::Times(bound, _), Better::Higher) => reached_if(value >= bound),
+            (Some(value), Bound::Number(bound) | Bound::Times(bound, _), Better::Lower) => reached_if(value <= bound),
         };
-        let subject = format!("{}, {at} ms", self.figure.title());
-        Some(Verdict { subject, demand: self.to_string(), reached, holds })
+        Verdict {
+            line: self.line,
+            subject: format!("{}, {at} ms", self.figure.title()),
+            demand: self.to_string(),
+            measured: measured.unwrap_or_else(|| "–".to_owned()),
+            outcome,
+        }
     }
 }
 
@@ -143,22 +184,33 @@ impl fmt::Display for Target {
             Better::Lower => "at most",
         };
         match self.bound {
+            Bound::Lost(percent) => write!(f, "at most {} % lost by the delay", trimmed(percent)),
             Bound::Number(number) => write!(f, "{relation} {} {}", trimmed(number), self.figure.unit()),
             Bound::Times(factor, server) => write!(f, "{relation} {} × {}", trimmed(factor), server.title()),
-            Bound::OwnWithoutDelay(factor) => write!(f, "{relation} {} × its own without delay", trimmed(factor)),
         }
     }
 }
 
-fn judge_growth(results: &Results, operation: Operation) -> Option<Verdict> {
-    let (four, sixteen) = (results.growth(operation, 4)?.median, results.growth(operation, 16)?.median);
-    let reached = sixteen / (4.0 * four);
-    Some(Verdict {
+fn judge_growth(results: &Results, operation: Operation) -> Verdict {
+    let median = |factor| results.growth(operation, factor).map(|summary| summary.median);
+    let growth = median(4).zip(median(16)).map(|(four, sixteen)| sixteen / (4.0 * four));
+    let steps = [1, 4, 16].map(|factor| show(median(factor))).join(", ");
+    Verdict {
+        line: "growth",
         subject: format!("Growth of {}, 4 to 16 times the work", operation.title()),
         demand: format!("at most {GROWTH_TOLERANCE} × linear"),
-        reached,
-        holds: reached <= GROWTH_TOLERANCE,
-    })
+        measured: growth
+            .map_or_else(|| "–".to_owned(), |growth| format!("{growth:.2} × ({steps} {})", operation.unit())),
+        outcome: growth.map_or(Outcome::NotMeasured, |growth| reached_if(growth <= GROWTH_TOLERANCE)),
+    }
+}
+
+fn reached_if(enough: bool) -> Outcome {
+    if enough { Outcome::Reached } else { Outcome::Missed }
+}
+
+fn show(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), digits)
 }
 
 /// Up to two decimals.
@@ -181,27 +233,37 @@ mod tests {
     fn results() -> Results {
         let mut results = Results::default();
         for (server, at, speed) in [(Tidegate, 0, 200.0), (Tidegate, 20, 170.0), (Rclone, 0, 100.0), (S3fs, 0, 101.0)] {
-            results.add(UP, server, at, speed);
+            results.add(Figure::StreamUp, server, at, speed);
         }
         results.add(Figure::LoginCpu, Tidegate, 20, 3.5);
         results
     }
 
-    fn verdict<'a>(verdicts: &'a [Verdict], subject: &str, demand: &str) -> Option<&'a Verdict> {
-        verdicts.iter().find(|verdict| verdict.subject == subject && verdict.demand == demand)
+    fn verdict(rows: &[Row], subject: &str, demand: &str) -> (String, Outcome) {
+        let verdicts = judge(&results(), rows, 20);
+        let found = verdicts.into_iter().find(|verdict| verdict.subject == subject && verdict.demand == demand);
+        found.map(|found| (found.measured, found.outcome)).unwrap()
     }
 
     #[test]
     fn ratios_are_against_the_peer_in_the_same_conditions() {
-        let verdicts = judge(&results(), 20);
-        let rclone = verdict(&verdicts, "Upload, one stream, 0 ms", "at least 2 × rclone, cache off").unwrap();
-        assert!(rclone.holds && (rclone.reached - 2.0).abs() < 1e-9);
-        assert!(!verdict(&verdicts, "Upload, one stream, 0 ms", "at least 2 × sshd + s3fs").unwrap().holds);
+        let upload = |delay, demand| verdict(&[Row::Stream], &format!("Upload, one stream, {delay} ms"), demand);
+        let rclone = upload(0, "at least 2 × rclone, cache off");
+        assert_eq!(rclone, ("2.00 × (200 to 100 MiB/s)".to_owned(), Outcome::Reached));
+        assert_eq!(upload(0, "at least 2 × sshd + s3fs").1, Outcome::Missed);
         // rclone was not measured with the delay.
-        assert_eq!(verdict(&verdicts, "Upload, one stream, 20 ms", "at least 2 × rclone, cache off"), None);
-        let own = verdict(&verdicts, "Upload, one stream, 20 ms", "at least 0.9 × its own without delay").unwrap();
-        assert!(!own.holds && (own.reached - 0.85).abs() < 1e-9);
-        assert!(!verdict(&verdicts, "CPU of the server per login, 20 ms", "at most 3 ms").unwrap().holds);
+        assert_eq!(upload(20, "at least 2 × rclone, cache off"), ("–".to_owned(), Outcome::NotMeasured));
+        let lost = upload(20, "at most 10 % lost by the delay");
+        assert_eq!(lost, ("15.0 % (200 without delay, 170 MiB/s)".to_owned(), Outcome::Missed));
+        assert_eq!(verdict(&[Row::Logins], "CPU of the server per login, 20 ms", "at most 3 ms").1, Outcome::Missed);
+    }
+
+    #[test]
+    fn every_goal_of_a_row_that_was_run_has_its_line() {
+        let verdicts = judge(&Results::default(), &[Row::Listing], 20);
+        assert!(verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotMeasured));
+        assert_eq!(verdicts.len(), 4, "requests, cold and warm");
+        assert_eq!(judge(&Results::default(), &[], 20), []);
     }
 
     #[test]
@@ -211,7 +273,13 @@ mod tests {
             results.add_growth(operation, 4, 2.0);
             results.add_growth(operation, 16, sixteen);
         }
-        let verdicts = judge(&results, 20);
-        assert_eq!(verdicts.iter().map(|verdict| verdict.holds).collect::<Vec<_>>(), [true, false]);
+        let verdicts = judge(&results, &[Row::Growth], 20);
+        let of = |operation: Operation| {
+            let title = format!("Growth of {}, 4 to 16 times the work", operation.title());
+            verdicts.iter().find(|verdict| verdict.subject == title).unwrap().outcome
+        };
+        assert_eq!(of(Operation::Upload), Outcome::Reached);
+        assert_eq!(of(Operation::LsCold), Outcome::Missed);
+        assert_eq!(of(Operation::Logins), Outcome::NotMeasured);
     }
 }

@@ -86,6 +86,22 @@ impl Testbed {
         Ok(path)
     }
 
+    /// Removes what a client has received and nobody has looked at, so that the next step does not
+    /// take it for its own.
+    pub(crate) fn remove_received(&self) -> Result<(), BenchError> {
+        let folder = self.make_folder("client")?;
+        for entry in std::fs::read_dir(&folder).map_err(during(folder.display().to_string()))? {
+            let path = entry.map_err(during(folder.display().to_string()))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !name.starts_with("received") {
+                continue;
+            }
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(during(path.display().to_string()))?;
+        }
+        Ok(())
+    }
+
     /// The private key of clients; the public one has `.pub` behind its name.
     pub(crate) fn client_key(&self) -> PathBuf {
         self.folder().join("client_key")

@@ -1,9 +1,11 @@
 //! Which charts a report has.
 
 use super::Report;
-use super::svg::{Bars, Lines, Series};
+use super::panels::{Panel, Panels};
+use super::svg::{Bars, Series};
 use crate::figure::{Figure, Operation};
 use crate::results::Results;
+use crate::rows::FACTORS;
 use crate::server::ServerKind;
 
 /// A chart: its file's name, its title and the document.
@@ -20,7 +22,7 @@ pub(super) struct Chart {
 type Columns = &'static [(Figure, &'static str)];
 
 /// What is drawn as bars: file, title, unit and figures of that unit side by side.
-const BARS: [(&str, &str, &str, Columns); 5] = [
+const BARS: [(&str, &str, &str, Columns); 10] = [
     ("streams.svg", "One stream", "MiB/s", &[(Figure::StreamUp, "up"), (Figure::StreamDown, "down")]),
     (
         "eight-streams.svg",
@@ -40,6 +42,26 @@ const BARS: [(&str, &str, &str, Columns); 5] = [
         "ls -l of a large directory",
         "s",
         &[(Figure::LsCold, "first"), (Figure::LsWarm, "again"), (Figure::LsThird, "third")],
+    ),
+    (
+        "requests.svg",
+        "S3 requests per file of 4 KiB",
+        "requests",
+        &[
+            (Figure::SmallUpPuts, "up, PUT"),
+            (Figure::SmallUpOthers, "up, others"),
+            (Figure::SmallDownGets, "down, GET"),
+            (Figure::SmallDownOthers, "down, others"),
+        ],
+    ),
+    ("logins.svg", "Logins, 16 at once", "logins/s", &[(Figure::Logins, "logins")]),
+    ("login-cpu.svg", "CPU of the server per login", "ms", &[(Figure::LoginCpu, "login")]),
+    ("idle-memory.svg", "Memory per idle session", "KiB", &[(Figure::IdleMemory, "sessions")]),
+    (
+        "fairness.svg",
+        "Slowest by fastest of fifty at once",
+        "times",
+        &[(Figure::FairUp, "up"), (Figure::FairDown, "down")],
     ),
 ];
 
@@ -67,7 +89,7 @@ fn bars(results: &Results, title: &str, unit: &str, figures: Columns) -> Option<
         .map(|(colour, server)| {
             let values = conditions
                 .iter()
-                .map(|(figure, _, delay)| Some(results.summary(*figure, server, *delay)?.median))
+                .map(|(figure, _, delay)| results.summary(*figure, server, *delay))
                 .collect::<Vec<_>>();
             Series { name: server.title().to_owned(), colour, values }
         })
@@ -76,29 +98,22 @@ fn bars(results: &Results, title: &str, unit: &str, figures: Columns) -> Option<
     (!series.is_empty()).then(|| Bars { title, unit, groups, series }.draw())
 }
 
-/// Cost by work, each line relative to its own beginning.
+/// Cost by work, a panel for each operation.
 fn growth(results: &Results) -> Option<Chart> {
-    let mut series = Vec::new();
-    for operation in Operation::ALL {
-        let mut points = Vec::new();
-        let first = results.growth(operation, 1).map(|summary| summary.median).filter(|first| *first > 0.0);
-        for factor in [1, 4, 16] {
-            let (Some(first), Some(cost)) = (first, results.growth(operation, factor)) else { continue };
-            if cost.median > 0.0 {
-                points.push((factor as f64, cost.median / first));
-            }
-        }
-        if points.len() > 1 {
-            series.push((operation.title().to_owned(), points));
-        }
-    }
-    if series.is_empty() {
+    let panel = |operation: Operation| {
+        let points: Vec<_> = FACTORS
+            .into_iter()
+            .filter_map(|factor| Some((factor as f64, results.growth(operation, factor)?)))
+            .filter(|(_, cost)| cost.min > 0.0)
+            .collect();
+        (points.len() > 1).then(|| Panel { title: operation.title(), unit: operation.unit(), points })
+    };
+    let panels: Vec<_> = Operation::ALL.into_iter().filter_map(panel).collect();
+    if panels.is_empty() {
         return None;
     }
-    let title = "Cost of 1, 4 and 16 times the work, relative";
-    let reference = ("linear".to_owned(), vec![(1.0, 1.0), (16.0, 16.0)]);
-    let svg = Lines { title, horizontal: "times the work", series, reference }.draw();
-    Some(Chart { file: "growth.svg", title, svg })
+    let title = "The node at 1, 4 and 16 times the work";
+    Some(Chart { file: "growth.svg", title, svg: Panels { title, panels }.draw() })
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ pub(crate) fn write(report: &Report, path: &Path) -> Result<(), BenchError> {
     let mut text = serde_json::to_string_pretty(report).map_err(failed)?;
     text.push('\n');
     make_folder_of(path)?;
-    std::fs::write(path, text).map_err(during(path.display().to_string()))
+    // As a whole: a run that ends while it writes leaves the results of the row before.
+    let beside = path.with_extension("json.new");
+    std::fs::write(&beside, text).map_err(during(beside.display().to_string()))?;
+    std::fs::rename(&beside, path).map_err(during(path.display().to_string()))
 }
 
 /// Makes the folder in which a file is to lie.

@@ -1,8 +1,10 @@
-//! Two kinds of charts as SVG: groups of bars, and lines on logarithmic axes.
+//! What charts are drawn with in SVG, and groups of bars.
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
+use crate::statistics::{Summary, digits};
+
+pub(super) const WIDTH: f64 = 760.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 64.0;
@@ -31,25 +33,14 @@ pub(super) struct Series {
     /// The same in every chart.
     pub(super) colour: usize,
     /// For each group.
-    pub(super) values: Vec<Option<f64>>,
-}
-
-/// Lines on logarithmic axes.
-pub(super) struct Lines<'a> {
-    /// What is shown.
-    pub(super) title: &'a str,
-    /// Below the horizontal axis.
-    pub(super) horizontal: &'a str,
-    /// A name, and points with coordinates above 0.
-    pub(super) series: Vec<(String, Vec<(f64, f64)>)>,
-    /// A line to compare with, drawn dashed.
-    pub(super) reference: (String, Vec<(f64, f64)>),
+    pub(super) values: Vec<Option<Summary>>,
 }
 
 impl Bars<'_> {
     /// The whole document.
     pub(super) fn draw(&self) -> String {
-        let highest = self.series.iter().flat_map(|series| &series.values).flatten().copied().fold(0.0, f64::max);
+        let highest =
+            self.series.iter().flat_map(|series| &series.values).flatten().map(|value| value.max).fold(0.0, f64::max);
         let (step, top) = nice_scale(highest);
         let legend: Vec<_> = self.series.iter().map(|series| (series.name.as_str(), series.colour)).collect();
         let mut svg = begin(self.title, self.unit, &legend);
@@ -65,15 +56,22 @@ impl Bars<'_> {
             let from = LEFT + group_width * (g as f64 + 0.08);
             for (s, series) in self.series.iter().enumerate() {
                 let Some(value) = series.values.get(g).copied().flatten() else { continue };
-                let (x, y) = (from + bar * s as f64, y(value));
-                let height = TOP + PLOT_HEIGHT - y;
+                let (x, middle) = (from + bar * s as f64, from + bar * (s as f64 + 0.46));
+                let (top, least, most) = (y(value.median), y(value.min), y(value.max));
+                let height = TOP + PLOT_HEIGHT - top;
                 let _ = writeln!(
                     svg,
-                    r#"<rect x="{x:.1}" y="{y:.1}" width="{:.1}" height="{height:.1}" fill="{}"/>"#,
+                    r#"<rect x="{x:.1}" y="{top:.1}" width="{:.1}" height="{height:.1}" fill="{}"/>"#,
                     bar * 0.92,
                     colour(series.colour),
                 );
-                text(&mut svg, x + bar * 0.46, y - 4.0, "middle", 10, &number(value));
+                if value.n > 1 {
+                    let _ = writeln!(
+                        svg,
+                        r##"<line x1="{middle:.1}" y1="{least:.1}" x2="{middle:.1}" y2="{most:.1}" stroke="#222"/>"##
+                    );
+                }
+                text(&mut svg, middle, most - 4.0, "middle", 10, &digits(value.median));
             }
             text(&mut svg, LEFT + group_width * (g as f64 + 0.5), TOP + PLOT_HEIGHT + 18.0, "middle", 12, group);
         }
@@ -81,71 +79,19 @@ impl Bars<'_> {
     }
 }
 
-impl Lines<'_> {
-    /// The whole document.
-    pub(super) fn draw(&self) -> String {
-        let points = || self.series.iter().flat_map(|(_, points)| points).chain(&self.reference.1).copied();
-        let range = |pick: fn((f64, f64)) -> f64| {
-            let (low, high) = points().map(pick).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-            if low < high { (low, high) } else { (low.min(1.0) * 0.9, high.max(1.0) * 1.1) }
-        };
-        let ((x_low, x_high), (y_low, y_high)) = (range(|(x, _)| x), range(|(_, y)| y));
-        let (y_low, y_high) = (10f64.powf(y_low.log10().floor()), 10f64.powf(y_high.log10().ceil()));
-        let along = |value: f64, low: f64, high: f64| (value / low).ln() / (high / low).ln();
-        let inner = WIDTH - LEFT - RIGHT - 24.0;
-        let x = |value: f64| LEFT + 12.0 + inner * along(value, x_low, x_high);
-        let y = |value: f64| TOP + PLOT_HEIGHT * (1.0 - along(value, y_low, y_high));
-
-        let legend: Vec<_> = self.series.iter().enumerate().map(|(s, (name, _))| (name.as_str(), s)).collect();
-        let mut svg = begin(self.title, "", &legend);
-        let mut tick = y_low;
-        while tick <= y_high * 1.001 {
-            horizontal_line(&mut svg, y(tick), &number(tick));
-            tick *= 10.0;
-        }
-        let mut ticks: Vec<f64> = points().map(|(x, _)| x).collect();
-        ticks.sort_by(f64::total_cmp);
-        ticks.dedup();
-        for tick in ticks {
-            text(&mut svg, x(tick), TOP + PLOT_HEIGHT + 16.0, "middle", 11, &number(tick));
-        }
-        text(&mut svg, LEFT + 12.0 + inner / 2.0, TOP + PLOT_HEIGHT + 34.0, "middle", 12, self.horizontal);
-
-        let path = |points: &[(f64, f64)]| {
-            points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect::<Vec<_>>().join(" ")
-        };
-        let (name, line) = &self.reference;
-        let _ =
-            writeln!(svg, r##"<polyline points="{}" fill="none" stroke="#999" stroke-dasharray="6 4"/>"##, path(line));
-        if let Some(last) = line.last() {
-            text(&mut svg, x(last.0) - 6.0, y(last.1) - 6.0, "end", 11, name);
-        }
-        for (s, (_, points)) in self.series.iter().enumerate() {
-            let colour = colour(s);
-            let _ = writeln!(
-                svg,
-                r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"/>"#,
-                path(points)
-            );
-            for point in points {
-                let _ =
-                    writeln!(svg, r#"<circle cx="{:.1}" cy="{:.1}" r="3.5" fill="{colour}"/>"#, x(point.0), y(point.1));
-            }
-        }
-        end(svg)
-    }
-}
-
-fn begin(title: &str, unit: &str, legend: &[(&str, usize)]) -> String {
-    let height = TOP + PLOT_HEIGHT + BOTTOM;
-    let mut svg = format!(
+/// The beginning of a document, up to its white ground.
+pub(super) fn open(title: &str, height: f64) -> String {
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" font-family=\"sans-serif\" role=\"img\">\n<title>{}</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
         escaped(title)
-    );
-    let heading = if unit.is_empty() { title.to_owned() } else { format!("{title} ({unit})") };
-    text(&mut svg, LEFT, 22.0, "start", 15, &heading);
+    )
+}
+
+fn begin(title: &str, unit: &str, legend: &[(&str, usize)]) -> String {
+    let mut svg = open(title, TOP + PLOT_HEIGHT + BOTTOM);
+    text(&mut svg, LEFT, 22.0, "start", 15, &format!("{title} ({unit}; median, line from least to most)"));
     let mut x = LEFT;
     for (name, colour_of) in legend {
         let _ = writeln!(svg, r#"<rect x="{x:.1}" y="34" width="11" height="11" fill="{}"/>"#, colour(*colour_of));
@@ -156,7 +102,7 @@ fn begin(title: &str, unit: &str, legend: &[(&str, usize)]) -> String {
     svg
 }
 
-fn end(mut svg: String) -> String {
+pub(super) fn end(mut svg: String) -> String {
     svg.push_str("</svg>\n");
     svg
 }
@@ -167,7 +113,7 @@ fn horizontal_line(svg: &mut String, y: f64, label: &str) {
     text(svg, LEFT - 6.0, y + 4.0, "end", 11, label);
 }
 
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
+pub(super) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
     let text = escaped(text);
     let _ = writeln!(
         svg,
@@ -175,7 +121,7 @@ fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
     );
 }
 
-fn colour(number: usize) -> &'static str {
+pub(super) fn colour(number: usize) -> &'static str {
     COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#000")
 }
 
@@ -194,7 +140,7 @@ fn nice_scale(highest: f64) -> (f64, f64) {
     (step, (highest / step).ceil() * step)
 }
 
-/// Three digits or so.
+/// For the axis.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value == value.round() => format!("{value:.0}"),
@@ -210,16 +156,22 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_their_values() {
+        let median = |values: [f64; 3]| Summary::of(&values);
         let series = |name: &str, colour, values| Series { name: name.to_owned(), colour, values };
-        let series = vec![series("a & b", 0, vec![Some(100.0), None]), series("c", 3, vec![Some(50.0), Some(25.0)])];
+        let series = vec![
+            series("a & b", 0, vec![median([80.0, 90.0, 100.0]), None]),
+            series("c", 3, vec![Summary::of(&[50.0]), Summary::of(&[25.0])]),
+        ];
         let svg = Bars { title: "<T>", unit: "MiB/s", groups: vec!["x".into(), "y".into()], series }.draw();
         let heights: Vec<f64> = svg
             .lines()
             .filter(|line| line.starts_with("<rect x") && !line.contains("y=\"34\""))
             .filter_map(|line| line.split("height=\"").nth(1)?.split('"').next()?.parse().ok())
             .collect();
-        assert_eq!(heights, [240.0, 120.0, 60.0]);
-        assert!(svg.contains("a &amp; b") && svg.contains("&lt;T&gt; (MiB/s)") && !svg.contains("<T>"));
+        assert_eq!(heights, [216.0, 120.0, 60.0]);
+        let whiskers: Vec<_> = svg.lines().filter(|line| line.contains("stroke=\"#222\"")).collect();
+        assert!(whiskers.len() == 1 && whiskers[0].contains("y1=\"112.0\"") && whiskers[0].contains("y2=\"64.0\""));
+        assert!(svg.contains("a &amp; b") && svg.contains("&lt;T&gt; (MiB/s;") && !svg.contains("<T>"));
     }
 
     #[test]
@@ -232,28 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_equal_growth_are_parallel() {
-        let line = |from: f64| vec![(1.0, from), (4.0, from * 4.0), (16.0, from * 16.0)];
-        let series = vec![("one".to_owned(), line(1.0)), ("two".to_owned(), line(2.0))];
-        let svg = Lines { title: "t", horizontal: "work", series, reference: ("linear".to_owned(), line(0.5)) }.draw();
-        let slopes: Vec<String> = svg
-            .lines()
-            .filter_map(|line| line.strip_prefix("<polyline points=\"")?.split('"').next())
-            .map(|points| {
-                let y = |n: usize| points.split(' ').nth(n).unwrap().split(',').nth(1).unwrap().parse::<f64>().unwrap();
-                format!("{:.0}", y(0) - y(2))
-            })
-            .collect();
-        assert_eq!(slopes.len(), 3);
-        assert!(slopes.windows(2).all(|pair| pair[0] == pair[1]), "{slopes:?}");
-    }
-
-    #[test]
     fn nothing_measured_still_draws() {
         let svg = Bars { title: "t", unit: "s", groups: Vec::new(), series: Vec::new() }.draw();
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && !svg.contains("NaN"));
-        let lines =
-            Lines { title: "t", horizontal: "x", series: Vec::new(), reference: (String::new(), vec![(1.0, 1.0)]) };
-        assert!(!lines.draw().contains("NaN"));
     }
 }

@@ -1,6 +1,7 @@
 //! The node at 1, 4 and 16 times the work: the largest is that of the other rows.
 
-use super::{Bench, Step, idle, listing, logins, small};
+use super::stream::NOWHERE;
+use super::{Bench, Step, idle, listing, logins, many, small};
 use crate::error::{BenchError, during};
 use crate::figure::{Operation, mib};
 use crate::files;
@@ -24,13 +25,17 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
             work.small_files * factor / WHOLE,
             small::LENGTH,
         )?;
-        listing::seed(bench, &format!("grown-listing-{factor}"), work.entries * factor / WHOLE).await?;
+        // Eight at once move as much as the one.
+        files::make(&folder.join(format!("grown-eighth-{factor}")), work.stream / WHOLE * factor / 8, 5)?;
+        listing::seed(bench, work.entries * factor / WHOLE).await?;
     }
     for run in 0..work.runs {
         let factors = if run % 2 == 0 { FACTORS } else { [16, 4, 1] };
         for factor in factors {
-            let files = async |step: &mut Step<'_>| transfers(step, factor, run, work.delay).await;
+            let files = async |step: &mut Step<'_>| transfers(step, factor, work.delay).await;
             bench.step(&format!("growth {factor}x, files"), ServerKind::Tidegate, run, files).await;
+            let small = async |step: &mut Step<'_>| small_files(step, factor, run, work.delay).await;
+            bench.step(&format!("growth {factor}x, small files"), ServerKind::Tidegate, run, small).await;
             let sessions = async |step: &mut Step<'_>| {
                 step.delay(work.delay).await?;
                 let seconds = logins::log_in(&step.server.login, work.logins * factor / WHOLE).await?;
@@ -47,36 +52,47 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
             let entries = work.entries * factor / WHOLE;
             let list = async |step: &mut Step<'_>| {
                 step.delay(work.delay).await?;
-                let ls = [format!("ls -l grown-listing-{factor}")];
-                let done = step.server.login.sftp(&ls).await?;
-                listing::assert_complete(&done.output, entries)?;
-                step.add_growth(Operation::LsCold, factor, done.seconds());
+                for operation in [Operation::LsCold, Operation::LsWarm] {
+                    let done = step.server.login.sftp(&[format!("ls -l listing-{entries}")]).await?;
+                    listing::assert_complete(&done.output, entries)?;
+                    step.add_growth(operation, factor, done.seconds());
+                }
                 Ok(())
             };
             bench.step(&format!("growth {factor}x, listing"), ServerKind::Tidegate, run, list).await;
         }
     }
     for factor in FACTORS {
-        std::fs::remove_file(folder.join(format!("grown-{factor}"))).map_err(during("removing a source"))?;
+        for name in [format!("grown-{factor}"), format!("grown-eighth-{factor}")] {
+            std::fs::remove_file(folder.join(name)).map_err(during("removing a source"))?;
+        }
         std::fs::remove_dir_all(folder.join(format!("grown-small-{factor}"))).map_err(during("removing a source"))?;
     }
     Ok(())
 }
 
-async fn transfers(step: &mut Step<'_>, factor: u64, run: u32, delay: u64) -> Result<(), BenchError> {
+async fn transfers(step: &mut Step<'_>, factor: u64, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
-    let (file, folder) = (format!("grown-{factor}"), format!("grown-small-{factor}"));
+    let file = format!("grown-{factor}");
     let seconds = step.sftp(format!("put {file} {file}")).await?;
     step.add_growth(Operation::Upload, factor, seconds);
-    let seconds = step.sftp(format!("get {file} received")).await?;
+    let seconds = step.sftp(format!("get {file} {NOWHERE}")).await?;
     step.add_growth(Operation::Download, factor, seconds);
-    files::assert_same(&step.local(&file), &step.local("received"))?;
-    std::fs::remove_file(step.local("received")).map_err(during("removing what was received"))?;
     step.sftp(format!("rm {file}")).await?;
+    let (up, down) = many::cost_of_eight(step, &format!("grown-eighth-{factor}"), delay).await?;
+    step.add_growth(Operation::EightUp, factor, up);
+    step.add_growth(Operation::EightDown, factor, down);
+    Ok(())
+}
 
+async fn small_files(step: &mut Step<'_>, factor: u64, run: u32, delay: u64) -> Result<(), BenchError> {
+    step.delay(delay).await?;
+    let folder = format!("grown-small-{factor}");
     let remote = format!("{folder}-{run}");
     let seconds = step.sftp(format!("put -r {folder} {remote}")).await?;
     step.add_growth(Operation::SmallUp, factor, seconds);
+    let seconds = step.server.login.lftp_mirror(&folder, &format!("{remote}-lftp"), small::CONNECTIONS).await?;
+    step.add_growth(Operation::SmallUpLftp, factor, seconds);
     let seconds = step.sftp(format!("get -r {remote} received")).await?;
     step.add_growth(Operation::SmallDown, factor, seconds);
     files::assert_same_folders(&step.local(&folder), &step.local("received"))?;
