@@ -13,8 +13,11 @@ use tidegate_microbench::packets::{self, PAYLOAD};
 use tidegate_microbench::uploads::{self, Order};
 use tidegate_sftp::codec::Replies;
 
-/// The scenarios by name, with the number of operations in each.
-const SCENARIOS: [(&str, u32, fn(u32)); 6] = [
+/// A name, the number of operations, and the work.
+type Scenario = (&'static str, u32, fn(u32));
+
+/// The scenarios, in the order of the table.
+const SCENARIOS: [Scenario; 6] = [
     ("decode-reads", 1000, decode_reads),
     ("decode-writes", 250, decode_writes),
     ("encode-data", 250, encode_data),
