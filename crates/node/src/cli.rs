@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_store::{KeyPrefix, Permission, TenantName, UserName};
 
 use crate::expiry::Expiry;
+use crate::limits::{LimitArgs, LimitChangeArgs};
 
 /// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
 #[derive(Debug, Parser)]
@@ -185,9 +186,9 @@ pub enum TenantAction {
         /// Where in the bucket they lie, ending in "/"; without it the whole bucket
         #[arg(long, default_value = "")]
         prefix: KeyPrefix,
-        /// Sessions at once on each node; without it, the node's own limits hold
-        #[arg(long, value_name = "N")]
-        max_sessions: Option<u32>,
+        /// What it may use
+        #[command(flatten)]
+        limits: LimitArgs,
     },
     /// List all tenants
     List,
@@ -195,6 +196,14 @@ pub enum TenantAction {
     Show {
         /// The tenant's name
         name: TenantName,
+    },
+    /// Change what a tenant may use; limits that are not named stay
+    Set {
+        /// The tenant's name
+        name: TenantName,
+        /// What to change
+        #[command(flatten)]
+        limits: LimitChangeArgs,
     },
     /// Refuse logins of the tenant's users; files, users and keys stay
     Disable {
@@ -379,6 +388,9 @@ mod tests {
         for (line, rule) in [
             ("tidegate tenant add Acme --bucket b", "a-z, 0-9"),
             ("tidegate tenant add acme --bucket b --prefix x", "end in"),
+            ("tidegate tenant add acme --bucket b --max-bandwidth-in 1KiB", "at least 65536"),
+            ("tidegate tenant set acme", "--max-sessions"),
+            ("tidegate tenant set acme --max-sessions no", "invalid"),
             ("tidegate user show b", "3 to 100"),
             ("tidegate user add bob --tenant acme --permissions fly", "set-attributes"),
             ("tidegate user key add bob --key a --key-expires soon", "RFC 3339"),

@@ -62,12 +62,13 @@ pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> 
     let directory = directory.as_ref();
     let mut printer = Printer::new(args.admin.output, out);
     match &args.action {
-        TenantAction::Add { name, bucket, prefix, max_sessions } => {
-            let tenant = tenants::new(name, bucket, prefix, *max_sessions);
+        TenantAction::Add { name, bucket, prefix, limits } => {
+            let tenant = tenants::new(name, bucket, prefix, limits.limits());
             tenants::add(directory, &tenant, &loaded.config.host_keys, &mut printer).await
         }
         TenantAction::List => tenants::list(directory, &mut printer).await,
         TenantAction::Show { name } => tenants::show(directory, name, &mut printer).await,
+        TenantAction::Set { name, limits } => tenants::set(directory, name, &limits.change(), &mut printer).await,
         TenantAction::Disable { name } => tenants::disable(directory, name, &mut printer).await,
         TenantAction::Enable { name } => tenants::enable(directory, name, &mut printer).await,
     }

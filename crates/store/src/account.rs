@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::StoreResult;
+use crate::tenant_limits::{TenantLimits, TenantLimitsChange};
 
 /// Why a text is no valid name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -122,15 +123,6 @@ pub enum Status {
     Active,
     /// May not log in; data and keys stay.
     Disabled,
-}
-
-/// What a tenant may use at most. `None` leaves it to the node's configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TenantLimits {
-    /// Sessions at once on each node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_sessions: Option<u32>,
 }
 
 /// A customer: a part of a bucket, shared by its users.
@@ -317,6 +309,12 @@ pub trait Directory: Accounts {
     /// # Errors
     /// Any that talking to the service may give.
     async fn tenants(&self, after: Option<&str>) -> StoreResult<Page<Tenant>>;
+
+    /// Changes what a tenant may use; limits that the change does not name stay.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    async fn set_tenant_limits(&self, name: &TenantName, change: &TenantLimitsChange) -> StoreResult<()>;
 
     /// Enables or disables a tenant.
     ///

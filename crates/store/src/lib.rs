@@ -15,10 +15,11 @@ pub mod metered;
 mod metrics;
 mod object;
 mod object_store;
+mod tenant_limits;
 
 pub use account::{
     Account, Accounts, AuthorizedKey, Directory, InvalidName, KeyPrefix, Page, Permission, Permissions, Status, Tenant,
-    TenantLimits, TenantName, User, UserName,
+    TenantName, User, UserName,
 };
 pub use checksum::Checksum;
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};
@@ -30,3 +31,4 @@ pub use object::{
     ObjectAttributes, ObjectKey, ObjectMeta, Receipt,
 };
 pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
+pub use tenant_limits::{Bandwidth, InvalidBandwidth, LimitChange, TenantLimits, TenantLimitsChange};

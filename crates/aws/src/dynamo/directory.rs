@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    Account, Accounts, AuthorizedKey, Directory, Page, Status, StoreErrorKind, StoreResult, Tenant, TenantName, User,
-    UserName,
+    Account, Accounts, AuthorizedKey, Directory, Page, Status, StoreErrorKind, StoreResult, Tenant, TenantLimitsChange,
+    TenantName, User, UserName,
 };
 
 use super::request::{Table, Update, absent, present};
 use super::schema::{
-    ItemKey, TENANTS, entry, key_value, now_position, number, status_word, tenant_item, tenant_of, text, user_item,
-    user_of, users_of,
+    ItemKey, TENANTS, entry, key_value, limits_update, now_position, number, status_word, tenant_item, tenant_of, text,
+    user_item, user_of, users_of,
 };
 use crate::error::own_error;
 
@@ -42,7 +42,7 @@ impl DynamoDirectory {
 
     async fn set_status(&self, key: ItemKey, status: Status, operation: &'static str) -> StoreResult<()> {
         let update = Update {
-            expression: "SET #status = :status",
+            expression: "SET #status = :status".into(),
             condition: "attribute_exists(pk)",
             names: HashMap::from([("#status", "status".to_owned())]),
             values: HashMap::from([(":status", text(status_word(status)))]),
@@ -98,6 +98,18 @@ impl Directory for DynamoDirectory {
         let mut items: Vec<_> = items.iter().map(|item| tenant_of(item, OPERATION)).collect::<StoreResult<_>>()?;
         items.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Page { items, next: names.next })
+    }
+
+    async fn set_tenant_limits(&self, name: &TenantName, change: &TenantLimitsChange) -> StoreResult<()> {
+        const OPERATION: &str = "set tenant limits";
+        let exists = match limits_update(change) {
+            Some(update) => self.table.update(&ItemKey::tenant(name), update, OPERATION).await?.held,
+            None => self.read_tenant(name, OPERATION).await?.is_some(),
+        };
+        match exists {
+            true => Ok(()),
+            false => Err(own_error(StoreErrorKind::NotFound, OPERATION, name, "there is no such tenant")),
+        }
     }
 
     async fn set_tenant_status(&self, name: &TenantName, status: Status) -> StoreResult<()> {
@@ -159,7 +171,7 @@ impl Directory for DynamoDirectory {
         const OPERATION: &str = "add key";
         let position = now_position();
         let update = Update {
-            expression: "SET #keys.#id = :key",
+            expression: "SET #keys.#id = :key".into(),
             condition: "attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max",
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key.id.clone())]),
             values: HashMap::from([(":key", key_value(key, position)), (":max", number(User::MAX_KEYS))]),
@@ -185,7 +197,7 @@ impl Directory for DynamoDirectory {
     async fn remove_key(&self, name: &UserName, key_id: &str) -> StoreResult<()> {
         const OPERATION: &str = "remove key";
         let update = Update {
-            expression: "REMOVE #keys.#id",
+            expression: "REMOVE #keys.#id".into(),
             condition: "attribute_exists(#keys.#id)",
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key_id.to_owned())]),
             values: HashMap::new(),

@@ -1,5 +1,6 @@
 //! Requests to the table, with its errors mapped.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(super) fn present() -> Condition {
 
 /// A conditional change of one item.
 pub(super) struct Update {
-    pub(super) expression: &'static str,
+    pub(super) expression: Cow<'static, str>,
     pub(super) condition: &'static str,
     pub(super) names: HashMap<&'static str, String>,
     pub(super) values: HashMap<&'static str, AttributeValue>,
@@ -137,7 +138,8 @@ impl Table {
     /// Changes one item if the condition holds.
     pub(super) async fn update(&self, key: &ItemKey, update: Update, operation: &'static str) -> StoreResult<Updated> {
         let attempts = Attempts::default();
-        let names = update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
+        let names: HashMap<String, String> =
+            update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
         let values: HashMap<String, AttributeValue> =
             update.values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect();
         let sent = self
@@ -147,7 +149,7 @@ impl Table {
             .set_key(Some(key.attributes()))
             .update_expression(update.expression)
             .condition_expression(update.condition)
-            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
             .customize()
             .interceptor(attempts.clone())

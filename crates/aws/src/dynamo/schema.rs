@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    AuthorizedKey, Permission, Permissions, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantName, User,
-    UserName,
+    AuthorizedKey, LimitChange, Permission, Permissions, Status, StoreError, StoreErrorKind, Tenant, TenantLimits,
+    TenantLimitsChange, TenantName, User, UserName,
 };
 
+use super::request::Update;
 use crate::error::own_error;
 
 /// The attributes of an item.
@@ -25,6 +26,12 @@ pub(super) const TTL: &str = "ttl";
 /// The version of an item's format.
 const VERSION: &str = "v";
 const CURRENT: &str = "1";
+
+/// A tenant's limits, each of which may be missing.
+const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
+const MAX_BANDWIDTH_OUT: &str = "max_bandwidth_out";
+const MAX_OPEN_HANDLES: &str = "max_open_handles";
+const MAX_SESSIONS: &str = "max_sessions";
 
 /// The partition whose items name the tenants.
 pub(super) const TENANTS: &str = "TENANTS";
@@ -102,10 +109,54 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
         ("prefix".to_owned(), text(tenant.prefix.as_str())),
         ("created".to_owned(), number(tenant.created)),
     ]);
-    if let Some(max_sessions) = tenant.limits.max_sessions {
-        item.insert("max_sessions".to_owned(), number(max_sessions));
+    let limits = &tenant.limits;
+    for (attribute, limit) in [
+        (MAX_BANDWIDTH_IN, limits.max_bandwidth_in.map(number)),
+        (MAX_BANDWIDTH_OUT, limits.max_bandwidth_out.map(number)),
+        (MAX_OPEN_HANDLES, limits.max_open_handles.map(number)),
+        (MAX_SESSIONS, limits.max_sessions.map(number)),
+    ] {
+        item.extend(limit.map(|limit| (attribute.to_owned(), limit)));
     }
     item
+}
+
+/// The update that changes a tenant's limits; `None` if the change names none.
+pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
+    fn value<T: Display>(change: LimitChange<T>) -> LimitChange<AttributeValue> {
+        match change {
+            LimitChange::Keep => LimitChange::Keep,
+            LimitChange::Lift => LimitChange::Lift,
+            LimitChange::Set(limit) => LimitChange::Set(number(limit)),
+        }
+    }
+    let (mut set, mut lifted, mut values) = (Vec::new(), Vec::new(), HashMap::new());
+    for (attribute, alias, change) in [
+        (MAX_BANDWIDTH_IN, ":in", value(change.max_bandwidth_in)),
+        (MAX_BANDWIDTH_OUT, ":out", value(change.max_bandwidth_out)),
+        (MAX_OPEN_HANDLES, ":handles", value(change.max_open_handles)),
+        (MAX_SESSIONS, ":sessions", value(change.max_sessions)),
+    ] {
+        match change {
+            LimitChange::Keep => {}
+            LimitChange::Lift => lifted.push(attribute),
+            LimitChange::Set(limit) => {
+                set.push(format!("{attribute} = {alias}"));
+                values.insert(alias, limit);
+            }
+        }
+    }
+    let clauses: Vec<String> = [("SET", set.join(", ")), ("REMOVE", lifted.join(", "))]
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(verb, list)| format!("{verb} {list}"))
+        .collect();
+    (!clauses.is_empty()).then(|| Update {
+        expression: clauses.join(" ").into(),
+        condition: "attribute_exists(pk)",
+        names: HashMap::new(),
+        values,
+    })
 }
 
 pub(super) fn user_item(user: &User) -> Item {
@@ -156,7 +207,12 @@ pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, 
         status: fields.status()?,
         bucket: fields.text("bucket")?.to_owned(),
         prefix: fields.parsed("prefix")?,
-        limits: TenantLimits { max_sessions: fields.optional_number("max_sessions")? },
+        limits: TenantLimits {
+            max_bandwidth_in: fields.optional_number(MAX_BANDWIDTH_IN)?,
+            max_bandwidth_out: fields.optional_number(MAX_BANDWIDTH_OUT)?,
+            max_open_handles: fields.optional_number(MAX_OPEN_HANDLES)?,
+            max_sessions: fields.optional_number(MAX_SESSIONS)?,
+        },
         created: fields.number("created")?,
     })
 }
@@ -274,6 +330,8 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_store::Bandwidth;
+
     use super::*;
 
     fn user() -> User {
@@ -301,7 +359,12 @@ mod tests {
             status: Status::Active,
             bucket: "files".to_owned(),
             prefix: "demo/".parse().unwrap(),
-            limits: TenantLimits { max_sessions: Some(7) },
+            limits: TenantLimits {
+                max_bandwidth_in: Some(Bandwidth::MIN),
+                max_bandwidth_out: u64::MAX.try_into().ok(),
+                max_open_handles: Some(0),
+                max_sessions: Some(7),
+            },
             created: 0,
         }
     }
@@ -344,6 +407,44 @@ mod tests {
             let report = user_of(&item, "user").unwrap_err().report();
             assert!(report.contains(attribute), "{report}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_can_not_be_kept_is_refused_and_a_missing_one_is_none() {
+        for (attribute, value) in [
+            ("max_bandwidth_in", number(0)),
+            ("max_bandwidth_out", number(Bandwidth::MIN.bytes_per_second() - 1)),
+            ("max_open_handles", number(-1)),
+            ("max_sessions", text("7")),
+        ] {
+            let mut item = tenant_item(&tenant());
+            item.insert(attribute.to_owned(), value);
+            let error = tenant_of(&item, "tenant").unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+            assert!(error.report().contains(attribute), "{}", error.report());
+            // As an earlier release wrote it.
+            item.remove(attribute);
+            assert!(tenant_of(&item, "tenant").is_ok());
+        }
+    }
+
+    #[test]
+    fn one_update_changes_all_limits_that_are_named() {
+        assert!(limits_update(&TenantLimitsChange::default()).is_none());
+        let change = TenantLimitsChange {
+            max_bandwidth_in: LimitChange::Set(Bandwidth::MIN),
+            max_bandwidth_out: LimitChange::Lift,
+            max_open_handles: LimitChange::Set(3),
+            max_sessions: LimitChange::Lift,
+        };
+        let update = limits_update(&change).unwrap();
+        assert_eq!(
+            update.expression,
+            "SET max_bandwidth_in = :in, max_open_handles = :handles REMOVE max_bandwidth_out, max_sessions"
+        );
+        assert_eq!(update.values, HashMap::from([(":in", number(65_536)), (":handles", number(3))]));
+        let lifted = TenantLimitsChange { max_sessions: LimitChange::Lift, ..TenantLimitsChange::default() };
+        assert_eq!(limits_update(&lifted).unwrap().expression, "REMOVE max_sessions");
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tidegate_store::{Directory, KeyPrefix, Status, StoreErrorKind, Tenant, TenantLimits, TenantName};
+use tidegate_store::{
+    Bandwidth, Directory, KeyPrefix, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantLimitsChange,
+    TenantName,
+};
 
 use super::CommandError;
 use super::print::{Printer, Shown};
 use crate::expiry::{now, rfc3339};
 use crate::host_keys;
+use crate::limits::shown_bandwidth;
 
 /// A tenant as it is shown.
 #[derive(Serialize)]
@@ -16,6 +20,10 @@ struct TenantView {
     status: Status,
     bucket: String,
     prefix: String,
+    /// Each is null if the tenant has no limit of its own.
+    max_bandwidth_in: Option<Bandwidth>,
+    max_bandwidth_out: Option<Bandwidth>,
+    max_open_handles: Option<u32>,
     max_sessions: Option<u32>,
     created: String,
 }
@@ -27,6 +35,9 @@ impl TenantView {
             status: tenant.status,
             bucket: tenant.bucket.clone(),
             prefix: tenant.prefix.to_string(),
+            max_bandwidth_in: tenant.limits.max_bandwidth_in,
+            max_bandwidth_out: tenant.limits.max_bandwidth_out,
+            max_open_handles: tenant.limits.max_open_handles,
             max_sessions: tenant.limits.max_sessions,
             created: rfc3339(tenant.created),
         }
@@ -41,12 +52,16 @@ impl Shown for TenantView {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
+        let shown = |limit: Option<u32>| limit.map_or_else(|| "the node's limit".to_owned(), |max| max.to_string());
         vec![
             ("name", self.name.clone()),
             ("status", word(self.status).to_owned()),
             ("bucket", self.bucket.clone()),
             ("prefix", shown_prefix(&self.prefix)),
-            ("max sessions", self.max_sessions.map_or_else(|| "the node's limit".to_owned(), |max| max.to_string())),
+            ("max bandwidth in", shown_bandwidth(self.max_bandwidth_in)),
+            ("max bandwidth out", shown_bandwidth(self.max_bandwidth_out)),
+            ("max open handles", shown(self.max_open_handles)),
+            ("max sessions", shown(self.max_sessions)),
             ("created", self.created.clone()),
         ]
     }
@@ -65,13 +80,13 @@ pub(super) fn word(status: Status) -> &'static str {
 }
 
 /// The tenant to add.
-pub(super) fn new(name: &TenantName, bucket: &str, prefix: &KeyPrefix, max_sessions: Option<u32>) -> Tenant {
+pub(super) fn new(name: &TenantName, bucket: &str, prefix: &KeyPrefix, limits: TenantLimits) -> Tenant {
     Tenant {
         name: name.clone(),
         status: Status::Active,
         bucket: bucket.to_owned(),
         prefix: prefix.clone(),
-        limits: TenantLimits { max_sessions },
+        limits,
         created: now(),
     }
 }
@@ -136,12 +151,37 @@ pub(super) async fn show(
     name: &TenantName,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
-    let tenant = directory
+    printer.record(&TenantView::new(&read(directory, name).await?))
+}
+
+async fn read(directory: &dyn Directory, name: &TenantName) -> Result<Tenant, CommandError> {
+    directory
         .tenant(name)
         .await
         .map_err(|error| CommandError::store(format!("reading the tenant {name}"), error))?
-        .ok_or_else(|| CommandError::no_tenant(name))?;
-    printer.record(&TenantView::new(&tenant))
+        .ok_or_else(|| CommandError::no_tenant(name))
+}
+
+/// Changes limits and shows the tenant as it is then.
+pub(super) async fn set(
+    directory: &dyn Directory,
+    name: &TenantName,
+    change: &TenantLimitsChange,
+    printer: &mut Printer<'_>,
+) -> Result<(), CommandError> {
+    directory.set_tenant_limits(name, change).await.map_err(|error| not_changed(name, error))?;
+    printer.record(&TenantView::new(&read(directory, name).await?))?;
+    printer.note(
+        "the limits hold on each node from the first session of the tenant that begins once the node's cache has run \
+         out (accounts.ttl)",
+    )
+}
+
+fn not_changed(name: &TenantName, error: StoreError) -> CommandError {
+    match error.kind() {
+        StoreErrorKind::NotFound => CommandError::no_tenant(name),
+        _ => CommandError::store(format!("changing the tenant {name}"), error),
+    }
 }
 
 pub(super) async fn disable(
@@ -168,10 +208,7 @@ async fn set_status(
     told: &str,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
-    directory.set_tenant_status(name, status).await.map_err(|error| match error.kind() {
-        StoreErrorKind::NotFound => CommandError::no_tenant(name),
-        _ => CommandError::store(format!("changing the tenant {name}"), error),
-    })?;
+    directory.set_tenant_status(name, status).await.map_err(|error| not_changed(name, error))?;
     let json = json!({ "name": name, "status": status });
     printer.message(&format!("the tenant {name} is {}: {told}", word(status)), &json)
 }

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use tidegate_ssh::generate_client_key;
 use tidegate_store::memory::MemoryDirectory;
-use tidegate_store::{AuthorizedKey, KeyPrefix, Permission, StoreError, StoreErrorKind, TenantName, User, UserName};
+use tidegate_store::{
+    AuthorizedKey, KeyPrefix, LimitChange, Permission, StoreError, StoreErrorKind, TenantLimits, TenantLimitsChange,
+    TenantName, User, UserName,
+};
 
 use super::print::Printer;
 use super::{CommandError, Failure, host_keys, keys, tenants, users};
@@ -29,7 +32,7 @@ fn user_name(name: &str) -> UserName {
 
 async fn add_tenant(directory: &MemoryDirectory, name: &str, bucket: &str, prefix: &str) -> Result<String, String> {
     let prefix: KeyPrefix = prefix.parse().unwrap();
-    let tenant = tenants::new(&tenant_name(name), bucket, &prefix, None);
+    let tenant = tenants::new(&tenant_name(name), bucket, &prefix, TenantLimits::default());
     let host_keys = host_keys_in("main");
     printed!(Output::Text, |printer| tenants::add(directory, &tenant, &host_keys, printer)).map_err(told)
 }
@@ -134,6 +137,32 @@ async fn lists_go_over_all_pages_and_tenants() {
 }
 
 #[tokio::test]
+async fn limits_are_set_and_lifted_and_shown() {
+    let directory = MemoryDirectory::new();
+    add_tenant(&directory, "acme", "main", "acme/").await.unwrap();
+    let acme = tenant_name("acme");
+    let change = TenantLimitsChange {
+        max_bandwidth_in: LimitChange::Set((10 << 20).try_into().unwrap()),
+        max_open_handles: LimitChange::Set(100),
+        ..TenantLimitsChange::default()
+    };
+    let text = printed!(Output::Text, |printer| tenants::set(&directory, &acme, &change, printer)).unwrap();
+    for line in [
+        "max bandwidth in:  10.0 MiB/s",
+        "max bandwidth out: no limit",
+        "max open handles:  100",
+        "max sessions:      the node's limit",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+    assert!(text.contains("accounts.ttl"), "it says from when on: {text}");
+    let change = TenantLimitsChange { max_open_handles: LimitChange::Lift, ..TenantLimitsChange::default() };
+    let json = printed!(Output::Json, |printer| tenants::set(&directory, &acme, &change, printer)).unwrap();
+    let tenant: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&tenant["max_bandwidth_in"], &tenant["max_open_handles"]), (&Value::from(10 << 20), &Value::Null));
+}
+
+#[tokio::test]
 async fn users_are_disabled_enabled_and_removed() {
     let (directory, _) = with_bob().await;
     let bob = user_name("bob");
@@ -159,6 +188,9 @@ async fn what_is_missing_is_named() {
     let no_user = Err("there is no user \"bob\"; see: tidegate user list".to_owned());
     assert_eq!(printed!(Output::Text, |printer| tenants::show(&directory, &acme, printer)).map_err(told), no_tenant);
     assert_eq!(printed!(Output::Text, |printer| tenants::disable(&directory, &acme, printer)).map_err(told), no_tenant);
+    let change = TenantLimitsChange { max_sessions: LimitChange::Set(1), ..TenantLimitsChange::default() };
+    let set = printed!(Output::Text, |printer| tenants::set(&directory, &acme, &change, printer)).map_err(told);
+    assert_eq!(set, no_tenant);
     let new = user("bob", "acme", Vec::new());
     assert_eq!(printed!(Output::Text, |printer| users::add(&directory, &new, printer)).map_err(told), no_tenant);
     let listed = printed!(Output::Text, |printer| users::list(&directory, Some(&acme), printer)).map_err(told);

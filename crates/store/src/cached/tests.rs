@@ -6,9 +6,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::account::{Directory, Status, Tenant, TenantLimits, User};
+use crate::account::{Directory, Status, Tenant, User};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::memory::MemoryDirectory;
+use crate::tenant_limits::TenantLimits;
 
 /// A directory that counts its lookups, and answers each once a permit is there.
 #[derive(Debug)]

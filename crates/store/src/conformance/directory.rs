@@ -7,10 +7,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::outcome::{done, refused};
-use crate::account::{
-    Account, AuthorizedKey, Directory, Page, Permission, Status, Tenant, TenantLimits, TenantName, User, UserName,
-};
+use crate::account::{Account, AuthorizedKey, Directory, Page, Permission, Status, Tenant, TenantName, User, UserName};
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::tenant_limits::{Bandwidth, LimitChange, TenantLimits, TenantLimitsChange};
 
 const RACERS: usize = 8;
 const PAGES_MAX: usize = 10_000;
@@ -41,7 +40,12 @@ impl Run {
             status: Status::Active,
             bucket: "conformance".to_owned(),
             prefix: parsed(&format!("tenants/{:016x} \u{fc}/{name}/", self.nonce)),
-            limits: TenantLimits { max_sessions: Some(7) },
+            limits: TenantLimits {
+                max_bandwidth_in: Some(bandwidth(u64::MAX)),
+                max_bandwidth_out: Some(Bandwidth::MIN),
+                max_open_handles: Some(u32::MAX),
+                max_sessions: Some(7),
+            },
             created: 1_700_000_000,
         }
     }
@@ -79,7 +83,14 @@ impl Run {
         assert_eq!(done("tenant", self.directory.tenant(name).await), None, "there is no tenant before it is made");
         let result = self.directory.set_tenant_status(name, Status::Disabled).await;
         refused("status of a missing tenant", StoreErrorKind::NotFound, result);
-        assert_eq!(done("tenant", self.directory.tenant(name).await), None, "a status makes no tenant");
+        for change in [
+            TenantLimitsChange::default(),
+            TenantLimitsChange { max_sessions: LimitChange::Set(1), ..TenantLimitsChange::default() },
+        ] {
+            let result = self.directory.set_tenant_limits(name, &change).await;
+            refused("limits of a missing tenant", StoreErrorKind::NotFound, result);
+        }
+        assert_eq!(done("tenant", self.directory.tenant(name).await), None, "neither makes a tenant");
 
         for tenant in [&second, &first] {
             done("create_tenant", self.directory.create_tenant(tenant).await);
@@ -121,6 +132,7 @@ impl Run {
         self.shows("a user is kept in all its parts", &user).await;
         let account = self.lookup(&user.name).await;
         assert_eq!(account.as_ref().map(|account| &account.tenant), Some(tenant), "lookup gives the whole tenant");
+        self.limits(tenant, &user.name).await;
         let taken = User { home: "/other".to_owned(), ..user.clone() };
         let result = self.directory.create_user(&taken).await;
         refused("a user whose name is taken", StoreErrorKind::PreconditionFailed, result);
@@ -135,6 +147,51 @@ impl Run {
         done("create_user after remove_user", self.directory.create_user(&plain).await);
         self.shows("a user without keys and permissions", &plain).await;
         done("remove_user", self.directory.remove_user(&plain.name).await);
+    }
+
+    /// Changes the tenant's limits and leaves them as they were.
+    async fn limits(&self, tenant: &Tenant, user: &UserName) {
+        let change = TenantLimitsChange {
+            max_bandwidth_in: LimitChange::Set(bandwidth(1 << 20)),
+            max_bandwidth_out: LimitChange::Lift,
+            max_open_handles: LimitChange::Set(0),
+            max_sessions: LimitChange::Keep,
+        };
+        let lifted = TenantLimitsChange {
+            max_bandwidth_in: LimitChange::Lift,
+            max_bandwidth_out: LimitChange::Lift,
+            max_open_handles: LimitChange::Lift,
+            max_sessions: LimitChange::Lift,
+        };
+        let restored = TenantLimitsChange {
+            max_bandwidth_in: tenant.limits.max_bandwidth_in.map_or(LimitChange::Lift, LimitChange::Set),
+            max_bandwidth_out: tenant.limits.max_bandwidth_out.map_or(LimitChange::Lift, LimitChange::Set),
+            max_open_handles: tenant.limits.max_open_handles.map_or(LimitChange::Lift, LimitChange::Set),
+            max_sessions: tenant.limits.max_sessions.map_or(LimitChange::Lift, LimitChange::Set),
+        };
+        let mut limits = tenant.limits.clone();
+        for change in [&TenantLimitsChange::default(), &change, &lifted, &lifted, &restored] {
+            done("set_tenant_limits", self.directory.set_tenant_limits(&tenant.name, change).await);
+            limits = change.apply(&limits);
+            let expected = Tenant { limits: limits.clone(), ..tenant.clone() };
+            let found = done("tenant", self.directory.tenant(&tenant.name).await);
+            assert_eq!(found.as_ref(), Some(&expected), "limits change as told, and nothing else does");
+            let account = self.lookup(user).await;
+            assert_eq!(account.as_ref().map(|account| &account.tenant), Some(&expected), "lookup shows new limits");
+        }
+        assert_eq!(limits, tenant.limits, "the tenant has its limits back");
+
+        let first = TenantLimitsChange { max_sessions: LimitChange::Set(7), ..TenantLimitsChange::default() };
+        let second = TenantLimitsChange { max_open_handles: LimitChange::Set(9), ..TenantLimitsChange::default() };
+        let result = self.at_once(|directory, n| {
+            let (name, change) = (tenant.name.clone(), if n % 2 == 0 { first.clone() } else { second.clone() });
+            async move { directory.set_tenant_limits(&name, &change).await }
+        });
+        assert_eq!(winners("set_tenant_limits", result.await), RACERS, "limits changed at once are all changed");
+        let found = done("tenant", self.directory.tenant(&tenant.name).await);
+        let expected = second.apply(&first.apply(&tenant.limits));
+        assert_eq!(found.map(|tenant| tenant.limits), Some(expected), "of two changes at once none is lost");
+        done("set_tenant_limits", self.directory.set_tenant_limits(&tenant.name, &restored).await);
     }
 
     async fn statuses(&self, user: &User) {
@@ -284,6 +341,14 @@ fn key(name: &str) -> AuthorizedKey {
         comment: name.to_owned(),
         added: 1_700_000_002,
         expires: None,
+    }
+}
+
+#[track_caller]
+fn bandwidth(bytes: u64) -> Bandwidth {
+    match bytes.try_into() {
+        Ok(bandwidth) => bandwidth,
+        Err(error) => panic!("the suite made a bandwidth that is not valid: {error:?}"),
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::{lock, refuse};
 use crate::account::{Account, Accounts, AuthorizedKey, Directory, Page, Status, Tenant, TenantName, User, UserName};
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::tenant_limits::TenantLimitsChange;
 
 /// The greatest page, in records.
 const PAGE_MAX: usize = 100;
@@ -85,6 +86,13 @@ impl Directory for MemoryDirectory {
 
     async fn tenants(&self, after: Option<&str>) -> StoreResult<Page<Tenant>> {
         Ok(page(&lock(&self.records).tenants, after, self.page_max, |_| true))
+    }
+
+    async fn set_tenant_limits(&self, name: &TenantName, change: &TenantLimitsChange) -> StoreResult<()> {
+        let mut records = lock(&self.records);
+        let tenant = records.tenants.get_mut(name.as_str()).ok_or_else(|| missing("set_tenant_limits", "tenant"))?;
+        tenant.limits = change.apply(&tenant.limits);
+        Ok(())
     }
 
     async fn set_tenant_status(&self, name: &TenantName, status: Status) -> StoreResult<()> {

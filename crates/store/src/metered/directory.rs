@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::account::{Account, Accounts, AuthorizedKey, Directory, Page, Status, Tenant, TenantName, User, UserName};
 use crate::error::StoreResult;
 use crate::metrics::Metrics;
+use crate::tenant_limits::TenantLimitsChange;
 
 const SERVICE: &str = "directory";
 
@@ -57,6 +58,10 @@ impl Directory for MeteredDirectory {
 
     async fn tenants(&self, after: Option<&str>) -> StoreResult<Page<Tenant>> {
         self.measure("tenants", self.inner.tenants(after)).await
+    }
+
+    async fn set_tenant_limits(&self, name: &TenantName, change: &TenantLimitsChange) -> StoreResult<()> {
+        self.measure("set_tenant_limits", self.inner.set_tenant_limits(name, change)).await
     }
 
     async fn set_tenant_status(&self, name: &TenantName, status: Status) -> StoreResult<()> {
