@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 24] = [
+const PROMISED: [(&str, &str); 26] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -14,7 +14,9 @@ const PROMISED: [(&str, &str); 24] = [
     ("tidegate_sftp_malformed_packets_total", "counter"),
     ("tidegate_sftp_operation_duration_seconds", "histogram"),
     ("tidegate_sftp_operations_total", "counter"),
+    ("tidegate_sftp_refused_handles_total", "counter"),
     ("tidegate_sftp_sessions", "gauge"),
+    ("tidegate_sftp_throttled_seconds_total", "counter"),
     ("tidegate_ssh_authentications_total", "counter"),
     ("tidegate_ssh_connections_open", "gauge"),
     ("tidegate_ssh_connections_total", "counter"),

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use tidegate_tests::{Cluster, Login, Ssh, keygen, until};
+use tidegate_tests::{Cluster, Login, Ssh, keygen, sha256_of_file, until, write_random_file};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -97,6 +97,25 @@ fn rfc3339_in(time: Duration) -> String {
     let moment = format!("@{}", (SystemTime::now() + time).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
     let output = Command::new("date").args(["--utc", "--date", &moment, "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_tenants_bandwidth_slows_its_transfers_down_and_fails_none() {
+    let cluster = Cluster::on_moto();
+    cluster.add_user("alice");
+    let limits = ["--max-bandwidth-in", "1MiB", "--max-bandwidth-out", "1MiB", "--output", "json"];
+    let shown = json(&cluster.cli(&[&["tenant", "set", "acme"][..], &limits].concat()).ok().stdout);
+    assert_eq!((&shown["max_bandwidth_in"], &shown["max_sessions"]), (&Value::from(1 << 20), &Value::Null));
+
+    let node = cluster.start_node("node");
+    let ssh = Ssh::new(&cluster.login(&node, "alice"));
+    let sum = write_random_file(&ssh.file("f"), 7, 2 << 20);
+    ssh.sftp("put f\nget f back\n").ok();
+    assert_eq!(sha256_of_file(&ssh.file("back")), sum);
+    for direction in ["in", "out"] {
+        let sample = format!("tidegate_sftp_throttled_seconds_total{{direction=\"{direction}\"}}");
+        assert!(node.metric(&sample) > 0.0, "{sample}");
+    }
 }
 
 #[test]

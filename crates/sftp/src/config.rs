@@ -3,6 +3,7 @@
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_store::Bandwidth;
 
 use crate::codec::MAX_PACKET;
 
@@ -24,6 +25,12 @@ pub struct Config {
     pub request_queue: ByteSize,
     /// Requests on paths (STAT, OPEN, RENAME…) that may run or wait at once. Default 128.
     pub max_path_requests: u32,
+    /// File content that one session may send, in bytes per second, at least 64 KiB. Its WRITEs
+    /// wait, and nothing behind them is read meanwhile; none fails. Default: no limit.
+    pub max_bandwidth_in: Option<ByteSize>,
+    /// File content that one session may take, in bytes per second, at least 64 KiB. Its READs wait;
+    /// none fails. Default: no limit.
+    pub max_bandwidth_out: Option<ByteSize>,
 }
 
 /// A setting that can't work.
@@ -42,6 +49,8 @@ impl Default for Config {
             output_buffer: ByteSize::mib(2),
             request_queue: ByteSize::mib(8),
             max_path_requests: 128,
+            max_bandwidth_in: None,
+            max_bandwidth_out: None,
         }
     }
 }
@@ -68,6 +77,28 @@ impl Config {
         if self.max_path_requests == 0 {
             return refuse("max_path_requests", "must be at least 1");
         }
+        let is_bandwidth = |size: ByteSize| Bandwidth::try_from(size.as_u64()).is_ok();
+        if !self.max_bandwidth_in.is_none_or(is_bandwidth) {
+            return refuse("max_bandwidth_in", "must be at least 64 KiB (per second)");
+        }
+        if !self.max_bandwidth_out.is_none_or(is_bandwidth) {
+            return refuse("max_bandwidth_out", "must be at least 64 KiB (per second)");
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bandwidth_too_small_to_work_with_is_refused() {
+        assert_eq!(Config::default().validate(), Ok(()));
+        let least = Config { max_bandwidth_in: Some(ByteSize::kib(64)), ..Config::default() };
+        assert_eq!(least.validate(), Ok(()));
+        let config = Config { max_bandwidth_out: Some(ByteSize::kib(63)), ..Config::default() };
+        let message = "sftp.max_bandwidth_out must be at least 64 KiB (per second)";
+        assert_eq!(config.validate().unwrap_err().to_string(), message);
     }
 }

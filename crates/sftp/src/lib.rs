@@ -4,13 +4,17 @@
 //! extensions of OpenSSH's PROTOCOL document that [`serve`] announces. This crate knows no SSH
 //! and no S3: a stream comes from one side, a [`tidegate_vfs::Mount`] from the other.
 
+mod bucket;
 pub mod codec;
 mod config;
 mod longname;
+mod meter;
 mod metrics;
 mod session;
 mod status;
+mod tenants;
 
 pub use config::{Config, ConfigError};
 pub use metrics::Metrics;
-pub use session::{SessionContext, SessionEnd, SessionReport, Shutdown, serve};
+pub use session::{SessionContext, SessionEnd, SessionReport, Shutdown, ThrottledSessions, serve};
+pub use tenants::{TenantSession, Tenants};

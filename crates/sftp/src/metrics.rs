@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Counter, CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Counters and histograms of all sessions of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -13,6 +15,9 @@ pub struct Metrics {
     pub(crate) write_stalls: IntCounter,
     pub(crate) bytes_in: IntCounter,
     pub(crate) bytes_out: IntCounter,
+    pub(crate) throttled_in: Counter,
+    pub(crate) throttled_out: Counter,
+    refused_handles: IntCounterVec,
     operations: IntCounterVec,
     seconds: HistogramVec,
 }
@@ -25,6 +30,13 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let bytes = IntCounterVec::new(
             Opts::new("tidegate_sftp_bytes_total", "File bytes moved for clients, by direction."),
+            &["direction"],
+        )?;
+        let throttled = CounterVec::new(
+            Opts::new(
+                "tidegate_sftp_throttled_seconds_total",
+                "Time that sessions waited for bandwidth, their own or their tenant's, by direction.",
+            ),
             &["direction"],
         )?;
         let metrics = Self {
@@ -40,6 +52,15 @@ impl Metrics {
             )?,
             bytes_in: bytes.with_label_values(&["in"]),
             bytes_out: bytes.with_label_values(&["out"]),
+            throttled_in: throttled.with_label_values(&["in"]),
+            throttled_out: throttled.with_label_values(&["out"]),
+            refused_handles: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_sftp_refused_handles_total",
+                    "Files and directories that were not opened because too many were open already, by limit.",
+                ),
+                &["limit"],
+            )?,
             operations: IntCounterVec::new(
                 Opts::new("tidegate_sftp_operations_total", "Requests answered, by operation and result."),
                 &["operation", "result"],
@@ -60,9 +81,18 @@ impl Metrics {
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.write_stalls.clone()))?;
         registry.register(Box::new(bytes))?;
+        registry.register(Box::new(throttled))?;
+        for limit in ["directories", "session", "tenant"] {
+            metrics.refused_handles.with_label_values(&[limit]);
+        }
+        registry.register(Box::new(metrics.refused_handles.clone()))?;
         registry.register(Box::new(metrics.operations.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         Ok(metrics)
+    }
+
+    pub(crate) fn handle_refused(&self, limit: &'static str) {
+        self.refused_handles.with_label_values(&[limit]).inc();
     }
 
     pub(crate) fn answered(&self, operation: &'static str, result: &'static str, took: Duration) {

@@ -51,7 +51,8 @@ pub(crate) async fn run(
             }
         };
         let stream = ChannelStream::new(channel, connection.activity().clone());
-        let session = AssertUnwindSafe(node.subsystem.run(&account, stream, &node.shutdown));
+        let session =
+            AssertUnwindSafe(node.subsystem.run(&account, stream, &node.shutdown, connection.activity().throttled()));
         // A bug in one session must not leave its client waiting on an open channel.
         session
             .catch_unwind()

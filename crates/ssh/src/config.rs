@@ -46,8 +46,8 @@ pub struct Config {
     /// Channels that one connection may ask for in its whole life, open or not; then it ends. The
     /// transport keeps about 3 KiB of each until then. At least `max_channels`, default 1,000.
     pub max_channel_opens: u32,
-    /// A connection without SFTP traffic for this long ends. Keep-alives are no traffic.
-    /// Default 15 min.
+    /// A connection without SFTP traffic for this long ends. Keep-alives are no traffic; while a
+    /// session waits for its bandwidth the time stands still. Default 15 min.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
     /// A client from which nothing came for this long is asked whether it lives. Default 60 s.

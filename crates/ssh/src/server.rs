@@ -137,6 +137,9 @@ impl Server {
 /// stopped reading from ends by `inactivity_timeout`, because nothing else runs on it then.
 fn transport(config: &Config, keys: &HostKeySet) -> russh::server::Config {
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let silence = config
+        .idle_timeout
+        .saturating_add(config.keepalive_interval.saturating_mul(config.keepalive_max.saturating_add(1)));
     let buffered = config.channel_buffer.as_u64() / u64::from(Config::MAX_PACKET);
     russh::server::Config {
         server_id: SshId::Standard(SERVER_ID.into()),
@@ -155,7 +158,9 @@ fn transport(config: &Config, keys: &HostKeySet) -> russh::server::Config {
         preferred: algorithms::preferred(),
         // The first question counts as an attempt in the transport.
         max_auth_attempts: count(config.max_auth_attempts).saturating_add(1),
-        inactivity_timeout: Some(config.idle_timeout),
+        // Longer than `idle_timeout`, which alone knows of sessions that wait for bandwidth. A client
+        // that lives answers keep-alives meanwhile.
+        inactivity_timeout: Some(silence),
         keepalive_interval: Some(config.keepalive_interval),
         keepalive_max: count(config.keepalive_max),
         nodelay: true,

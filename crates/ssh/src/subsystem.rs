@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tidegate_sftp::{SessionContext, SessionEnd, Shutdown};
+use tidegate_sftp::{SessionContext, SessionEnd, Shutdown, Tenants, ThrottledSessions};
 use tidegate_store::Account;
 use tidegate_vfs::Vfs;
 use tracing::{error, info};
@@ -17,6 +17,7 @@ pub(crate) struct Subsystem {
     vfs: Vfs,
     config: tidegate_sftp::Config,
     metrics: tidegate_sftp::Metrics,
+    tenants: Tenants,
 }
 
 /// How a session ended, as far as the channel is concerned.
@@ -32,11 +33,18 @@ pub(crate) enum Finish {
 
 impl Subsystem {
     pub(crate) fn new(vfs: Vfs, config: tidegate_sftp::Config, metrics: tidegate_sftp::Metrics) -> Self {
-        Self { vfs, config, metrics }
+        Self { vfs, config, metrics, tenants: Tenants::default() }
     }
 
-    /// Serves the user's files until the client or the node has had enough.
-    pub(crate) async fn run(&self, account: &Account, stream: ChannelStream, shutdown: &Shutdown) -> Finish {
+    /// Serves the user's files until the client or the node has had enough. While the session waits
+    /// for bandwidth it counts in `throttled`.
+    pub(crate) async fn run(
+        &self,
+        account: &Account,
+        stream: ChannelStream,
+        shutdown: &Shutdown,
+        throttled: &ThrottledSessions,
+    ) -> Finish {
         let mount = match self.vfs.mount(account).await {
             Ok(mount) => mount,
             Err(error) => {
@@ -49,6 +57,8 @@ impl Subsystem {
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             shutdown: shutdown.clone(),
+            tenant: self.tenants.enter(&account.tenant.name, &account.tenant.limits),
+            throttled: throttled.clone(),
         };
         let report = tidegate_sftp::serve(stream, context).await;
         info!(

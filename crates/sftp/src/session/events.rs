@@ -12,6 +12,7 @@ use super::run::Session;
 use crate::codec::{HandleId, NameEntry, OpenFlags, StatusCode};
 use crate::longname::longname;
 use crate::status;
+use crate::tenants::HandlePermit;
 
 /// Something that took time is done.
 pub(super) enum Event {
@@ -46,8 +47,8 @@ pub(super) enum Outcome {
     Changed(&'static str, Option<VirtualPath>),
     /// Bytes taken, and when the file was opened.
     Closed(Published, u64, Instant),
-    Directory(Directory),
-    File(Box<OpenFile>, OpenFlags),
+    Directory(Directory, HandlePermit),
+    File(Box<OpenFile>, OpenFlags, HandlePermit),
 }
 
 impl Session {
@@ -100,7 +101,7 @@ impl Session {
                 tracing::debug!(path = %origin.path, size = published.size, "published");
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
-            Outcome::Directory(directory) => {
+            Outcome::Directory(directory, permit) => {
                 let handle = self.handles.insert(OpenHandle::Directory(Box::new(DirectoryHandle {
                     path: origin.path.clone(),
                     directory: Some(directory),
@@ -108,10 +109,11 @@ impl Session {
                     waiting: std::collections::VecDeque::new(),
                     ended: false,
                     closing: None,
+                    _permit: permit,
                 })));
                 self.replies.handle(origin.id, handle);
             }
-            Outcome::File(file, flags) => {
+            Outcome::File(file, flags, permit) => {
                 audit::opened(&origin.path, flags);
                 let path = origin.path.clone();
                 let opened = Instant::now();
@@ -123,10 +125,18 @@ impl Session {
                         closing: None,
                         bytes: 0,
                         opened,
+                        _permit: permit,
                     })),
                     OpenFile::Write(writer) => {
                         let append = flags.has(OpenFlags::APPEND);
-                        OpenHandle::Write(Box::new(WriteHandle { path, writer, append, bytes: 0, opened }))
+                        OpenHandle::Write(Box::new(WriteHandle {
+                            path,
+                            writer,
+                            append,
+                            bytes: 0,
+                            opened,
+                            _permit: permit,
+                        }))
                     }
                 });
                 self.replies.handle(origin.id, handle);

@@ -8,6 +8,7 @@ use tidegate_vfs::{Directory, Reader, VirtualPath, Writer};
 
 use super::reads::ReadQueue;
 use crate::codec::{HandleId, NameEntry};
+use crate::tenants::HandlePermit;
 
 /// What a READDIR that waits counts against the limit on queued requests, in bytes.
 pub(super) const READDIR_BYTES: usize = 32;
@@ -28,6 +29,7 @@ pub(super) struct ReadHandle {
     pub(super) closing: Option<Closing>,
     pub(super) bytes: u64,
     pub(super) opened: Instant,
+    pub(super) _permit: HandlePermit,
 }
 
 /// A file open for writing.
@@ -39,6 +41,7 @@ pub(super) struct WriteHandle {
     pub(super) append: bool,
     pub(super) bytes: u64,
     pub(super) opened: Instant,
+    pub(super) _permit: HandlePermit,
 }
 
 /// A directory that is listed.
@@ -53,6 +56,7 @@ pub(super) struct DirectoryHandle {
     pub(super) waiting: VecDeque<(u32, Instant)>,
     pub(super) ended: bool,
     pub(super) closing: Option<Closing>,
+    pub(super) _permit: HandlePermit,
 }
 
 /// Anything open.

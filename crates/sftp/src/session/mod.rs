@@ -6,8 +6,9 @@
 //!
 //! Two rules keep it free of deadlock over an SSH transport that stops sending while nobody reads
 //! from it. Reading never waits for writing: answers that can't be sent yet are bounded by
-//! leaving READs in their queue. Only a WRITE that waits for memory, or requests on paths that wait
-//! for the store, pause reading, and both end without a further byte from the client.
+//! leaving READs in their queue. Only a WRITE that waits for memory or bandwidth, or requests on
+//! paths that wait for the store, pause reading, and each ends without a further byte from the
+//! client.
 
 mod audit;
 mod events;
@@ -17,6 +18,7 @@ mod pump;
 mod reads;
 mod requests;
 mod run;
+mod throttle;
 
 use std::io;
 
@@ -25,10 +27,12 @@ use tidegate_vfs::Mount;
 use tokio_util::sync::CancellationToken;
 
 pub use run::serve;
+pub use throttle::ThrottledSessions;
 
 use crate::codec::Malformed;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::tenants::TenantSession;
 
 /// How a node asks its sessions to end.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +54,10 @@ pub struct SessionContext {
     pub metrics: Metrics,
     /// When it has to end.
     pub shutdown: Shutdown,
+    /// What it shares with the other sessions of its tenant.
+    pub tenant: TenantSession,
+    /// Where it is counted while it waits for bandwidth.
+    pub throttled: ThrottledSessions,
 }
 
 /// Why a session ended.

@@ -25,13 +25,14 @@ enum Turn {
     Again,
     /// It waits for an event or a request.
     Done,
-    /// It waits for room.
+    /// It waits for room or bandwidth.
     NoRoom,
 }
 
 impl Session {
     /// Serves the handles that have something to do in turn, one step each, until none can go on.
     pub(super) fn pump(&mut self) {
+        self.throttle.begin_round();
         let mut without_room = 0;
         while without_room < self.ready.len()
             && let Some(id) = self.ready.pop_front()
@@ -73,8 +74,13 @@ impl Session {
             self.answer_read(id, answer);
             return Turn::Again;
         }
-        if let Some(len) = open.reads.next_len() {
+        if let Some((offset, len)) = open.reads.next() {
             if cost(len) > room && !nothing_runs {
+                return Turn::NoRoom;
+            }
+            // What lies behind the end of the file is not sent.
+            let sent = u64::from(len).min(open.reader.attributes().size.saturating_sub(offset));
+            if !self.throttle.pass_read(sent, &self.context) {
                 return Turn::NoRoom;
             }
             let Some((start, shrunk)) = open.reads.start() else { return Turn::Done };

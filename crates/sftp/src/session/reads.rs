@@ -72,9 +72,9 @@ impl ReadQueue {
         RUN_BYTES + READ_BYTES
     }
 
-    /// The length of the next READ that waits.
-    pub(super) fn next_len(&self) -> Option<u32> {
-        self.waiting.front().map(|run| run.len)
+    /// Offset and length of the next READ that waits.
+    pub(super) fn next(&self) -> Option<(u64, u32)> {
+        self.waiting.front().map(|run| (run.offset, run.len))
     }
 
     /// Starts the next READ that waits; also tells by how many bytes the queue shrank.

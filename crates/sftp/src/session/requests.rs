@@ -10,9 +10,10 @@ use tidegate_vfs::{Admission, FsError, FsErrorKind, OpenOptions, Replace, SetAtt
 use super::events::{Event, Origin, Outcome, PathEvent};
 use super::handles::{Closing, OpenHandle, READDIR_BYTES};
 use super::order::{Footprint, Ticket};
-use super::run::{Session, Stalled};
+use super::run::{Session, Shortage, Stalled};
 use super::{ProtocolError, SessionEnd};
 use crate::codec::{HandleId, MAX_DATA, OpenFlags, Request, StatusCode};
+use crate::tenants::HandlePermit;
 
 /// The least payload that is kept as a slice of the input, whose blocks are at most two and a half
 /// times as large. What is smaller is copied: the memory budget counts payloads, not blocks.
@@ -42,7 +43,7 @@ impl Session {
             Request::Read { id, handle, offset, len } => {
                 self.read(Call { id, operation, arrived }, handle, offset, len);
             }
-            Request::Write { .. } => self.apply_write(request, arrived),
+            Request::Write { .. } => self.take_write(request, arrived),
             Request::Stat { id, path } => self.look(Call { id, operation, arrived }, &path, true),
             Request::Lstat { id, path } => self.look(Call { id, operation, arrived }, &path, false),
             Request::Fstat { id, handle } => self.fstat(Call { id, operation, arrived }, handle),
@@ -62,13 +63,11 @@ impl Session {
             Request::Opendir { id, path } => {
                 let call = Call { id, operation, arrived };
                 let Some(path) = self.path(&call, &path) else { return Ok(()) };
-                if !self.may_open(&call) {
-                    return Ok(());
-                }
+                let Some(permit) = self.may_open(&call) else { return Ok(()) };
                 self.opening += 1;
                 self.opening_directories += 1;
                 self.submit(&call, Footprint::list(&path), path.clone(), async move {
-                    mount.open_directory(&path).await.map(Outcome::Directory)
+                    mount.open_directory(&path).await.map(|directory| Outcome::Directory(directory, permit))
                 });
             }
             Request::Readdir { id, handle } => match self.handles.usable(handle) {
@@ -114,7 +113,9 @@ impl Session {
                 self.rename(&Call { id, operation, arrived }, &from, &to, Replace::Existing);
             }
             Request::Limits { id } => {
-                self.replies.limits(id, u64::from(self.context.config.max_open_handles));
+                let max = self.context.config.max_open_handles;
+                let max = self.context.tenant.max_open_handles().map_or(max, |tenants| tenants.min(max));
+                self.replies.limits(id, u64::from(max));
                 self.context.metrics.answered(operation, StatusCode::Ok.as_str(), arrived.elapsed());
             }
             Request::Readlink { id, .. } | Request::Symlink { id, .. } => {
@@ -130,6 +131,18 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Acts on a WRITE, now or once it has its bandwidth.
+    pub(super) fn take_write(&mut self, request: Request, arrived: Instant) {
+        let Request::Write { data, .. } = &request else { return };
+        match self.throttle.pass_write(data.len(), &self.context) {
+            Ok(()) => self.apply_write(request, arrived),
+            Err(at) => {
+                let wait = tokio::time::sleep_until(at).boxed();
+                self.stalled = Some(Stalled { request, arrived, cause: Shortage::Bandwidth, wait });
+            }
+        }
     }
 
     /// Acts on a WRITE, now or once there is memory for it.
@@ -149,7 +162,7 @@ impl Session {
             Ok(Admission::Wait(wait)) => {
                 self.context.metrics.write_stalls.inc();
                 let request = Request::Write { id, handle, offset, data };
-                self.stalled = Some(Stalled { request, arrived, wait });
+                self.stalled = Some(Stalled { request, arrived, cause: Shortage::Memory, wait });
                 return;
             }
             Ok(Admission::Ready) => open.writer.write(at, data),
@@ -166,9 +179,7 @@ impl Session {
 
     fn open(&mut self, call: Call, path: &Bytes, flags: OpenFlags, attributes: SetAttributes) {
         let Some(path) = self.path(&call, path) else { return };
-        if !self.may_open(&call) {
-            return;
-        }
+        let Some(permit) = self.may_open(&call) else { return };
         let options = OpenOptions {
             read: flags.has(OpenFlags::READ),
             write: flags.has(OpenFlags::WRITE) || flags.has(OpenFlags::APPEND),
@@ -182,7 +193,7 @@ impl Session {
         let mount = self.context.mount.clone();
         self.opening += 1;
         self.submit(&call, footprint, path.clone(), async move {
-            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags))
+            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags, permit))
         });
     }
 
@@ -311,22 +322,27 @@ impl Session {
         }
     }
 
-    /// Whether another handle may be opened; answers if not.
-    fn may_open(&mut self, call: &Call) -> bool {
+    /// A place for another handle; answers if there is none.
+    fn may_open(&mut self, call: &Call) -> Option<HandlePermit> {
         let config = &self.context.config;
         let directories = self.handles.directories() + self.opening_directories;
-        let refusal = if self.draining {
-            "This node is going down; connect again to go on"
+        let (limit, refusal) = if self.draining {
+            (None, "This node is going down; connect again to go on")
         } else if call.operation == "opendir" && directories >= config.max_open_directories as usize {
-            "Too many directories are open in this session; close some first"
+            (Some("directories"), "Too many directories are open in this session; close some first")
         } else if self.handles.len() + self.opening >= config.max_open_handles as usize {
-            "Too many files are open in this session; close some first"
+            (Some("session"), "Too many files are open in this session; close some first")
+        } else if let Some(permit) = self.context.tenant.open_handle() {
+            return Some(permit);
         } else {
-            return true;
+            (Some("tenant"), "Too many files are open in all sessions of this account; close some first")
         };
+        if let Some(limit) = limit {
+            self.context.metrics.handle_refused(limit);
+        }
         let origin = call.origin(self.context.mount.home().clone());
         self.fail(&origin, &FsError::new(FsErrorKind::Unavailable, refusal));
-        false
+        None
     }
 
     fn no_such_handle(&mut self, call: &Call) {

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::events::Event;
 use super::handles::{Handles, OpenHandle};
 use super::order::PathOrder;
+use super::throttle::{Throttle, until};
 use super::{SessionContext, SessionEnd, SessionReport, audit};
 use crate::codec::{HandleId, MAX_PACKET, Replies, Request, decode};
 
@@ -32,11 +33,19 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// How long cut uploads may take to be cleaned up.
 const ABANDON_GRACE: Duration = Duration::from_secs(10);
 
-/// A WRITE that waits for memory. Nothing is read from the client meanwhile.
+/// A WRITE that waits. Nothing is read from the client meanwhile.
 pub(super) struct Stalled {
     pub(super) request: Request,
     pub(super) arrived: Instant,
+    pub(super) cause: Shortage,
     pub(super) wait: BoxFuture<'static, ()>,
+}
+
+/// What a WRITE waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shortage {
+    Bandwidth,
+    Memory,
 }
 
 /// All state of one session.
@@ -47,6 +56,7 @@ pub(super) struct Session {
     pub(super) input: BytesMut,
     pub(super) input_ended: bool,
     pub(super) stalled: Option<Stalled>,
+    pub(super) throttle: Throttle,
     pub(super) replies: Replies,
     pub(super) handles: Handles,
     /// OPENs and OPENDIRs that run, each of which will take a handle.
@@ -93,6 +103,7 @@ impl Session {
     fn new(context: SessionContext) -> Self {
         Self {
             handles: Handles::new(context.metrics.handles.clone()),
+            throttle: Throttle::new(&context),
             context,
             initialised: false,
             draining: false,
@@ -125,6 +136,9 @@ impl Session {
             }
             self.make_room();
             let may_read = self.takes_requests() && !self.input_ended;
+            let reads_resume = self.throttle.reads_resume();
+            let write_waits = self.stalled.as_ref().is_some_and(|stalled| stalled.cause == Shortage::Bandwidth);
+            self.throttle.count(reads_resume.is_some() || write_waits);
             // Every branch may be dropped and begun again without loss: reads and writes move
             // bytes only when they complete. A write that was begun must be tried again with
             // the same bytes in front, which `replies` keeps, as long as any wait.
@@ -142,7 +156,9 @@ impl Session {
                     }
                 }
                 Some(event) = self.pending.next(), if !self.pending.is_empty() => self.complete(event),
-                () = wait_for_memory(&mut self.stalled), if self.stalled.is_some() => self.retry_stalled(),
+                () = stalled(&mut self.stalled), if self.stalled.is_some() => self.retry_stalled(),
+                // The READs go on in the next round.
+                () = until(reads_resume), if reads_resume.is_some() => {}
                 () = shutdown.drain.cancelled(), if !self.draining => self.draining = true,
                 () = shutdown.deadline.cancelled() => return Err(SessionEnd::DeadlineReached),
             }
@@ -205,8 +221,10 @@ impl Session {
     }
 
     fn retry_stalled(&mut self) {
-        if let Some(stalled) = self.stalled.take() {
-            self.apply_write(stalled.request, stalled.arrived);
+        match self.stalled.take() {
+            Some(Stalled { request, arrived, cause: Shortage::Bandwidth, .. }) => self.take_write(request, arrived),
+            Some(Stalled { request, arrived, cause: Shortage::Memory, .. }) => self.apply_write(request, arrived),
+            None => {}
         }
     }
 
@@ -241,7 +259,7 @@ impl Session {
     }
 }
 
-async fn wait_for_memory(stalled: &mut Option<Stalled>) {
+async fn stalled(stalled: &mut Option<Stalled>) {
     if let Some(stalled) = stalled {
         (&mut stalled.wait).await;
     }

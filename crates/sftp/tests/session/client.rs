@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prometheus::Registry;
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
-use tidegate_sftp::{Config, Metrics, SessionContext, SessionReport, Shutdown, serve};
+use tidegate_sftp::{Config, Metrics, SessionContext, SessionReport, Shutdown, Tenants, ThrottledSessions, serve};
 use tidegate_store::memory::MemoryObjectStores;
 use tidegate_store::{Account, ObjectStores, Permission, Status, Tenant, TenantLimits, User};
 use tidegate_vfs::Vfs;
@@ -19,6 +19,9 @@ pub struct Node {
     pub config: Config,
     pub shutdown: Shutdown,
     pub metrics: Metrics,
+    pub tenants: Tenants,
+    pub throttled: ThrottledSessions,
+    registry: Registry,
 }
 
 impl Node {
@@ -34,14 +37,24 @@ impl Node {
             config: Config::default(),
             shutdown: Shutdown::default(),
             metrics: Metrics::register(&registry).unwrap(),
+            tenants: Tenants::default(),
+            throttled: ThrottledSessions::default(),
+            registry,
         }
     }
 
-    /// Begins a session; nothing is sent yet.
+    /// Begins a session of the tenant `demo`, which has no limits; nothing is sent yet.
     pub async fn connect(&self) -> Client {
+        self.connect_to("demo", TenantLimits::default()).await
+    }
+
+    async fn connect_to(&self, tenant: &str, limits: TenantLimits) -> Client {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let account = account(tenant, limits);
         let context = SessionContext {
-            mount: self.vfs.mount(&account()).await.unwrap(),
+            tenant: self.tenants.enter(&account.tenant.name, &account.tenant.limits),
+            throttled: self.throttled.clone(),
+            mount: self.vfs.mount(&account).await.unwrap(),
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
@@ -49,12 +62,28 @@ impl Node {
         Client { stream: ours, session: tokio::spawn(serve(theirs, context)), next: 0 }
     }
 
-    /// Begins a session and says INIT.
+    /// Begins a session of the tenant `demo`, which has no limits, and says INIT.
     pub async fn session(&self) -> Client {
-        let mut client = self.connect().await;
+        self.session_of("demo", TenantLimits::default()).await
+    }
+
+    /// Begins a session of a tenant with these limits and says INIT.
+    pub async fn session_of(&self, tenant: &str, limits: TenantLimits) -> Client {
+        let mut client = self.connect_to(tenant, limits).await;
         client.send(oracle::Init::default()).await;
         assert!(matches!(client.receive().await, Packet::Version(version) if version.version == 3));
         client
+    }
+}
+
+impl Node {
+    /// The value of a counter, by its name and the value of its one label.
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let labelled =
+            |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|pair| pair.value() == label);
+        family.get_metric().iter().find(labelled).unwrap().get_counter().get_value()
     }
 }
 
@@ -164,13 +193,13 @@ impl Client {
     }
 }
 
-fn account() -> Account {
+fn account(tenant: &str, limits: TenantLimits) -> Account {
     let tenant = Tenant {
-        name: "demo".parse().unwrap(),
+        name: tenant.parse().unwrap(),
         status: Status::Active,
         bucket: "files".to_owned(),
-        prefix: "demo/".parse().unwrap(),
-        limits: TenantLimits::default(),
+        prefix: format!("{tenant}/").parse().unwrap(),
+        limits,
         created: 0,
     };
     let user = User {

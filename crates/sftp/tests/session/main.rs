@@ -7,3 +7,4 @@ mod client;
 mod ends;
 mod files;
 mod order;
+mod throttled;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tidegate_sftp::ThrottledSessions;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +27,12 @@ const MAX_LOGGED_NAME: usize = 128;
 pub(crate) struct Activity {
     started: Instant,
     last: Arc<AtomicU64>,
+    throttled: ThrottledSessions,
 }
 
 impl Activity {
     fn new() -> Self {
-        Self { started: Instant::now(), last: Arc::default() }
+        Self { started: Instant::now(), last: Arc::default(), throttled: ThrottledSessions::default() }
     }
 
     pub(crate) fn touch(&self) {
@@ -38,8 +40,18 @@ impl Activity {
         self.last.store(elapsed, Ordering::Relaxed);
     }
 
+    /// When that was; now, while a session waits for bandwidth: then it is not the client that is
+    /// silent.
     pub(crate) fn last(&self) -> Instant {
+        if self.throttled.any() {
+            self.touch();
+        }
         self.started + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    /// Where the connection's sessions count while they wait for bandwidth.
+    pub(crate) fn throttled(&self) -> &ThrottledSessions {
+        &self.throttled
     }
 }
 

@@ -97,7 +97,7 @@ impl Sftp {
         self.channel.data_bytes(requests.collect::<Vec<u8>>()).await.unwrap();
     }
 
-    async fn content(&mut self, path: &str, length: u32) -> Vec<u8> {
+    pub(crate) async fn content(&mut self, path: &str, length: u32) -> Vec<u8> {
         let handle = self.open_file(path, 0x1).await;
         let mut content = Vec::new();
         while content.len() < length as usize {

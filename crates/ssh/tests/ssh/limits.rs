@@ -4,12 +4,13 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use tidegate_ssh::Config;
-use tidegate_store::{Directory, TenantLimits};
+use tidegate_store::{Bandwidth, Directory, TenantLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
+use crate::files::Sftp;
 use crate::node::{Node, config, ed25519, user};
 
 /// Whether the server closes the connection without a word, or after its greeting.
@@ -112,7 +113,7 @@ async fn a_connection_without_sftp_traffic_ends() {
 async fn a_tenants_sessions_are_limited_over_all_its_users() {
     let node = Node::start(config()).await;
     let key = ed25519();
-    node.add_tenant("acme", TenantLimits { max_sessions: Some(1) }).await;
+    node.add_tenant("acme", TenantLimits { max_sessions: Some(1), ..TenantLimits::default() }).await;
     for name in ["alice", "bobby"] {
         let mut user = user(name, &[key.public_key()]);
         user.tenant = "acme".parse().unwrap();
@@ -127,6 +128,39 @@ async fn a_tenants_sessions_are_limited_over_all_its_users() {
     node.until_ended("closed", 1.0).await;
     let bobby = Client::login(node.address, "bobby", &key).await;
     bobby.handle.channel_open_session().await.unwrap();
+}
+
+// Both transfers are one request, and take longer than a connection may be silent.
+#[tokio::test]
+async fn a_session_that_waits_for_its_tenants_bandwidth_is_not_idle() {
+    let node = Node::start(Config {
+        idle_timeout: Duration::from_secs(2),
+        keepalive_interval: Duration::from_secs(1),
+        ..config()
+    })
+    .await;
+    let key = ed25519();
+    let limits = TenantLimits {
+        max_bandwidth_in: Some(Bandwidth::MIN),
+        max_bandwidth_out: Some(Bandwidth::MIN),
+        ..TenantLimits::default()
+    };
+    node.add_tenant("alice", limits).await;
+    node.directory.create_user(&user("alice", &[key.public_key()])).await.unwrap();
+    let mut client = Client::login(node.address, "alice", &key).await;
+    let mut sftp = Sftp::open(&mut client).await;
+    let data: Vec<u8> = (0..250_000_u32).map(|i| (i % 251) as u8).collect();
+    let handle = sftp.create("/file").await;
+    sftp.write(&handle, 0, &data).await;
+    sftp.close(&handle).await;
+    assert!(sftp.content("/file", 250_000).await == data, "the bytes differ");
+    for direction in ["in", "out"] {
+        assert!(node.metric("tidegate_sftp_throttled_seconds_total", direction) > 0.0, "{direction}");
+    }
+    assert_eq!(node.metric("tidegate_ssh_connections_total", "idle"), 0.0);
+    // Silence of the client's own still counts.
+    let said = client.farewell(Duration::from_secs(10)).await;
+    assert_eq!(said, "disconnected: no SFTP request for too long");
 }
 
 #[tokio::test]

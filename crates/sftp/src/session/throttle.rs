@@ -1,0 +1,97 @@
+//! Holds a session to its bandwidth. Nothing fails here; it only waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidegate_store::Bandwidth;
+use tokio::time::{Instant, sleep_until};
+
+use super::SessionContext;
+use crate::meter::Meter;
+use crate::tenants::Direction;
+
+/// How many of some sessions wait for bandwidth: while one does, its silence is not its client's.
+/// Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct ThrottledSessions(Arc<AtomicUsize>);
+
+impl ThrottledSessions {
+    /// Whether at least one of them waits.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The bandwidth of one session.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    input: Meter,
+    output: Meter,
+    /// When the READs that wait may go on.
+    reads_resume: Option<Instant>,
+    sessions: ThrottledSessions,
+    is_counted: bool,
+}
+
+impl Throttle {
+    pub(super) fn new(context: &SessionContext) -> Self {
+        let now = Instant::now();
+        let rate = |limit: Option<bytesize::ByteSize>| limit.and_then(|size| Bandwidth::try_from(size.as_u64()).ok());
+        let (config, metrics) = (&context.config, &context.metrics);
+        Self {
+            input: Meter::new(Direction::In, rate(config.max_bandwidth_in), metrics.throttled_in.clone(), now),
+            output: Meter::new(Direction::Out, rate(config.max_bandwidth_out), metrics.throttled_out.clone(), now),
+            reads_resume: None,
+            sessions: context.throttled.clone(),
+            is_counted: false,
+        }
+    }
+
+    /// Lets a WRITE of this many bytes pass, or tells when to ask again.
+    pub(super) fn pass_write(&mut self, bytes: usize, context: &SessionContext) -> Result<(), Instant> {
+        self.input.pass(bytes as u64, &context.tenant, Instant::now())
+    }
+
+    /// Lets a READ of this many bytes pass, or has [`Throttle::reads_resume`] tell when to ask again.
+    pub(super) fn pass_read(&mut self, bytes: u64, context: &SessionContext) -> bool {
+        let passed = self.output.pass(bytes, &context.tenant, Instant::now());
+        self.reads_resume = passed.err();
+        passed.is_ok()
+    }
+
+    /// Begins a round over the READs: those that still wait will say so again.
+    pub(super) fn begin_round(&mut self) {
+        self.reads_resume = None;
+    }
+
+    /// When the READs that wait have to be looked at again, if any wait for bandwidth.
+    pub(super) fn reads_resume(&self) -> Option<Instant> {
+        self.reads_resume
+    }
+
+    /// Counts the session among those that wait, or no longer.
+    pub(super) fn count(&mut self, waits: bool) {
+        if waits != self.is_counted {
+            self.is_counted = waits;
+            if waits {
+                self.sessions.0.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.sessions.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        self.count(false);
+    }
+}
+
+/// Returns at this time; never without one.
+pub(super) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
