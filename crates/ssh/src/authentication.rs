@@ -141,6 +141,14 @@ impl Authenticator {
         result
     }
 
+    /// Has an account looked up ahead of the keys that its user will offer. What came of it is told
+    /// to nobody: it is remembered by then, or the lookup for a key joins the one that runs
+    /// ([`tidegate_store::cached`]).
+    pub(crate) async fn look_ahead(&self, user: &UserName) {
+        // A failure is met again, and told, when a key is offered.
+        let _ = tokio::time::timeout(self.lookup_timeout, self.accounts.lookup(user)).await;
+    }
+
     /// The account of someone who has logged in, as it is now, if the key still opens it.
     ///
     /// If the directory doesn't tell in time, what it told last still counts: a failing directory

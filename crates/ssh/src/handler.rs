@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
+use tidegate_store::UserName;
 use tracing::{Instrument, debug};
 
 use crate::accounting::Outcome;
@@ -36,6 +37,8 @@ pub(crate) struct Handler {
     accepted: Option<Accepted>,
     identity: Option<Arc<Identity>>,
     offers: u32,
+    /// Whether an account was looked up before a key was offered.
+    looked_ahead: bool,
     /// Channels that the client asked for.
     opens: u32,
     /// Those of them that were refused.
@@ -52,6 +55,7 @@ impl Handler {
             accepted: None,
             identity: None,
             offers: 0,
+            looked_ahead: false,
             opens: 0,
             refused_opens: 0,
             channels: HashMap::new(),
@@ -76,6 +80,20 @@ impl Handler {
                 Auth::reject()
             }
         }
+    }
+
+    /// Begins to look up the account of a user who has not offered a key yet, once per connection:
+    /// most clients ask first which methods there are, and need a round trip to read the answer.
+    fn look_ahead(&mut self, user: &str) {
+        let Ok(user) = user.parse::<UserName>() else { return };
+        if std::mem::replace(&mut self.looked_ahead, true) {
+            return;
+        }
+        let (node, cut) = (Arc::clone(&self.node), self.connection.cut().clone());
+        self.connection.spawn(async move {
+            // The connection's end does not wait for it.
+            let _ = cut.run_until_cancelled(node.authenticator.look_ahead(&user)).await;
+        });
     }
 
     /// Ends the connection before its next packet is read, which would come first if only the
@@ -145,6 +163,7 @@ impl russh::server::Handler for Handler {
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
         self.connection.tried(user);
+        self.look_ahead(user);
         Ok(Auth::reject())
     }
 

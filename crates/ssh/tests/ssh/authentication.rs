@@ -8,6 +8,7 @@ use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PrivateKeyWithHashAlg};
 use tidegate_store::memory::MemoryDirectory;
 use tidegate_store::{Account, Accounts, Directory, Status, StoreError, StoreErrorKind, StoreResult, UserName};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::{Client, assert_refused};
@@ -193,4 +194,33 @@ async fn a_key_that_was_removed_opens_nothing_any_more() {
     node.directory.remove_key(&"alice".parse().unwrap(), &id).await.unwrap();
     let mut client = Client::connect(node.address).await;
     assert_refused(&client.offer("alice", &key).await, "removed key");
+}
+
+/// Counts the lookups that begin; answers none of them.
+#[derive(Debug, Default)]
+struct Silent(watch::Sender<usize>);
+
+#[async_trait]
+impl Accounts for Silent {
+    async fn lookup(&self, _: &UserName) -> StoreResult<Option<Arc<Account>>> {
+        self.0.send_modify(|count| *count += 1);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_looked_up_once_before_a_key_is_offered() {
+    let accounts = Arc::new(Silent::default());
+    let mut lookups = accounts.0.subscribe();
+    let node = Node::start_with(config(), MemoryDirectory::new(), accounts).await;
+    let mut client = Client::connect(node.address).await;
+    for user in ["no name", "alice", "alice", "bobby"] {
+        assert_refused(&client.handle.authenticate_none(user).await.unwrap(), user);
+    }
+    let began = tokio::time::timeout(Duration::from_secs(10), lookups.wait_for(|count| *count > 0)).await;
+    assert_eq!(*began.expect("no lookup began").unwrap(), 1);
+    // Nobody waits for it when the client leaves.
+    drop(client);
+    node.until_ended("unauthenticated", 1.0).await;
+    assert_eq!(*lookups.borrow(), 1);
 }
