@@ -12,13 +12,15 @@ use crate::client::{Output, run};
 use crate::emulator::{CREDENTIALS, DevStore, Moto, S3Access};
 use crate::node::{Login, Node};
 use crate::openssh::keygen;
+use crate::proxy::FaultProxy;
 use crate::rclone::Rclone;
 
 /// Durable services with one tenant, `acme`, and no user yet. Nodes come and go.
 #[derive(Debug)]
 pub struct Cluster {
     // Fields drop in this order: the services end before their folder goes.
-    moto: Moto,
+    moto: Option<Moto>,
+    proxy: Option<FaultProxy>,
     store: Option<DevStore>,
     folder: TempDir,
 }
@@ -48,7 +50,7 @@ impl Cluster {
     /// # Panics
     /// If it can't be set up.
     pub fn on_bare_moto() -> Self {
-        Self::in_folder(tempfile::tempdir().expect("a temporary folder"), Moto::start(), None)
+        Self::assemble(tempfile::tempdir().expect("a temporary folder"), Some(Moto::start()), None, None)
     }
 
     /// S3 and DynamoDB on `tidegate dev-store`, KMS on moto.
@@ -68,13 +70,30 @@ impl Cluster {
     pub fn on_bare_dev_store() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = DevStore::start(&folder.path().join("store"));
-        let cluster = Self::in_folder(folder, Moto::start(), Some(store));
-        Rclone::on_s3(&cluster.s3()).run(["mkdir", &format!("s3:{}", Self::BUCKET)]).ok();
+        Self::assemble(folder, Some(Moto::start()), None, Some(store)).with_bucket()
+    }
+
+    /// S3 and DynamoDB on `tidegate dev-store`, the root key in a file; nodes and command line
+    /// reach S3 through a proxy that the test gives orders to.
+    ///
+    /// # Panics
+    /// If it can't be set up.
+    pub fn behind_proxy() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = DevStore::start(&folder.path().join("store"));
+        let proxy = FaultProxy::start(store.s3_address());
+        let cluster = Self::assemble(folder, None, Some(proxy), Some(store)).with_bucket();
+        cluster.initialise();
         cluster
     }
 
-    fn in_folder(folder: TempDir, moto: Moto, store: Option<DevStore>) -> Self {
-        let cluster = Self { moto, store, folder };
+    fn with_bucket(self) -> Self {
+        Rclone::on_s3(&self.s3()).run(["mkdir", &format!("s3:{}", Self::BUCKET)]).ok();
+        self
+    }
+
+    fn assemble(folder: TempDir, moto: Option<Moto>, proxy: Option<FaultProxy>, store: Option<DevStore>) -> Self {
+        let cluster = Self { moto, proxy, store, folder };
         std::fs::write(cluster.config_file(), cluster.config()).expect("the configuration can be written");
         cluster
     }
@@ -83,14 +102,23 @@ impl Cluster {
     fn initialise(&self) {
         self.cli(&["init"]).ok();
         self.cli(&["hostkey", "init"]).ok();
-        self.cli(&["tenant", "add", "acme", "--bucket", Self::BUCKET, "--prefix", Self::PREFIX]).ok();
+        self.add_tenant("acme");
     }
 
     /// The configuration of every node.
     fn config(&self) -> String {
-        let s3 = self.s3();
-        let dynamodb = self.store.as_ref().map_or(self.moto.url(), DevStore::dynamodb);
-        let kms = self.moto.url();
+        let s3 = self.proxy.as_ref().map_or_else(|| self.s3().url, FaultProxy::url);
+        let dynamodb = self.store.as_ref().map(DevStore::dynamodb).or(self.moto.as_ref().map(Moto::url));
+        let (kms, seal) = match &self.moto {
+            Some(moto) => (
+                format!("kms_key_id = \"{}\"\nendpoints.kms = \"{}\"", moto.key_id(), moto.url()),
+                "seal = \"kms\"".to_owned(),
+            ),
+            None => {
+                let file = self.folder.path().join("root.key");
+                (String::new(), format!("seal = \"local-file\"\nlocal_file = \"{}\"", file.display()))
+            }
+        };
         format!(
             r#"
             cluster = "test"
@@ -102,17 +130,16 @@ impl Cluster {
             [aws]
             region = "us-east-1"
             path_style = true
-            kms_key_id = "{key}"
-            [aws.endpoints]
-            s3 = "{s3}"
-            dynamodb = "{dynamodb}"
-            kms = "{kms}"
-            sts = "{kms}"
+            endpoints.s3 = "{s3}"
+            endpoints.dynamodb = "{dynamodb}"
+            endpoints.sts = "{sts}"
+            {kms}
             [drain]
             delay = "1s"
             deadline = "{drain}s"
             [host_keys]
             bucket = "{bucket}"
+            {seal}
             [ssh]
             ecdsa_host_key = true
             listen = "127.0.0.1:0"
@@ -120,8 +147,8 @@ impl Cluster {
             memory_budget = "256MiB"
             "#,
             ttl = Self::ACCOUNTS_TTL.as_secs(),
-            key = self.moto.key_id(),
-            s3 = s3.url,
+            dynamodb = dynamodb.expect("moto or dev-store has one"),
+            sts = self.moto.as_ref().map_or("http://127.0.0.1:9", Moto::url),
             drain = Self::DRAIN_DEADLINE.as_secs(),
             bucket = Self::BUCKET,
         )
@@ -139,7 +166,16 @@ impl Cluster {
 
     /// How other tools reach the S3 server.
     pub fn s3(&self) -> S3Access {
-        self.store.as_ref().map_or_else(|| self.moto.s3(), DevStore::s3)
+        let of_moto = || self.moto.as_ref().map(Moto::s3).expect("moto or dev-store has one");
+        self.store.as_ref().map_or_else(of_moto, DevStore::s3)
+    }
+
+    /// The proxy between nodes and S3.
+    ///
+    /// # Panics
+    /// If this is no cluster of [`Cluster::behind_proxy`].
+    pub fn proxy(&self) -> &FaultProxy {
+        self.proxy.as_ref().expect("the cluster lies behind a proxy")
     }
 
     /// Runs `tidegate ARGUMENTS… --config FILE`.
@@ -149,15 +185,33 @@ impl Cluster {
         run(&mut command, "", Duration::from_secs(60))
     }
 
-    /// Adds a user of the tenant with a new Ed25519 key, and gives the file of its private half.
+    /// Adds a tenant, whose files lie below `tenants/NAME/` in the bucket.
+    ///
+    /// # Panics
+    /// If the command line refuses.
+    pub fn add_tenant(&self, name: &str) {
+        let prefix = format!("tenants/{name}/");
+        self.cli(&["tenant", "add", name, "--bucket", Self::BUCKET, "--prefix", &prefix]).ok();
+    }
+
+    /// Adds a user of the tenant `acme` with a new Ed25519 key, and gives the file of its private
+    /// half.
     ///
     /// # Panics
     /// If the command line refuses.
     pub fn add_user(&self, name: &str) -> PathBuf {
+        self.add_user_of("acme", name)
+    }
+
+    /// The same for another tenant.
+    ///
+    /// # Panics
+    /// If the command line refuses.
+    pub fn add_user_of(&self, tenant: &str, name: &str) -> PathBuf {
         let key = self.folder.path().join(format!("{name}.key"));
         keygen(&key, &["-t", "ed25519"]);
         let public = key.with_extension("key.pub");
-        self.cli(&["user", "add", name, "--tenant", "acme", "--key", &public.display().to_string()]).ok();
+        self.cli(&["user", "add", name, "--tenant", tenant, "--key", &public.display().to_string()]).ok();
         key
     }
 

@@ -1,6 +1,7 @@
 //! The services a node needs: moto (S3, DynamoDB, KMS and STS on one port, written by others), and
 //! our own `tidegate dev-store`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,6 +124,16 @@ impl DevStore {
             access_key: self.ready.access_key.clone(),
             secret_key: self.ready.secret_key.clone(),
         }
+    }
+
+    /// The address of its S3.
+    ///
+    /// # Panics
+    /// If it has named none.
+    pub fn s3_address(&self) -> SocketAddr {
+        let address =
+            self.ready.s3.strip_prefix("http://").and_then(|address| address.trim_end_matches('/').parse().ok());
+        address.unwrap_or_else(|| panic!("{} is no address on plain HTTP", self.ready.s3))
     }
 
     /// The URL of its DynamoDB.

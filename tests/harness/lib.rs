@@ -22,6 +22,7 @@ mod lftp;
 mod node;
 mod openssh;
 mod process;
+mod proxy;
 mod rclone;
 mod wait;
 
@@ -35,5 +36,6 @@ pub use lftp::Lftp;
 pub use node::{Login, Node, Ready};
 pub use openssh::{Ssh, keygen};
 pub use process::Process;
+pub use proxy::{Fault, FaultProxy, Kind, Seen, When};
 pub use rclone::Rclone;
 pub use wait::until;
