@@ -10,16 +10,23 @@
 
 mod cluster;
 mod configuration;
+mod crowd;
 mod dev;
 mod drain;
 mod files;
+mod greedy;
 mod metrics;
 mod names;
 mod oracle;
 mod other_clients;
 mod packets;
+mod paused;
 mod pipelines;
+mod proxied;
 mod rclone;
 mod ssh_front;
+mod store_corruption;
+mod store_faults;
+mod store_requests;
 mod transfers;
 mod users;

@@ -19,12 +19,21 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) async fn connect(ssh: &Ssh) -> Self {
+        Self::connect_with_limit(ssh, 30).await
+    }
+
+    /// For requests that may have to wait long before they are answered.
+    pub(crate) async fn connect_patiently(ssh: &Ssh) -> Self {
+        Self::connect_with_limit(ssh, 300).await
+    }
+
+    async fn connect_with_limit(ssh: &Ssh, seconds: u64) -> Self {
         let mut command = Command::from(ssh.subsystem());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("ssh runs");
         let stream = tokio::io::join(child.stdout.take().expect("piped"), child.stdin.take().expect("piped"));
         let sftp = RawSftpSession::new(stream);
-        sftp.set_timeout(30);
+        sftp.set_timeout(seconds);
         let version = sftp.init().await.expect("INIT is answered");
         assert_eq!(version.version, 3);
         let mut extensions: Vec<_> = version.extensions.into_iter().collect();
@@ -34,12 +43,25 @@ impl Oracle {
 
     /// Makes or replaces a file.
     pub(crate) async fn put(&self, path: &str, data: &[u8]) {
+        self.try_put(path, data).await.expect("OPEN, WRITE and CLOSE, which publishes");
+    }
+
+    /// The same where it may fail. CLOSE is sent in any case, and then fails too.
+    pub(crate) async fn try_put(&self, path: &str, data: &[u8]) -> Result<(), Error> {
         let flags = OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE;
-        let handle = self.open(path, flags).await.expect("OPEN for writing");
+        let handle = self.open(path, flags).await?;
+        let written = self.write_all(&handle, 0, data).await;
+        let closed = self.sftp.close(handle).await;
+        assert!(written.is_ok() || closed.is_err(), "CLOSE succeeds behind a WRITE that failed");
+        written.and(closed.map(|_| ()))
+    }
+
+    /// Writes at `offset` and behind it, one WRITE of 32 KiB after the other.
+    pub(crate) async fn write_all(&self, handle: &str, offset: u64, data: &[u8]) -> Result<(), Error> {
         for (n, chunk) in data.chunks(32 << 10).enumerate() {
-            self.sftp.write(&handle, (n * (32 << 10)) as u64, chunk.to_vec()).await.expect("WRITE");
+            self.sftp.write(handle, offset + (n * (32 << 10)) as u64, chunk.to_vec()).await?;
         }
-        self.sftp.close(handle).await.expect("CLOSE publishes");
+        Ok(())
     }
 
     /// The whole content of a file.
@@ -84,17 +106,27 @@ impl Oracle {
 
 /// The code of a refusal. Every message has to be fit for a tenant's eyes.
 pub(crate) fn status(error: Error) -> StatusCode {
+    status_with_message(error).0
+}
+
+fn status_with_message(error: Error) -> (StatusCode, String) {
     let Error::Status(status) = error else { panic!("no answer from the server: {error}") };
     let message = status.error_message.to_lowercase();
     assert!(!message.is_empty(), "{:?} says nothing", status.status_code);
-    for inner in ["arn:", "aws", "bucket", "dynamo", "s3", "demo/", "sdk", "service error", "panicked"] {
+    for inner in ["arn:", "aws", "bucket", "dynamo", "s3", "demo/", "tenants/", "sdk", "service error", "panicked"] {
         assert!(!message.contains(inner), "the client is told of our insides: {message}");
     }
-    status.status_code
+    (status.status_code, status.error_message)
 }
 
 /// The code of an answer that must be a refusal.
 #[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Error>) -> StatusCode {
-    status(answer.expect_err("this must be refused"))
+    refusal_with_message(answer).0
+}
+
+/// The code and the message of an answer that must be a refusal.
+#[track_caller]
+pub(crate) fn refusal_with_message<T: std::fmt::Debug>(answer: Result<T, Error>) -> (StatusCode, String) {
+    status_with_message(answer.expect_err("this must be refused"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_tests::{Lftp, python, repository_root, run_client, sha256_of_file, write_random_file};
 
 use crate::dev::Dev;
+use crate::proxied::Proxied;
 
 #[test]
 fn paramiko_asks_for_everything_at_once_and_gets_it() {
@@ -43,4 +44,19 @@ fn lftp_mirrors_both_ways_with_several_connections() {
     // Sizes and times agree, so nothing is sent again.
     let again = lftp.run("mirror -R --verbose tree tree").ok();
     assert!(!again.stdout.contains("Transferring"), "{}", again.stdout);
+}
+
+#[test]
+fn heavy_paramiko_prefetches_a_large_file_within_the_memory_budget() {
+    let mut proxied = Proxied::start_with(&[("TIDEGATE_VFS__MEMORY_BUDGET", "128MiB")]);
+    let (file, back) = (proxied.ssh.file("file"), proxied.ssh.file("back"));
+    let sum = write_random_file(&file, 7, 300 << 20);
+    proxied.ssh.sftp("put file\n").ok();
+    let login = proxied.cluster.login(&proxied.node, "alice");
+    let mut command = python("python");
+    command.arg(repository_root().join("tests/e2e/paramiko_prefetch.py"));
+    command.args([&login.port().to_string(), &login.user]).arg(&login.identity_file).arg("/file").arg(&back);
+    run_client(&mut command, Duration::from_secs(180)).ok();
+    assert_eq!(sha256_of_file(&back), sum);
+    proxied.assert_memory_was_bounded();
 }
