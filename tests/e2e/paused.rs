@@ -148,7 +148,7 @@ async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seventy_stopped_uploads_do_not_keep_another_tenant_waiting() {
+async fn heavy_seventy_stopped_uploads_do_not_keep_another_tenant_waiting() {
     // Who waits for memory waits on, for as long as this test may take.
     let neighbours = Arc::new(Neighbours::start("10m"));
     let stalls_before = neighbours.stalls();
@@ -199,7 +199,7 @@ async fn seventy_stopped_uploads_do_not_keep_another_tenant_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_that_holds_all_its_memory_is_told_so_and_keeps_what_it_has() {
+async fn heavy_a_tenant_that_holds_all_its_memory_is_told_so_and_keeps_what_it_has() {
     let neighbours = Arc::new(Neighbours::start("1s"));
     let begun = sessions(&neighbours.mallory).await.into_iter().enumerate();
     let begun = join_all(begun.map(|(n, oracle)| Upload::begin(n as u64, oracle))).await;

@@ -37,6 +37,24 @@ fn a_download_with_a_corrupt_byte_never_ends_with_success() {
     proxied.wait_until_nothing_is_open();
 }
 
+/// Reads the file to its end, and gives what refuses it: OPEN, a READ or the CLOSE.
+async fn refused_reading(oracle: &Oracle) -> (StatusCode, String) {
+    let handle = match oracle.open("/file", OpenFlags::READ).await {
+        Ok(handle) => handle,
+        refused => return refusal_with_message(refused),
+    };
+    let mut position = 0;
+    loop {
+        match oracle.sftp.read(&handle, position, 32 << 10).await {
+            Ok(read) => position += read.data.len() as u64,
+            refused => match refusal_with_message(refused) {
+                (StatusCode::Eof, _) => return refusal_with_message(oracle.sftp.close(handle).await),
+                refusal => return refusal,
+            },
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_reader_of_a_corrupt_file_is_told_so_clearly() {
     let proxied = Proxied::start_with(&HASTY);
@@ -47,20 +65,8 @@ async fn a_reader_of_a_corrupt_file_is_told_so_clearly() {
         oracle.put("/file", &data).await;
         // However often the node may ask again.
         proxy.inject(&[Kind::Get], When::Always, Fault::CorruptAnswer { at: 1234 });
-        let handle = oracle.open("/file", OpenFlags::READ).await.expect("OPEN");
-        let (mut got, mut refused) = (Vec::new(), None);
-        while refused.is_none() {
-            match oracle.sftp.read(&handle, got.len() as u64, 32 << 10).await {
-                Ok(read) => got.extend_from_slice(&read.data),
-                Err(error) => refused = Some(refusal_with_message::<()>(Err(error))),
-            }
-        }
-        let closed = oracle.sftp.close(handle).await;
+        let told = refused_reading(&oracle).await;
         proxy.heal();
-        let told = match refused.expect("the loop has ended") {
-            (StatusCode::Eof, _) => refusal_with_message(closed),
-            told => told,
-        };
         assert_eq!(told.0, StatusCode::Failure, "{}", told.1);
         assert!(told.1.contains("damaged"), "{}", told.1);
         assert!(oracle.get("/file").await == data, "the store's own copy is whole");
