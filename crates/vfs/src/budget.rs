@@ -1,12 +1,7 @@
-//! The node's memory for file content, in two pools: uploads and read-ahead.
-//!
-//! The rule that keeps the pool for uploads from locking up: every open writer holds the memory of
-//! one part from OPEN to CLOSE. With it alone it can always gather a part, send it and get the
-//! memory back when the part has landed, which depends on the store and never on a client or on
-//! another writer. More than that is taken only when it is free at once, or waited for with a limit.
+//! The node's memory for read-ahead, and what memory is counted in. That for uploads is in
+//! [`crate::shares`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,7 +29,7 @@ impl Pool {
         self.total
     }
 
-    /// Takes `bytes`, rounded up to whole units, if they are free now and nobody waits for them.
+    /// Takes `bytes`, rounded up to whole units, if they are free now.
     pub(crate) fn try_acquire(&self, bytes: u64) -> Option<Permit> {
         let permit = Arc::clone(&self.semaphore).try_acquire_many_owned(units(bytes)?).ok()?;
         Some(Permit::new(permit, self.used.clone()))
@@ -45,24 +40,13 @@ impl Pool {
         let free = self.semaphore.available_permits() as u64 * UNIT;
         if free.saturating_sub(bytes) < self.total / 2 { None } else { self.try_acquire(bytes) }
     }
-
-    /// Takes `bytes`, rounded up to whole units, in the order of asking; `None` if they could not be
-    /// had in time.
-    pub(crate) async fn acquire(&self, bytes: u64, within: Duration) -> Option<Permit> {
-        if bytes > self.total {
-            return None;
-        }
-        let taken = Arc::clone(&self.semaphore).acquire_many_owned(units(bytes)?);
-        let permit = tokio::time::timeout(within, taken).await.ok()?.ok()?;
-        Some(Permit::new(permit, self.used.clone()))
-    }
 }
 
 fn units(bytes: u64) -> Option<u32> {
     u32::try_from(bytes.div_ceil(UNIT)).ok()
 }
 
-/// Rounds up to whole units, as every acquisition does.
+/// Rounds up to whole units, as everything does that is taken.
 pub(crate) fn round_up(bytes: u64) -> u64 {
     bytes.div_ceil(UNIT).saturating_mul(UNIT)
 }
@@ -81,17 +65,9 @@ impl Permit {
     }
 
     /// How many bytes it stands for.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes(&self) -> u64 {
         self.inner.num_permits() as u64 * UNIT
-    }
-
-    /// Adds the bytes of another permit of the same pool.
-    pub(crate) fn merge(&mut self, mut other: Self) {
-        let all = other.inner.num_permits();
-        if let Some(taken) = other.inner.split(all) {
-            // `other` counts 0 when it is dropped below: the gauge stays as it is.
-            self.inner.merge(taken);
-        }
     }
 
     /// Splits off what lies above `bytes` (rounded up to whole units), if anything.
@@ -136,32 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn permits_join_and_part_without_losing_bytes() {
+    fn permits_part_without_losing_bytes() {
         let (pool, used) = pool(8);
-        let mut a = pool.try_acquire(3 * UNIT).unwrap();
-        a.merge(pool.try_acquire(2 * UNIT).unwrap());
-        assert_eq!((a.bytes(), used.get()), (5 * UNIT, 5 * 65536));
+        let mut a = pool.try_acquire(5 * UNIT).unwrap();
         let b = a.split_above(4 * UNIT).unwrap();
         assert_eq!((a.bytes(), b.bytes(), used.get()), (4 * UNIT, UNIT, 5 * 65536));
         assert!(a.split_above(4 * UNIT).is_none());
         drop((a, b));
         assert_eq!(used.get(), 0);
         assert!(pool.try_acquire(8 * UNIT).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiting_ends_in_time_and_gives_way_to_no_newcomer() {
-        let (pool, _) = pool(2);
-        let held = pool.try_acquire(UNIT).unwrap();
-        assert!(pool.acquire(2 * UNIT, Duration::from_secs(5)).await.is_none());
-        assert!(pool.acquire(3 * UNIT, Duration::from_secs(5)).await.is_none(), "more than there is");
-        let waiter = tokio::spawn({
-            let pool = pool.clone();
-            async move { pool.acquire(2 * UNIT, Duration::from_secs(5)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(pool.try_acquire(UNIT).is_none(), "the waiter comes first");
-        drop(held);
-        assert!(waiter.await.unwrap().is_some());
     }
 }

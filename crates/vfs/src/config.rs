@@ -26,12 +26,12 @@ pub struct Config {
     /// How many percent of `memory_budget` are for uploads (10 to 90); the rest is for read-ahead.
     /// Default: 50.
     pub write_share: u8,
-    /// How long OPEN for writing, and a write that needs more memory than its file has reserved,
-    /// wait for memory before they fail. Default: 30 seconds.
+    /// How long a write that needs more memory than its file holds, the first one above all, waits
+    /// for it before the file fails. Default: 30 seconds.
     #[serde(with = "humantime_serde")]
     pub budget_wait: Duration,
-    /// Size of the smallest parts of an upload, and what each file that is open for writing
-    /// reserves unless its size is known to be less; 5 MiB to 5 GiB. Default: 8 MiB.
+    /// Size of the smallest parts of an upload, and the memory that each file takes with its first
+    /// byte unless its size is known to be less; 5 MiB to 5 GiB. Default: 8 MiB.
     pub part_size: ByteSize,
     /// Size to which parts grow while a file of unknown length does; at least `part_size` and at
     /// most the budget for uploads. Default: 64 MiB.

@@ -22,6 +22,7 @@ mod permission;
 mod prefetch;
 mod reader;
 mod rename;
+mod shares;
 mod writer;
 
 pub use attributes::{FileAttributes, FileKind, SetAttributes};

@@ -20,6 +20,7 @@ use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::Reader;
+use crate::shares::{Shares, TenantShare};
 use crate::writer::Writer;
 
 /// The file system of a node: settings, memory budget and caches that all sessions share.
@@ -34,7 +35,7 @@ pub(crate) struct Shared {
     stores: Arc<dyn ObjectStores>,
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
-    pub(crate) write_pool: Pool,
+    write_shares: Shares,
     pub(crate) read_pool: Pool,
     pub(crate) attributes: AttributeCache,
     /// Requests for the attributes of listed objects, over all listings of the node.
@@ -50,10 +51,10 @@ const LOOKUPS_MAX: usize = 256;
 impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
-        let write_pool = Pool::new(config.write_budget(), metrics.write_memory.clone());
+        let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
         let read_pool = Pool::new(config.read_budget(), metrics.read_memory.clone());
-        for (side, pool) in [("write", &write_pool), ("read", &read_pool)] {
-            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
+        for (side, total) in [("write", write_shares.total()), ("read", read_pool.total())] {
+            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
         }
         let prefetches = Arc::new(Register::new(metrics.clone()));
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
@@ -62,7 +63,7 @@ impl Vfs {
                 stores,
                 config,
                 metrics,
-                write_pool,
+                write_shares,
                 read_pool,
                 attributes,
                 lookups: Semaphore::new(LOOKUPS_MAX),
@@ -89,8 +90,9 @@ impl Vfs {
         } else {
             Prefetch::off()
         };
+        let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
         let known = KnownDirectories::new(vfs.config.directory_life);
-        Ok(Mount { files: Arc::new(Files { vfs, store, bucket, keys, rights, home, known, prefetch }) })
+        Ok(Mount { files: Arc::new(Files { vfs, store, bucket, keys, rights, home, write_share, known, prefetch }) })
     }
 }
 
@@ -149,6 +151,8 @@ pub(crate) struct Files {
     pub(crate) keys: KeySpace,
     pub(crate) rights: Rights,
     home: VirtualPath,
+    /// The tenant's view of the memory for uploads.
+    pub(crate) write_share: TenantShare,
     pub(crate) known: KnownDirectories,
     pub(crate) prefetch: Prefetch,
 }
@@ -181,7 +185,7 @@ impl Mount {
     /// # Errors
     /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
     /// `PermissionDenied`; `Unsupported` for writing into a file that has content without `truncate`;
-    /// `TooLarge` and `Unavailable` as [`Writer`]'s memory demands.
+    /// `TooLarge` if the size that is announced can't be stored.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
         if options.write || options.append {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.

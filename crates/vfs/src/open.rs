@@ -89,7 +89,7 @@ impl Files {
         };
         let vfs = &self.vfs;
         let target = Target { store: self.store.clone(), key, condition, metrics: vfs.metrics.clone() };
-        Writer::open(target, base, options.attributes, options.append, &vfs.write_pool, &vfs.config).await
+        Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config)
     }
 }
 

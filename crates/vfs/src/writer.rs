@@ -9,21 +9,25 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, select};
 use tidegate_store::{ObjectAttributes, PartNumber};
 
-use self::memory::{Demand, Memory, budget_in_use};
+use self::memory::Memory;
 pub(crate) use self::transfer::Target;
 use self::transfer::Transfer;
 use crate::assembly::{Assembly, Piece, Schedule, SealedPart};
 use crate::attributes::{FileAttributes, SetAttributes};
-use crate::budget::{Permit, Pool, round_up};
+use crate::budget::round_up;
 use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Counted;
+use crate::shares::{Grant, TenantShare};
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
 const POOL_SHARE: u64 = 8;
+
+/// When a part that has outgrown its hint waits for memory, at least this much is asked for at once.
+const GROWTH_MIN: u64 = 1 << 20;
 
 /// Whether a write may come now.
 pub enum Admission {
@@ -43,9 +47,9 @@ pub struct Published {
 /// A file open for writing. Nothing of it is visible before [`Writer::finish`]; dropped without
 /// that, nothing ever is, and what the store holds of it is removed in the background.
 ///
-/// Holds the memory of one part (less if the file's size is known to be less) as long as it
-/// lives; and, beyond the budget, at most the end of one write that crossed into a part whose
-/// memory was not there yet.
+/// From its first byte on it holds the memory of one part (less if the file's size is known to be
+/// less); and, beyond the budget, at most the end of one write that crossed into a part whose
+/// memory was not there yet. Without a byte it holds nothing.
 ///
 /// The first failure latches: all that follows fails with it, [`Writer::finish`] too, because a
 /// write that is missing would leave a hole in the file.
@@ -53,13 +57,13 @@ pub struct Published {
 pub struct Writer {
     assembly: Assembly,
     /// The memory of the parts being gathered.
-    charges: Vec<(PartNumber, Permit)>,
+    charges: Vec<(PartNumber, Grant)>,
     /// The end of the last write, for which there was no memory yet: its offset and bytes.
     spill: Option<(u64, Bytes)>,
     memory: Arc<Memory>,
     transfer: Transfer,
     failed: Option<FsError>,
-    /// What the reserve is brought back to between parts, in bytes: the most that a part has had.
+    /// What the reserve is brought back to between parts, in bytes: what the latest part has.
     reserve: u64,
     hint: u64,
     append: bool,
@@ -71,34 +75,26 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing;
-    /// waits, with a limit, for the memory of its first part.
+    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing.
+    /// It takes no memory before its first byte comes.
     ///
     /// # Errors
-    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored; `Unavailable` if the
-    /// memory budget stays in use.
-    pub(crate) async fn open(
+    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored.
+    pub(crate) fn open(
         target: Target,
         base: ObjectAttributes,
         set: SetAttributes,
         append: bool,
-        pool: &Pool,
+        share: &TenantShare,
         config: &Config,
     ) -> Result<Self, FsError> {
         let hint = set.size.unwrap_or(0);
         // A hint costs its sender nothing: the parts that it asks for must leave room for others.
-        let part_max = (pool.total() / POOL_SHARE).max(config.part_size.as_u64());
+        let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
         let schedule = Schedule::new(config.part_size.as_u64(), config.part_size_max.as_u64(), hint)
-            .filter(|schedule| schedule.first().len <= part_max.min(pool.total()))
+            .filter(|schedule| schedule.first().len <= part_max.min(share.total()))
             .ok_or_else(too_large_for_this_node)?;
-        let first = schedule.first().len;
-        let reserve = if hint == 0 { first } else { first.min(round_up(hint)) };
-        let refusals = &target.metrics.budget_refusals;
-        let Some(permit) = pool.acquire(reserve, config.budget_wait).await else {
-            refusals.inc();
-            return Err(budget_in_use());
-        };
-        let memory = Memory::new(pool.clone(), permit, config.budget_wait, refusals.clone());
+        let memory = Memory::new(share.writer(), config.budget_wait, target.metrics.budget_refusals.clone());
         let mut attributes = base;
         set.apply_to_file(&mut attributes);
         Ok(Self {
@@ -108,7 +104,7 @@ impl Writer {
             memory: Arc::new(memory),
             transfer: Transfer::new(target.clone()),
             failed: None,
-            reserve,
+            reserve: 0,
             hint,
             append,
             concurrency: config.upload_concurrency,
@@ -256,7 +252,7 @@ impl Writer {
     fn secure(&mut self, piece: &Piece) -> Option<BoxFuture<'static, ()>> {
         let number = piece.span.number;
         let index = self.charges.iter().position(|(charged, _)| *charged == number);
-        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |(_, permit)| permit.bytes());
+        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |(_, grant)| grant.bytes());
         let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
         if need <= held {
             return None;
@@ -272,18 +268,21 @@ impl Writer {
         if index.is_none() && in_flight >= self.concurrency {
             return Some(landing);
         }
-        let demand = Demand { held, need, wanted: self.wanted(piece, need, held) };
-        let Some(permit) = self.memory.draw(demand) else {
+        // A part is begun with all the memory that it is going to need; only one that turns out
+        // larger than its hint goes on with less.
+        let wanted = self.wanted(piece, need, held) - held;
+        let least = if index.is_some() { need - held } else { wanted };
+        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
+            let amount = least.max(wanted.min(GROWTH_MIN));
             if in_flight > 0 {
-                self.memory.keep_at_least(need - held);
-                return Some(landing);
+                return Some(select(landing, self.memory.extra(amount)).map(|_| ()).boxed());
             }
-            return Some(self.memory.grow(demand));
+            return Some(self.memory.need(amount));
         };
-        self.reserve = self.reserve.max(held + permit.bytes());
+        self.reserve = held + grant.bytes();
         match index.and_then(|index| self.charges.get_mut(index)) {
-            Some((_, charge)) => charge.merge(permit),
-            None => self.charges.push((number, permit)),
+            Some((_, charge)) => charge.merge(grant),
+            None => self.charges.push((number, grant)),
         }
         self.memory.keep(self.lacking());
         None
@@ -303,15 +302,15 @@ impl Writer {
 
     /// How much less than the reserve the parts being gathered hold.
     fn lacking(&self) -> u64 {
-        let held: u64 = self.charges.iter().map(|(_, permit)| permit.bytes()).sum();
+        let held: u64 = self.charges.iter().map(|(_, grant)| grant.bytes()).sum();
         self.reserve.saturating_sub(held)
     }
 
     fn launch(&mut self, part: SealedPart) {
         let index = self.charges.iter().position(|(charged, _)| *charged == part.number);
-        let permit = index.map(|index| self.charges.swap_remove(index).1);
+        let grant = index.map(|index| self.charges.swap_remove(index).1);
         self.memory.keep(self.lacking());
-        self.transfer.launch(part, permit, &self.memory, &self.attributes);
+        self.transfer.launch(part, grant, &self.memory, &self.attributes);
     }
 
     async fn publish(&mut self) -> Result<Published, FsError> {
@@ -330,6 +329,8 @@ impl Writer {
             self.transfer.put(body, checksum, &self.attributes).await?;
             return Ok(Published { size });
         }
+        // No part is begun any more: what lands from now on is free.
+        self.reserve = 0;
         let mut cursor = 0;
         while let Some(part) = self.assembly.take_rest(&mut cursor) {
             self.wait_for_a_lane().await?;

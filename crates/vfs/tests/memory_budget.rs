@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use harness::*;
-use tidegate_store::faulty::{Call, FaultPlan, Rates};
+use tidegate_store::faulty::{Call, Fault, FaultPlan, Rates};
 use tidegate_vfs::{Admission, Config, FsErrorKind, OpenOptions, SetAttributes};
 
 /// Room for so many parts on the side of the writers.
@@ -66,30 +66,117 @@ async fn one_part_in_all_is_enough_for_a_file_of_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn open_waits_for_memory_and_then_says_so() {
+async fn an_open_file_without_a_byte_holds_nothing() {
+    let env = env_with(parts(2), FaultPlan::none()).await;
+    let mut created = Vec::new();
+    for n in 0..100 {
+        created.push(open_writer(&env.mount, &format!("/{n}"), create()).await.unwrap());
+    }
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
+    upload(&env.mount, "/written", &pattern(3 * PART)).await.unwrap();
+    for writer in created {
+        assert_eq!(writer.finish().await.unwrap().size, 0);
+    }
+    assert_eq!(env.object("99").await.unwrap(), "");
+    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_write_waits_for_memory_and_then_says_so() {
+    // With two parts in all, a tenant is sure of one.
     let env = env_with(Config { budget_wait: Duration::from_secs(30), ..parts(2) }, FaultPlan::none()).await;
-    let first = open_writer(&env.mount, "/a", create()).await.unwrap();
-    let _second = open_writer(&env.mount, "/b", create()).await.unwrap();
+    let mut first = open_writer(&env.mount, "/a", create()).await.unwrap();
+    write(&mut first, 0, Bytes::from_static(b"a")).await.unwrap();
+    let mut refused = open_writer(&env.mount, "/b", create()).await.unwrap();
     let started = tokio::time::Instant::now();
-    let error = open_writer(&env.mount, "/c", create()).await.unwrap_err();
+    let error = write(&mut refused, 0, Bytes::from_static(b"b")).await.unwrap_err();
     assert_eq!(error.kind(), FsErrorKind::Unavailable);
     assert_eq!(error.to_string(), "the node's memory budget is in use; try again in a while");
     assert_eq!(started.elapsed().as_secs(), 30);
     assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 1);
+    assert_eq!(kind(refused.finish().await), Some(FsErrorKind::Unavailable));
 
-    let waiting = tokio::spawn({
-        let mount = env.mount.clone();
-        async move { open_writer(&mount, "/c", create()).await.map(|_| ()) }
-    });
-    tokio::task::yield_now().await;
+    let mut waiting = open_writer(&env.mount, "/c", create()).await.unwrap();
+    let mut waiting = Box::pin(write(&mut waiting, 0, Bytes::from_static(b"c")));
+    assert!(futures::poll!(&mut waiting).is_pending());
     first.finish().await.unwrap();
-    waiting.await.unwrap().unwrap();
+    waiting.await.unwrap();
+}
+
+/// Four tenants of a node.
+async fn mounts(env: &Env) -> Vec<tidegate_vfs::Mount> {
+    let mut mounts = Vec::new();
+    for name in ["alpha", "beta", "gamma", "delta"] {
+        let mut account = account(&tidegate_store::Permission::ALL);
+        account.tenant.name = name.parse().unwrap();
+        account.tenant.prefix = format!("tenants/{name}/").parse().unwrap();
+        mounts.push(env.vfs.mount(&account).await.unwrap());
+    }
+    mounts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_takes_all_it_can_leaves_room_for_the_next() {
+    let env = env_with(parts(16), FaultPlan::none()).await;
+    let mounts = mounts(&env).await;
+    let mut held = Vec::new();
+    for n in 0..16 {
+        let mut writer = open_writer(&mounts[0], &format!("/{n}"), create()).await.unwrap();
+        if let Admission::Ready = writer.admit(0, 1).unwrap() {
+            writer.write(0, Bytes::from_static(b"x")).unwrap();
+            held.push(writer);
+        }
+    }
+    assert_eq!(held.len(), 14, "and they never send another byte");
+    within(upload(&mounts[1], "/f", &pattern(20 * PART))).await.unwrap();
+    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_keeps_one_part_and_hinders_nobody() {
+    let env = env_with(parts(8), slow_store()).await;
+    let data = pattern(6 * PART);
+    let mut stopped = open_writer(&env.mount, "/stopped", create()).await.unwrap();
+    write_all(&mut stopped, &data.slice(..5 * PART + 100), 30_000).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), PART as i64);
+    for n in 0..20 {
+        within(upload(&env.mount, &format!("/{n}"), &data)).await.unwrap();
+    }
+    for offset in (5 * PART + 100..6 * PART).step_by(1_000) {
+        write(&mut stopped, offset, data.slice(offset..data.len().min(offset + 1_000))).await.unwrap();
+    }
+    stopped.finish().await.unwrap();
+    assert!(env.object("stopped").await.unwrap() == data);
+    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_uploads_at_once_end_within_twice_the_time_of_one_another() {
+    // 64 parts, as 512 MiB are at the default size; each request to the store takes 20 ms.
+    let plan = [Call::PutPart, Call::BeginUpload, Call::CompleteUpload]
+        .into_iter()
+        .fold(FaultPlan::none(), |plan, call| plan.from(call, 1, Fault::Delay(Duration::from_millis(20))));
+    let env = env_with(parts(64), plan).await;
+    let data = pattern(40 * PART);
+    let started = tokio::time::Instant::now();
+    let uploads = (0..50).map(|n| {
+        let (mount, data) = (env.mount.clone(), data.clone());
+        tokio::spawn(async move {
+            upload(&mount, &format!("/{n}"), &data).await.unwrap();
+            started.elapsed()
+        })
+    });
+    let ends: Vec<Duration> = futures::future::join_all(uploads).await.into_iter().map(|end| end.unwrap()).collect();
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(*last < 2 * *first, "{first:?} to {last:?}");
+    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn small_files_of_known_size_reserve_little() {
     let env = env_with(
-        Config { part_size: ByteSize::mib(1), part_size_max: ByteSize::mib(1), ..parts(16) },
+        Config { part_size: ByteSize::mib(1), part_size_max: ByteSize::mib(1), ..parts(32) },
         FaultPlan::none(),
     )
     .await;
@@ -97,7 +184,9 @@ async fn small_files_of_known_size_reserve_little() {
     let mut writers = Vec::new();
     for n in 0..16 {
         let options = OpenOptions { attributes, ..create() };
-        writers.push(open_writer(&env.mount, &format!("/{n}"), options).await.unwrap());
+        let mut writer = open_writer(&env.mount, &format!("/{n}"), options).await.unwrap();
+        write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
+        writers.push(writer);
     }
     assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 16 * 65_536);
     for writer in writers.drain(1..) {

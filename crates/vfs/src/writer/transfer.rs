@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 use super::memory::Memory;
 use crate::assembly::SealedPart;
-use crate::budget::Permit;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
 use crate::namespace::copy_onto_itself;
+use crate::shares::Grant;
 
 /// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
 const ABORT_WAIT: Duration = Duration::from_secs(60);
@@ -94,18 +94,18 @@ impl Transfer {
         self.begun.is_some()
     }
 
-    /// Sends a part; `permit` goes back to `memory` when it has landed. The first part begins the
+    /// Sends a part; `grant` goes back to `memory` when it has landed. The first part begins the
     /// multipart upload, with `attributes`.
     pub(super) fn launch(
         &mut self,
         part: SealedPart,
-        permit: Option<Permit>,
+        grant: Option<Grant>,
         memory: &Arc<Memory>,
         attributes: &ObjectAttributes,
     ) {
         while self.tasks.try_join_next().is_some() {}
         let upload = self.begun.get_or_insert_with(|| begin(&self.target, attributes)).upload.clone();
-        let flight = Flight::new(&self.landings, permit.map(|permit| (permit, Arc::clone(memory))));
+        let flight = Flight::new(&self.landings, grant.map(|grant| (grant, Arc::clone(memory))));
         let target = Arc::clone(&self.target);
         self.tasks.spawn(async move {
             let result = send(&target, upload, part).await;
@@ -296,12 +296,12 @@ impl Landings {
 /// One part on its way. However its task ends, the part is counted off and its memory comes back.
 struct Flight {
     landings: Arc<Landings>,
-    memory: Option<(Permit, Arc<Memory>)>,
+    memory: Option<(Grant, Arc<Memory>)>,
     result: Option<Result<(StoredPart, Checksum), FsError>>,
 }
 
 impl Flight {
-    fn new(landings: &Arc<Landings>, memory: Option<(Permit, Arc<Memory>)>) -> Self {
+    fn new(landings: &Arc<Landings>, memory: Option<(Grant, Arc<Memory>)>) -> Self {
         landings.state().in_flight += 1;
         Self { landings: Arc::clone(landings), memory, result: None }
     }
@@ -313,8 +313,8 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if let Some((permit, memory)) = self.memory.take() {
-            memory.give_back(permit);
+        if let Some((grant, memory)) = self.memory.take() {
+            memory.give_back(grant);
         }
         let mut state = self.landings.state();
         state.in_flight -= 1;
