@@ -36,7 +36,9 @@ pub struct Config {
     /// Size to which parts grow while a file of unknown length does; at least `part_size` and at
     /// most the budget for uploads. Default: 64 MiB.
     pub part_size_max: ByteSize,
-    /// Parts of one file that are under way to the store at once (1 to 64). Default: 4.
+    /// Parts of one file that are under way to the store at once at most (1 to 64). There are as many
+    /// as keep the client from waiting, and no more than help and than fair shares of the memory
+    /// allow. Default: 16.
     pub upload_concurrency: usize,
     /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
     /// as such. Default: 1 GiB.
@@ -95,7 +97,7 @@ impl Default for Config {
             budget_wait: Duration::from_secs(30),
             part_size: ByteSize::mib(8),
             part_size_max: ByteSize::mib(64),
-            upload_concurrency: 4,
+            upload_concurrency: 16,
             hole_max: ByteSize::gib(1),
             read_ahead_max: ByteSize::mib(32),
             prefetch_files: 32,

@@ -12,6 +12,9 @@ pub struct Metrics {
     pub(crate) read_ahead_refusals: IntCounter,
     pub(crate) open_readers: IntGauge,
     pub(crate) open_writers: IntGauge,
+    pub(crate) parts_in_flight: IntGauge,
+    pub(crate) memory_stalls: IntCounter,
+    pub(crate) lane_stalls: IntCounter,
     pub(crate) published: IntCounter,
     pub(crate) upload_failures: IntCounter,
     pub(crate) uploads_aborted: IntCounter,
@@ -54,6 +57,14 @@ impl Metrics {
             &["result"],
         )?;
         registry.register(Box::new(cache.clone()))?;
+        let stalls = IntCounterVec::new(
+            Opts::new(
+                "tidegate_vfs_write_stalls_total",
+                "Writes that had to wait, by cause: memory, or lanes (as many parts of the file as help are under way)",
+            ),
+            &["cause"],
+        )?;
+        registry.register(Box::new(stalls.clone()))?;
         Ok(Self {
             write_memory: memory.with_label_values(&["write"]),
             read_memory: memory.with_label_values(&["read"]),
@@ -68,6 +79,9 @@ impl Metrics {
             )?,
             open_readers: gauge("tidegate_vfs_open_readers", "Files open for reading")?,
             open_writers: gauge("tidegate_vfs_open_writers", "Files open for writing")?,
+            parts_in_flight: gauge("tidegate_vfs_parts_in_flight", "Parts of uploads under way to the store")?,
+            memory_stalls: stalls.with_label_values(&["memory"]),
+            lane_stalls: stalls.with_label_values(&["lanes"]),
             published: counter("tidegate_vfs_uploads_published_total", "Uploads that were published")?,
             upload_failures: counter("tidegate_vfs_uploads_failed_total", "Uploads that failed for good")?,
             uploads_aborted: counter(

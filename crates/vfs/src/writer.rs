@@ -1,16 +1,18 @@
 //! A file open for writing: gathers parts, sends them as they fill, publishes at CLOSE.
 
+mod lanes;
 mod memory;
 mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
 use tidegate_store::{ObjectAttributes, PartNumber};
+use tokio::time::Instant;
 
 use self::memory::Memory;
 pub(crate) use self::transfer::Target;
@@ -57,7 +59,7 @@ pub struct Published {
 pub struct Writer {
     assembly: Assembly,
     /// The memory of the parts being gathered.
-    charges: Vec<(PartNumber, Grant)>,
+    charges: Vec<Charge>,
     /// The end of the last write, for which there was no memory yet: its offset and bytes.
     spill: Option<(u64, Bytes)>,
     memory: Arc<Memory>,
@@ -67,11 +69,20 @@ pub struct Writer {
     reserve: u64,
     hint: u64,
     append: bool,
-    concurrency: usize,
     attributes: ObjectAttributes,
     opened: SystemTime,
+    /// When a part was sent last.
+    launched: Option<Instant>,
     _open: Counted,
     target: Target,
+}
+
+/// The memory of a part that is being gathered.
+#[derive(Debug)]
+struct Charge {
+    number: PartNumber,
+    grant: Grant,
+    begun: Instant,
 }
 
 impl Writer {
@@ -102,14 +113,14 @@ impl Writer {
             charges: Vec::new(),
             spill: None,
             memory: Arc::new(memory),
-            transfer: Transfer::new(target.clone()),
+            transfer: Transfer::new(target.clone(), config.upload_concurrency),
             failed: None,
             reserve: 0,
             hint,
             append,
-            concurrency: config.upload_concurrency,
             attributes,
             opened: SystemTime::now(),
+            launched: None,
             _open: Counted::new(&target.metrics.open_writers),
             target,
         })
@@ -251,8 +262,8 @@ impl Writer {
     /// Makes sure that there is memory for a piece, or tells what to wait for.
     fn secure(&mut self, piece: &Piece) -> Option<BoxFuture<'static, ()>> {
         let number = piece.span.number;
-        let index = self.charges.iter().position(|(charged, _)| *charged == number);
-        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |(_, grant)| grant.bytes());
+        let index = self.charges.iter().position(|charge| charge.number == number);
+        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |charge| charge.grant.bytes());
         let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
         if need <= held {
             return None;
@@ -262,10 +273,11 @@ impl Writer {
                 self.launch(full);
             }
         }
-        // Before the memory is looked at: what lands in between must not be missed.
+        // Before the lanes and the memory are looked at: what lands in between must not be missed.
         let landing = self.transfer.landing();
-        let in_flight = self.transfer.in_flight();
-        if index.is_none() && in_flight >= self.concurrency {
+        if index.is_none() && !self.transfer.has_lane() {
+            self.transfer.waits_for_a_lane();
+            self.target.metrics.lane_stalls.inc();
             return Some(landing);
         }
         // A part is begun with all the memory that it is going to need; only one that turns out
@@ -273,16 +285,17 @@ impl Writer {
         let wanted = self.wanted(piece, need, held) - held;
         let least = if index.is_some() { need - held } else { wanted };
         let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
+            self.target.metrics.memory_stalls.inc();
             let amount = least.max(wanted.min(GROWTH_MIN));
-            if in_flight > 0 {
+            if self.transfer.in_flight() > 0 {
                 return Some(select(landing, self.memory.extra(amount)).map(|_| ()).boxed());
             }
             return Some(self.memory.need(amount));
         };
         self.reserve = held + grant.bytes();
         match index.and_then(|index| self.charges.get_mut(index)) {
-            Some((_, charge)) => charge.merge(grant),
-            None => self.charges.push((number, grant)),
+            Some(charge) => charge.grant.merge(grant),
+            None => self.charges.push(Charge { number, grant, begun: Instant::now() }),
         }
         self.memory.keep(self.lacking());
         None
@@ -302,15 +315,20 @@ impl Writer {
 
     /// How much less than the reserve the parts being gathered hold.
     fn lacking(&self) -> u64 {
-        let held: u64 = self.charges.iter().map(|(_, grant)| grant.bytes()).sum();
+        let held: u64 = self.charges.iter().map(|charge| charge.grant.bytes()).sum();
         self.reserve.saturating_sub(held)
     }
 
     fn launch(&mut self, part: SealedPart) {
-        let index = self.charges.iter().position(|(charged, _)| *charged == part.number);
-        let grant = index.map(|index| self.charges.swap_remove(index).1);
+        let index = self.charges.iter().position(|charge| charge.number == part.number);
+        let charge = index.map(|index| self.charges.swap_remove(index));
         self.memory.keep(self.lacking());
-        self.transfer.launch(part, grant, &self.memory, &self.attributes);
+        let now = Instant::now();
+        // Parts that are gathered side by side fill one behind the other.
+        let since = charge.as_ref().map(|charge| charge.begun).max(self.launched.replace(now));
+        let gathered = since.map_or(Duration::ZERO, |since| now - since);
+        let grant = charge.map(|charge| charge.grant);
+        self.transfer.launch(part, grant, gathered, &self.memory, &self.attributes);
     }
 
     async fn publish(&mut self) -> Result<Published, FsError> {
@@ -344,7 +362,7 @@ impl Writer {
         loop {
             let landing = self.transfer.landing();
             self.transfer.check()?;
-            if self.transfer.in_flight() < self.concurrency {
+            if self.transfer.has_lane() {
                 return Ok(());
             }
             landing.await;

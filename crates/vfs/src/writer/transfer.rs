@@ -13,11 +13,13 @@ use tidegate_store::{
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::namespace::copy_onto_itself;
 use crate::shares::Grant;
 
@@ -52,20 +54,24 @@ struct Begun {
 /// What became of the parts.
 #[derive(Debug)]
 struct Landings {
+    opened: Instant,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     in_flight: usize,
+    lanes: Lanes,
     landed: Vec<(StoredPart, Checksum)>,
     failed: Option<FsError>,
 }
 
 impl Transfer {
-    pub(super) fn new(target: Target) -> Self {
-        let landings = Landings { state: Mutex::default(), changed: watch::channel(()).0 };
+    /// At most `lanes` parts at once, and fewer where more don't help.
+    pub(super) fn new(target: Target, lanes: usize) -> Self {
+        let state = State { in_flight: 0, lanes: Lanes::new(lanes), landed: Vec::new(), failed: None };
+        let landings = Landings { opened: Instant::now(), state: Mutex::new(state), changed: watch::channel(()).0 };
         Self { target: Arc::new(target), landings: Arc::new(landings), tasks: JoinSet::new(), begun: None }
     }
 
@@ -77,6 +83,17 @@ impl Transfer {
     /// How many parts are on their way.
     pub(super) fn in_flight(&self) -> usize {
         self.landings.state().in_flight
+    }
+
+    /// Whether another part may be sent now.
+    pub(super) fn has_lane(&self) -> bool {
+        let state = self.landings.state();
+        state.in_flight < state.lanes.allowed()
+    }
+
+    /// Notes that the client has to wait for a lane.
+    pub(super) fn waits_for_a_lane(&self) {
+        self.landings.state().lanes.waited();
     }
 
     /// Resolves once a part lands or fails behind this call.
@@ -94,18 +111,20 @@ impl Transfer {
         self.begun.is_some()
     }
 
-    /// Sends a part; `grant` goes back to `memory` when it has landed. The first part begins the
-    /// multipart upload, with `attributes`.
+    /// Sends a part, which the client has filled in `gathered`; `grant` goes back to `memory` when it
+    /// has landed. The first part begins the multipart upload, with `attributes`.
     pub(super) fn launch(
         &mut self,
         part: SealedPart,
         grant: Option<Grant>,
+        gathered: Duration,
         memory: &Arc<Memory>,
         attributes: &ObjectAttributes,
     ) {
         while self.tasks.try_join_next().is_some() {}
         let upload = self.begun.get_or_insert_with(|| begin(&self.target, attributes)).upload.clone();
-        let flight = Flight::new(&self.landings, grant.map(|grant| (grant, Arc::clone(memory))));
+        let memory = grant.map(|grant| (grant, Arc::clone(memory)));
+        let flight = Flight::new(&self.landings, memory, part.body.len(), gathered, &self.target.metrics);
         let target = Arc::clone(&self.target);
         self.tasks.spawn(async move {
             let result = send(&target, upload, part).await;
@@ -298,12 +317,27 @@ struct Flight {
     landings: Arc<Landings>,
     memory: Option<(Grant, Arc<Memory>)>,
     result: Option<Result<(StoredPart, Checksum), FsError>>,
+    bytes: u64,
+    launched: Instant,
+    _counted: Counted,
 }
 
 impl Flight {
-    fn new(landings: &Arc<Landings>, memory: Option<(Grant, Arc<Memory>)>) -> Self {
-        landings.state().in_flight += 1;
-        Self { landings: Arc::clone(landings), memory, result: None }
+    fn new(
+        landings: &Arc<Landings>,
+        memory: Option<(Grant, Arc<Memory>)>,
+        bytes: u64,
+        gathered: Duration,
+        metrics: &Metrics,
+    ) -> Self {
+        let launched = Instant::now();
+        let mut state = landings.state();
+        state.in_flight += 1;
+        let in_flight = state.in_flight;
+        state.lanes.launched(bytes, gathered, in_flight, launched - landings.opened);
+        drop(state);
+        let counted = Counted::new(&metrics.parts_in_flight);
+        Self { landings: Arc::clone(landings), memory, result: None, bytes, launched, _counted: counted }
     }
 
     fn land(mut self, result: Result<(StoredPart, Checksum), FsError>) {
@@ -316,10 +350,14 @@ impl Drop for Flight {
         if let Some((grant, memory)) = self.memory.take() {
             memory.give_back(grant);
         }
+        let now = Instant::now();
         let mut state = self.landings.state();
         state.in_flight -= 1;
         match self.result.take().unwrap_or_else(|| Err(interrupted())) {
-            Ok(landed) => state.landed.push(landed),
+            Ok(landed) => {
+                state.landed.push(landed);
+                state.lanes.landed(self.bytes, now - self.launched, now - self.landings.opened);
+            }
             Err(error) => {
                 state.failed.get_or_insert(error);
             }
