@@ -106,6 +106,16 @@ impl Assembly {
             .map_or(0, |gathered| gathered.part.filled())
     }
 
+    /// A smaller part in the place of one that has no bytes yet, if there may be one.
+    pub(crate) fn smaller(&self, span: &PartSpan) -> Option<PartSpan> {
+        self.schedule.smaller(span)
+    }
+
+    /// Fixes the size of a part. It is fixed in any case when its first bytes come.
+    pub(crate) fn settle(&mut self, span: &PartSpan) {
+        self.schedule.settle(span);
+    }
+
     /// Lays the bytes of a piece, as [`Assembly::piece`] cut it, over what is there.
     ///
     /// # Errors
@@ -115,6 +125,7 @@ impl Assembly {
         let index = match self.gathered.iter().position(|gathered| gathered.span.number == piece.span.number) {
             Some(index) => index,
             None => {
+                self.schedule.settle(&piece.span);
                 self.gathered.push(Gathered { span: piece.span, part: Part::default(), touched: 0 });
                 self.gathered.len() - 1
             }
@@ -188,6 +199,7 @@ impl Assembly {
     }
 
     fn seal_part(&mut self, span: PartSpan, part: Part) -> SealedPart {
+        self.schedule.settle(&span);
         let index = usize::from(span.number.number()) - 1;
         if self.sent.len() <= index {
             self.sent.resize(index + 1, false);

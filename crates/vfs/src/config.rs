@@ -13,9 +13,17 @@ use crate::machine_memory::machine_memory;
 ///
 /// # The largest upload
 /// S3 takes 10,000 parts. Without a size hint in OPEN, the first 1,000 parts have `part_size`
-/// bytes, and every 1,000 parts their size doubles up to `part_size_max`: with the defaults
-/// 8, 16 and 32 MiB for 1,000 parts each and 64 MiB for the other 7,000, together 504,000 MiB
-/// (492 GiB). With a hint, parts are large enough for the hint to fit into 9,000 of them.
+/// bytes, and every 1,000 parts their size doubles up to `part_size_max`, but never beyond a quarter of
+/// the budget for uploads: with the defaults, and a memory budget of 512 MiB or more, 8, 16 and 32 MiB
+/// for 1,000 parts each and 64 MiB for the other 7,000, together 504,000 MiB (492 GiB). With a hint,
+/// parts are large enough for the hint to fit into 9,000 of them; they take up to an eighth of the
+/// budget for uploads.
+///
+/// While memory is short, a part stays smaller than that, so that no file fails where smaller parts
+/// would do. At the latest, sizes double at equal distances over all 10,000 parts: with the defaults
+/// every 2,500, which makes 300,000 MiB (293 GiB) if memory is short all the time. A file waits for
+/// memory, and fails after `budget_wait`, only where not even a part of that size may be had: for its
+/// first part, and then behind 20, 59 and 137 GiB, for a part of 16, 32 and 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

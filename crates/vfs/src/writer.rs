@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use self::memory::Memory;
 pub(crate) use self::transfer::Target;
 use self::transfer::Transfer;
-use crate::assembly::{Assembly, Piece, Schedule, SealedPart};
+use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart};
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::budget::round_up;
 use crate::config::Config;
@@ -27,6 +27,9 @@ use crate::shares::{Grant, TenantShare};
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
 const POOL_SHARE: u64 = 8;
+
+/// To which part of the memory for uploads the parts of a file grow at most, whatever the setting.
+const GROWN_SHARE: u64 = 4;
 
 /// When a part that has outgrown its hint waits for memory, at least this much is asked for at once.
 const GROWTH_MIN: u64 = 1 << 20;
@@ -102,7 +105,8 @@ impl Writer {
         let hint = set.size.unwrap_or(0);
         // A hint costs its sender nothing: the parts that it asks for must leave room for others.
         let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
-        let schedule = Schedule::new(config.part_size.as_u64(), config.part_size_max.as_u64(), hint)
+        let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
+        let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)
             .filter(|schedule| schedule.first().len <= part_max.min(share.total()))
             .ok_or_else(too_large_for_this_node)?;
         let memory = Memory::new(share.writer(), config.budget_wait, target.metrics.budget_refusals.clone());
@@ -222,7 +226,10 @@ impl Writer {
             return Ok(Admission::Wait(wait));
         }
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
-        Ok(self.secure(&piece).map_or(Admission::Ready, Admission::Wait))
+        Ok(match self.secure(&piece) {
+            Secured::Later(wait) => Admission::Wait(wait),
+            Secured::Smaller | Secured::Yes => Admission::Ready,
+        })
     }
 
     fn try_write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
@@ -246,9 +253,13 @@ impl Writer {
     /// that are ready. Gives what to wait for if it had to spill.
     fn place(&mut self, mut offset: u64, mut data: Bytes) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
         while let Some(piece) = self.assembly.piece(offset, data.len() as u64)? {
-            if let Some(wait) = self.secure(&piece) {
-                self.spill = Some((offset, data));
-                return Ok(Some(wait));
+            match self.secure(&piece) {
+                Secured::Later(wait) => {
+                    self.spill = Some((offset, data));
+                    return Ok(Some(wait));
+                }
+                Secured::Smaller => continue,
+                Secured::Yes => {}
             }
             self.assembly.write(&piece, data.split_to(piece.len as usize))?;
             offset += piece.len;
@@ -260,63 +271,92 @@ impl Writer {
     }
 
     /// Makes sure that there is memory for a piece, or tells what to wait for.
-    fn secure(&mut self, piece: &Piece) -> Option<BoxFuture<'static, ()>> {
+    fn secure(&mut self, piece: &Piece) -> Secured {
         let number = piece.span.number;
-        let index = self.charges.iter().position(|charge| charge.number == number);
-        let held = index.and_then(|index| self.charges.get(index)).map_or(0, |charge| charge.grant.bytes());
+        let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
+            return self.begin_part(piece);
+        };
+        let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
         let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
         if need <= held {
-            return None;
+            return Secured::Yes;
         }
-        if index.is_none() {
-            while let Some(full) = self.assembly.take_full() {
-                self.launch(full);
-            }
+        // The file turns out larger than its hint.
+        let landing = self.transfer.landing();
+        let (wanted, least) = (piece.span.len.min(need.max(2 * held)) - held, need - held);
+        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
+            return self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN)));
+        };
+        if let Some(charge) = self.charges.get_mut(index) {
+            charge.grant.merge(grant);
+            self.reserve = charge.grant.bytes();
+        }
+        self.memory.keep(self.lacking());
+        Secured::Yes
+    }
+
+    /// Takes the memory of a part that has no bytes yet: all that it is going to need.
+    fn begin_part(&mut self, piece: &Piece) -> Secured {
+        while let Some(full) = self.assembly.take_full() {
+            self.launch(full);
         }
         // Before the lanes and the memory are looked at: what lands in between must not be missed.
         let landing = self.transfer.landing();
-        if index.is_none() && !self.transfer.has_lane() {
+        if !self.transfer.has_lane() {
             self.transfer.waits_for_a_lane();
             self.target.metrics.lane_stalls.inc();
-            return Some(landing);
+            return Secured::Later(landing);
         }
-        // A part is begun with all the memory that it is going to need; only one that turns out
-        // larger than its hint goes on with less.
-        let wanted = self.wanted(piece, need, held) - held;
-        let least = if index.is_some() { need - held } else { wanted };
-        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
-            self.target.metrics.memory_stalls.inc();
-            let amount = least.max(wanted.min(GROWTH_MIN));
-            if self.transfer.in_flight() > 0 {
-                return Some(select(landing, self.memory.extra(amount)).map(|_| ()).boxed());
+        let mut span = piece.span;
+        let grant = loop {
+            let wanted = self.wanted(&span, piece);
+            if let Some(grant) = self.memory.draw(wanted) {
+                break grant;
             }
-            return Some(self.memory.need(amount));
+            // What is under way or in reserve will do, once it has landed; else a smaller part must.
+            let coming = self.memory.held().saturating_sub(self.charged());
+            let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
+            match smaller.filter(|_| coming < wanted) {
+                Some(smaller) => span = smaller,
+                None => return self.wait_for_memory(landing, wanted),
+            }
         };
-        self.reserve = held + grant.bytes();
-        match index.and_then(|index| self.charges.get_mut(index)) {
-            Some(charge) => charge.grant.merge(grant),
-            None => self.charges.push(Charge { number, grant, begun: Instant::now() }),
-        }
+        self.assembly.settle(&span);
+        self.reserve = grant.bytes();
+        self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
         self.memory.keep(self.lacking());
-        None
+        if span == piece.span { Secured::Yes } else { Secured::Smaller }
     }
 
-    /// How much memory a part should have: all it can take, or what the hint says that it will get.
-    fn wanted(&self, piece: &Piece, need: u64, held: u64) -> u64 {
-        let len = piece.span.len;
-        if self.hint == 0 {
-            len
-        } else if let Some(rest) = self.hint.checked_sub(piece.span.start).filter(|rest| *rest >= need) {
-            round_up(rest).min(len)
+    fn wait_for_memory(&self, landing: BoxFuture<'static, ()>, bytes: u64) -> Secured {
+        self.target.metrics.memory_stalls.inc();
+        Secured::Later(if self.transfer.in_flight() > 0 {
+            select(landing, self.memory.extra(bytes)).map(|_| ()).boxed()
         } else {
-            len.min(need.max(2 * held))
+            self.memory.need(bytes)
+        })
+    }
+
+    /// How much memory a new part should have: all it can take, or what the hint says that it will get.
+    fn wanted(&self, span: &PartSpan, piece: &Piece) -> u64 {
+        let need = piece.len.min(span.len);
+        if self.hint == 0 {
+            span.len
+        } else if let Some(rest) = self.hint.checked_sub(span.start).filter(|rest| *rest >= need) {
+            round_up(rest).min(span.len)
+        } else {
+            need
         }
+    }
+
+    /// What the parts being gathered hold.
+    fn charged(&self) -> u64 {
+        self.charges.iter().map(|charge| charge.grant.bytes()).sum()
     }
 
     /// How much less than the reserve the parts being gathered hold.
     fn lacking(&self) -> u64 {
-        let held: u64 = self.charges.iter().map(|charge| charge.grant.bytes()).sum();
-        self.reserve.saturating_sub(held)
+        self.reserve.saturating_sub(self.charged())
     }
 
     fn launch(&mut self, part: SealedPart) {
@@ -368,6 +408,16 @@ impl Writer {
             landing.await;
         }
     }
+}
+
+/// Whether there is memory for a piece.
+enum Secured {
+    /// Not yet.
+    Later(BoxFuture<'static, ()>),
+    /// Yes, but its part has become smaller: the piece must be cut again.
+    Smaller,
+    /// Yes.
+    Yes,
 }
 
 fn too_large_for_this_node() -> FsError {

@@ -17,6 +17,12 @@ fn parts(count: u64) -> Config {
     Config { memory_budget: Some(budget), budget_wait: Duration::from_secs(600), ..config() }
 }
 
+/// As [`pattern`], and quicker to make: no two parts are alike.
+fn long_pattern(len: usize) -> Bytes {
+    let block = pattern(65_521);
+    Bytes::from(block.repeat(len.div_ceil(block.len()))).slice(..len)
+}
+
 fn slow_store() -> FaultPlan {
     FaultPlan::seeded(7, Rates { delay: 0.5, delay_max: Duration::from_millis(5), ..Rates::default() })
 }
@@ -149,6 +155,60 @@ async fn a_client_that_stops_keeps_one_part_and_hinders_nobody() {
     stopped.finish().await.unwrap();
     assert!(env.object("stopped").await.unwrap() == data);
     assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_that_should_grow_stay_small_while_memory_is_short() {
+    const PARTS: usize = 1_100;
+    // They would have twice the size behind the first 1,000.
+    let config = Config { part_size_max: ByteSize::b(2 * PART as u64), ..parts(8) };
+    let data = long_pattern(PARTS * PART);
+    for (others, sent) in [(0, 1_050), (6, 1_100)] {
+        let env = env_with(config.clone(), FaultPlan::none()).await;
+        let mut stopped = Vec::new();
+        for n in 0..others {
+            let mut writer = open_writer(&env.mount, &format!("/{n}"), create()).await.unwrap();
+            write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
+            stopped.push(writer);
+        }
+        let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+        write_all(&mut writer, &data, 250_000).await.unwrap();
+        writer.finish().await.unwrap();
+        assert!(env.object("f").await.unwrap() == data);
+        assert_eq!(env.calls.calls(Call::PutPart), sent, "beside {others} others");
+        assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_out_of_order_meet_the_same_parts_when_sizes_shrink() {
+    const PARTS: usize = 1_040;
+    let config = Config { part_size_max: ByteSize::b(4 * PART as u64), ..parts(16) };
+    let env = env_with(config, slow_store()).await;
+    let data = long_pattern(PARTS * PART);
+    let mut stopped = Vec::new();
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    // Two halves of a part at a time, the second one first; memory gets short, and free again.
+    for n in 0..PARTS {
+        match n {
+            990 => {
+                for n in 0..13 {
+                    let mut other = open_writer(&env.mount, &format!("/{n}"), create()).await.unwrap();
+                    write(&mut other, 0, Bytes::from_static(b"x")).await.unwrap();
+                    stopped.push(other);
+                }
+            }
+            1_025 => stopped.clear(),
+            _ => {}
+        }
+        for offset in [n * PART + PART / 2, n * PART] {
+            within(write(&mut writer, offset, data.slice(offset..offset + PART / 2))).await.unwrap();
+        }
+    }
+    within(writer.finish()).await.unwrap();
+    assert!(env.object("f").await.unwrap() == data);
+    let sent = env.calls.calls(Call::PutPart);
+    assert!((1_030..1_040).contains(&sent), "{sent} parts");
 }
 
 #[tokio::test(start_paused = true)]

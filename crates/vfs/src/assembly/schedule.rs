@@ -11,13 +11,32 @@ const PARTS_PLANNED: u64 = 9_000;
 
 const MIB: u64 = 1 << 20;
 
-/// The sizes of an upload's parts, fixed at OPEN: `flat` parts of `size` bytes, then sizes that
-/// double every 1,000 parts up to `size_max`, 10,000 parts in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The sizes of an upload's parts: `flat` parts of `size` bytes, then sizes that double every 1,000
+/// parts up to `size_max`, 10,000 parts in all.
+///
+/// That is the plan. Where memory is short a part may be [smaller](Schedule::smaller), down to a
+/// second plan that doubles later, at equal distances over all 10,000 parts. A part's place is
+/// [settled](Schedule::settle) when the first byte comes for it or for one behind it, and stays, so
+/// that writes in any order meet the same parts.
+#[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     size: u64,
+    /// Parts that a hint asks for.
+    hinted: u64,
     flat: u64,
     size_max: u64,
+    /// What is settled: runs of parts of one size, ascending.
+    runs: Vec<Run>,
+    settled: u64,
+    settled_end: u64,
+}
+
+/// Parts of one size from a part on, up to the next run.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    first: u64,
+    start: u64,
+    size: u64,
 }
 
 /// One part's place in the file.
@@ -45,29 +64,104 @@ impl Schedule {
         if size > limits::PART_MAX {
             return None;
         }
-        let flat = hint.div_ceil(size).max(PARTS_PER_SIZE);
-        Some(Self { size, flat, size_max: size_max.clamp(size, limits::PART_MAX) })
+        let hinted = hint.div_ceil(size);
+        Some(Self {
+            size,
+            hinted,
+            flat: hinted.max(PARTS_PER_SIZE),
+            size_max: size_max.clamp(size, limits::PART_MAX),
+            runs: Vec::new(),
+            settled: 0,
+            settled_end: 0,
+        })
     }
 
     /// The part that holds the byte at `offset`; `None` behind the last part.
     pub(crate) fn part_at(&self, offset: u64) -> Option<PartSpan> {
-        let (mut first, mut start, mut count, mut size) = (0, 0, self.flat, self.size);
+        if offset < self.settled_end {
+            let after = self.runs.partition_point(|run| run.start <= offset);
+            return self.runs.get(after.checked_sub(1)?)?.part_at(offset);
+        }
+        let mut run = Run { first: self.settled, start: self.settled_end, size: self.planned(self.settled) };
         loop {
-            let index = first + (offset - start) / size;
-            let uniform = size >= self.size_max;
-            if index < first + count || uniform {
-                return span(index, start + (index - first) * size, size);
+            let count = self.next_size_at(run.first).saturating_sub(run.first);
+            if run.size >= self.size_max || (offset - run.start) / run.size < count {
+                return run.part_at(offset);
             }
-            first += count;
-            start += count * size;
-            count = PARTS_PER_SIZE;
-            size = (size * 2).min(self.size_max);
+            let first = run.first + count;
+            run = Run { first, start: run.start + count * run.size, size: self.planned(first) };
+        }
+    }
+
+    /// Fixes the place of a part, as [`Schedule::part_at`] or [`Schedule::smaller`] gave it, and of
+    /// those before it.
+    pub(crate) fn settle(&mut self, span: &PartSpan) {
+        let index = u64::from(span.number.number()) - 1;
+        while self.settled < index {
+            let size = self.planned(self.settled);
+            let count = self.next_size_at(self.settled).min(index) - self.settled;
+            self.extend(count, size);
+        }
+        if self.settled == index {
+            self.extend(1, span.len);
+        }
+    }
+
+    /// A part at the same place with about half the size, if it is not settled and may be smaller.
+    pub(crate) fn smaller(&self, span: &PartSpan) -> Option<PartSpan> {
+        let index = u64::from(span.number.number()) - 1;
+        let len = (span.len / 2).max(self.least(index));
+        (index >= self.settled && len < span.len).then_some(PartSpan { len, ..*span })
+    }
+
+    fn extend(&mut self, count: u64, size: u64) {
+        if self.runs.last().is_none_or(|run| run.size != size) {
+            self.runs.push(Run { first: self.settled, start: self.settled_end, size });
+        }
+        self.settled += count;
+        self.settled_end += count * size;
+    }
+
+    /// The size of a part as planned.
+    fn planned(&self, index: u64) -> u64 {
+        match index.checked_sub(self.flat) {
+            Some(behind) => self.doubled(1 + behind / PARTS_PER_SIZE),
+            None => self.size,
+        }
+    }
+
+    /// The least size of a part.
+    fn least(&self, index: u64) -> u64 {
+        let Some(behind) = index.checked_sub(self.hinted) else { return self.size };
+        let sizes = 1 + u64::from(self.size_max.div_ceil(self.size).next_power_of_two().ilog2());
+        let step = behind * sizes / u64::from(limits::PARTS_MAX).saturating_sub(self.hinted).max(1);
+        self.doubled(step).min(self.planned(index))
+    }
+
+    fn doubled(&self, times: u64) -> u64 {
+        // No size is doubled more often: the largest part is 1,024 times the smallest.
+        (self.size << times.min(16)).min(self.size_max)
+    }
+
+    /// The first part behind this one that is planned with another size.
+    fn next_size_at(&self, index: u64) -> u64 {
+        match index.checked_sub(self.flat) {
+            Some(behind) => self.flat + (behind / PARTS_PER_SIZE + 1) * PARTS_PER_SIZE,
+            None => self.flat,
         }
     }
 
     /// The first part.
     pub(crate) fn first(&self) -> PartSpan {
         PartSpan { number: PartNumber::FIRST, start: 0, len: self.size }
+    }
+}
+
+impl Run {
+    /// The part that holds the byte at `offset`, which is not before the run.
+    fn part_at(&self, offset: u64) -> Option<PartSpan> {
+        let index = (offset - self.start) / self.size;
+        span(self.first + index, self.start + index * self.size, self.size)
     }
 }
 
@@ -84,13 +178,13 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn spans(schedule: Schedule) -> Vec<PartSpan> {
+    fn spans(schedule: &Schedule) -> Vec<PartSpan> {
         std::iter::successors(schedule.part_at(0), |span| schedule.part_at(span.end())).collect()
     }
 
     #[test]
     fn parts_of_an_unknown_size_double_every_thousand() {
-        let spans = spans(Schedule::new(8 * MIB, 64 * MIB, 0).unwrap());
+        let spans = spans(&Schedule::new(8 * MIB, 64 * MIB, 0).unwrap());
         assert_eq!(spans.len(), 10_000);
         for (index, mib) in [(0, 8), (999, 8), (1_000, 16), (1_999, 16), (2_000, 32), (3_000, 64), (9_999, 64)] {
             assert_eq!(spans[index].len, mib * MIB, "part {index}");
@@ -108,7 +202,66 @@ mod tests {
         assert!(Schedule::new(8 * MIB, 64 * MIB, 9_000 * 6 * GIB).is_none(), "parts over 5 GiB");
     }
 
+    /// The smallest part that may stand here.
+    fn smallest(schedule: &Schedule, span: PartSpan) -> PartSpan {
+        std::iter::successors(Some(span), |span| schedule.smaller(span)).last().unwrap()
+    }
+
+    #[test]
+    fn the_smallest_parts_still_make_a_file_of_300_000_mebibytes() {
+        let mut schedule = Schedule::new(8 * MIB, 64 * MIB, 0).unwrap();
+        let mut end = 0;
+        while let Some(span) = schedule.part_at(end) {
+            let span = smallest(&schedule, span);
+            schedule.settle(&span);
+            assert_eq!(schedule.smaller(&span), None, "settled");
+            end = span.end();
+        }
+        assert_eq!(end, 300_000 * MIB, "the size that the settings document");
+        let lens: Vec<u64> = [0, 2_499, 2_500, 5_000, 7_500].map(|n| spans(&schedule)[n].len / MIB).to_vec();
+        assert_eq!(lens, [8, 8, 16, 32, 64]);
+    }
+
+    #[test]
+    fn parts_that_a_hint_asks_for_are_never_smaller() {
+        let hint = 1024 * GIB;
+        let mut schedule = Schedule::new(8 * MIB, 64 * MIB, hint).unwrap();
+        let mut end = 0;
+        while let Some(span) = schedule.part_at(end) {
+            let span = smallest(&schedule, span);
+            schedule.settle(&span);
+            end = span.end();
+        }
+        assert!(end >= hint);
+    }
+
     proptest! {
+        /// Parts settled in any order of offsets, any of them smaller, follow one another without
+        /// gaps, and none moves again.
+        #[test]
+        fn what_is_settled_stays(offsets in prop::collection::vec((0..400 * GIB, 0..4_u8), 1..60)) {
+            let mut schedule = Schedule::new(8 * MIB, 64 * MIB, 0).unwrap();
+            let mut settled: Vec<PartSpan> = Vec::new();
+            for (offset, halvings) in offsets {
+                // Far and near ones: most writes go on behind the last.
+                let offset = if halvings > 1 { schedule.settled_end } else { offset };
+                let Some(mut span) = schedule.part_at(offset) else { continue };
+                for _ in 0..halvings {
+                    span = schedule.smaller(&span).unwrap_or(span);
+                }
+                schedule.settle(&span);
+                settled.push(span);
+                for span in &settled {
+                    prop_assert_eq!(schedule.part_at(span.start), Some(*span));
+                    prop_assert_eq!(schedule.part_at(span.end() - 1), Some(*span));
+                }
+            }
+            let all = spans(&schedule);
+            prop_assert_eq!(all.len(), 10_000);
+            prop_assert!(all.windows(2).all(|pair| pair[0].end() == pair[1].start));
+            prop_assert!(all[9_999].end() >= 300_000 * MIB);
+        }
+
         #[test]
         fn parts_follow_one_another_without_gaps(hint in 0..(6_u64 << 40), offset in 0..(6_u64 << 40)) {
             let schedule = Schedule::new(8 * MIB, 64 * MIB, hint).unwrap();

@@ -33,6 +33,11 @@ impl Memory {
         Self { share, wait, refusals, state: Mutex::default() }
     }
 
+    /// All that the writer holds: of parts being gathered and under way, and in reserve.
+    pub(super) fn held(&self) -> u64 {
+        self.share.held()
+    }
+
     /// `bytes` for a part, from the reserve and from what may be had at once; `None` if that is not
     /// enough now.
     pub(super) fn draw(&self, bytes: u64) -> Option<Grant> {
