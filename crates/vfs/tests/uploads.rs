@@ -161,15 +161,20 @@ async fn files_need_a_directory_and_a_free_name() {
     }
 }
 
-#[tokio::test]
-async fn many_files_into_one_directory_cost_one_put_each() {
+#[tokio::test(start_paused = true)]
+async fn a_thousand_small_files_into_one_directory_cost_one_put_each() {
     let env = env().await;
     env.mount.make_directory(&path("/d"), SetAttributes::default()).await.unwrap();
     let before = env.requests();
-    for n in 0..100 {
+    for n in 0..1_000 {
+        // 20 a second, so that what is known of the directory grows old again and again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         upload(&env.mount, &format!("/d/{n}"), &pattern(10)).await.unwrap();
     }
-    assert_eq!(env.requests() - before, 100);
+    assert_eq!(env.calls.calls(Call::Put), 1_001, "and the directory");
+    let others = env.requests() - before - 1_000;
+    assert!(others <= 200, "{others} other requests");
+    assert!(others >= 1, "the directory is looked at again");
 }
 
 #[tokio::test]
@@ -231,6 +236,40 @@ async fn a_part_that_fails_for_good_latches() {
     assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Corrupt));
     assert_eq!(env.object("f").await.unwrap(), "old");
     assert_eq!((env.uploads().await, env.metric("tidegate_vfs_memory_used_bytes", "write")), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_ends_a_write_that_waits_and_close_tells_the_cause() {
+    // The third part fails for good while all lanes are taken by parts that hang.
+    let plan = FaultPlan::none()
+        .from(Call::PutPart, 1, Fault::Delay(Duration::from_secs(3_600)))
+        .on(Call::PutPart, 3, Fault::Delay(Duration::from_secs(1)))
+        .on(Call::PutPart, 3, Fault::Before(StoreErrorKind::AccessDenied));
+    let env = env_with(config(), plan).await;
+    let started = tokio::time::Instant::now();
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    let error = write_all(&mut writer, &pattern(20 * PART), PART).await.unwrap_err();
+    assert_eq!(error.kind(), FsErrorKind::PermissionDenied);
+    assert_eq!(kind(writer.admit(0, 1)), Some(FsErrorKind::PermissionDenied));
+    assert_eq!(kind(writer.finish().await), Some(FsErrorKind::PermissionDenied));
+    assert_eq!(started.elapsed().as_secs(), 1, "nothing waits for the parts that hang");
+    assert_eq!((env.object("f").await, env.uploads().await), (None, 0));
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_while_close_waits_ends_it() {
+    let plan = FaultPlan::none()
+        .from(Call::PutPart, 1, Fault::Delay(Duration::from_secs(3_600)))
+        .on(Call::PutPart, 2, Fault::Delay(Duration::from_secs(5)))
+        .on(Call::PutPart, 2, Fault::Before(StoreErrorKind::Corrupt));
+    let env = env_with(config(), plan).await;
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    write_all(&mut writer, &pattern(3 * PART), PART).await.unwrap();
+    let started = tokio::time::Instant::now();
+    assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Corrupt));
+    assert_eq!(started.elapsed().as_secs(), 5);
+    assert_eq!(env.metric("tidegate_vfs_parts_in_flight", ""), 0);
 }
 
 #[tokio::test]
