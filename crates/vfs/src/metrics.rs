@@ -17,6 +17,7 @@ pub struct Metrics {
     pub(crate) lane_stalls: IntCounter,
     pub(crate) published: IntCounter,
     pub(crate) upload_failures: IntCounter,
+    pub(crate) uploads_yielded: IntCounter,
     pub(crate) uploads_aborted: IntCounter,
     pub(crate) abort_failures: IntCounter,
     pub(crate) body_resumes: IntCounter,
@@ -84,6 +85,10 @@ impl Metrics {
             lane_stalls: stalls.with_label_values(&["lanes"]),
             published: counter("tidegate_vfs_uploads_published_total", "Uploads that were published")?,
             upload_failures: counter("tidegate_vfs_uploads_failed_total", "Uploads that failed for good")?,
+            uploads_yielded: counter(
+                "tidegate_vfs_uploads_yielded_total",
+                "Uploads that stood still and had to give their memory to a tenant that lacked its share",
+            )?,
             uploads_aborted: counter(
                 "tidegate_vfs_uploads_aborted_total",
                 "Multipart uploads that were begun and aborted",

@@ -12,12 +12,13 @@ mod ledger;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use prometheus::IntGauge;
 use tidegate_store::TenantName;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(crate) use self::ledger::Urgency;
 use self::ledger::{Ask, Ledger, Ticket};
@@ -39,13 +40,30 @@ struct State {
     ledger: Ledger,
     /// Who waits, by ticket.
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
+    /// Who may have to make way, by number.
+    registered: HashMap<u64, Registered>,
+    next: u64,
+}
+
+struct Registered {
+    share: WriterShare,
+    writer: Weak<dyn Yields>,
+}
+
+/// A writer that may have to give up what it holds.
+pub(crate) trait Yields: Send + Sync {
+    /// Since when it has stood still with all that it holds; `None` if it does not.
+    fn still_since(&self) -> Option<Instant>;
+
+    /// Fails its upload and gives all memory back.
+    fn make_way(&self);
 }
 
 impl Shares {
     /// Memory of `bytes`, rounded down to whole units; what is taken shows in `used`.
     pub(crate) fn new(bytes: u64, used: IntGauge) -> Self {
         let units = bytes / UNIT;
-        let state = State { ledger: Ledger::new(units), waiting: HashMap::new() };
+        let state = State { ledger: Ledger::new(units), waiting: HashMap::new(), registered: HashMap::new(), next: 0 };
         Self { inner: Arc::new(Inner { total: units * UNIT, used, state: Mutex::new(state) }) }
     }
 
@@ -68,11 +86,6 @@ pub(crate) struct TenantShare {
 }
 
 impl TenantShare {
-    /// Bytes that there are in all, for all tenants.
-    pub(crate) fn total(&self) -> u64 {
-        self.shares.total()
-    }
-
     /// For a writer that holds nothing yet.
     pub(crate) fn writer(&self) -> WriterShare {
         WriterShare { inner: Arc::clone(&self.shares.inner), tenant: Arc::clone(&self.tenant), held: Arc::default() }
@@ -89,6 +102,11 @@ pub(crate) struct WriterShare {
 }
 
 impl WriterShare {
+    /// Bytes that there are in all, for all tenants.
+    pub(crate) fn total(&self) -> u64 {
+        self.inner.total
+    }
+
     /// Bytes that the writer holds.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed) * UNIT
@@ -106,8 +124,52 @@ impl WriterShare {
         }
         let mut place = self.ask(bytes, urgency);
         // A time that ran out and a turn that came are told apart under the lock.
-        let _ = tokio::time::timeout(within, &mut place.turn).await;
+        let first = within / 2;
+        if tokio::time::timeout(first, &mut place.turn).await.is_err() {
+            if urgency == Urgency::Need {
+                self.make_others_yield(bytes, within);
+            }
+            let _ = tokio::time::timeout(within - first, &mut place.turn).await;
+        }
         place.claim()
+    }
+
+    /// From now on the writer may have to make way for others.
+    pub(crate) fn register<W: Yields + 'static>(&self, writer: &Arc<W>) -> Registration {
+        let writer: Weak<W> = Arc::downgrade(writer);
+        let mut state = self.inner.state();
+        state.next += 1;
+        let number = state.next;
+        state.registered.insert(number, Registered { share: self.clone(), writer });
+        Registration { inner: Arc::clone(&self.inner), number }
+    }
+
+    /// Where the tenant lacks its share because others hold more than theirs: lets as many of their
+    /// writers as needed make way, of those that have stood still for `still` those first that have
+    /// for the longest.
+    fn make_others_yield(&self, bytes: u64, still: Duration) {
+        let rivals: Vec<(u64, Arc<dyn Yields>)> = {
+            let state = self.inner.state();
+            let over = state.ledger.over_share(&self.tenant, bytes.div_ceil(UNIT));
+            let holders = state.registered.values().filter(|rival| over.contains(&rival.share.tenant));
+            holders.filter_map(|rival| Some((rival.share.held(), rival.writer.upgrade()?))).collect()
+        };
+        // Asked without the lock: they take theirs first and this one behind it.
+        let now = Instant::now();
+        let mut standing: Vec<_> = rivals
+            .into_iter()
+            .filter_map(|(held, writer)| Some((writer.still_since()?, held, writer)))
+            .filter(|(since, held, _)| *held > 0 && now - *since >= still)
+            .collect();
+        standing.sort_by_key(|(since, ..)| *since);
+        let mut freed = 0;
+        for (_, held, writer) in standing {
+            if freed >= bytes {
+                break;
+            }
+            writer.make_way();
+            freed += held;
+        }
     }
 
     fn ask(&self, bytes: u64, urgency: Urgency) -> Place {
@@ -124,6 +186,20 @@ impl WriterShare {
     fn grant(&self, units: u64) -> Grant {
         self.held.fetch_add(units, Ordering::Relaxed);
         Grant { writer: self.clone(), units }
+    }
+}
+
+/// As long as it lives, its writer may have to make way.
+pub(crate) struct Registration {
+    inner: Arc<Inner>,
+    number: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let gone = self.inner.state().registered.remove(&self.number);
+        // Behind the lock.
+        drop(gone);
     }
 }
 
@@ -231,6 +307,12 @@ impl fmt::Debug for Shares {
 impl fmt::Debug for WriterShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriterShare").field("tenant", &self.tenant).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

@@ -139,6 +139,60 @@ async fn a_tenant_that_takes_all_it_can_leaves_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn uploads_that_stand_still_make_way_for_a_tenant_that_lacks_its_share() {
+    let config = Config { budget_wait: Duration::from_secs(30), ..parts(16) };
+    let env = env_with(config, FaultPlan::none()).await;
+    let mounts = mounts(&env).await;
+    let mut held = Vec::new();
+    // Two tenants hold all but nothing between them; the first has been still the longest.
+    for (mount, count) in [(0, 14), (1, 2)] {
+        for n in 0..count {
+            let mut writer = open_writer(&mounts[mount], &format!("/{n}"), create()).await.unwrap();
+            write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
+            held.push(writer);
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    // One of the first tenant's goes on, so that it stands still no more.
+    write(&mut held[0], 0, pattern(PART)).await.unwrap();
+
+    let started = tokio::time::Instant::now();
+    let data = pattern(3 * PART);
+    within(upload(&mounts[2], "/f", &data)).await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 15, "half of what a write waits");
+    assert_eq!(env.metric("tidegate_vfs_uploads_yielded_total", ""), 1);
+    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
+
+    let (mut kept, mut lost) = (0, 0);
+    for (n, mut writer) in held.into_iter().enumerate() {
+        let size = writer.attributes().size;
+        let written = write(&mut writer, PART - 1, Bytes::from_static(b"y")).await;
+        match writer.finish().await {
+            Ok(_) => kept += 1,
+            Err(error) => {
+                lost += 1;
+                assert_eq!((error.kind(), size), (FsErrorKind::Unavailable, 1), "writer {n}");
+                assert!(error.to_string().contains("stood still") && written.is_err());
+                assert!((1..14).contains(&n), "one of the tenant that holds more than its share");
+            }
+        }
+    }
+    assert_eq!((kept, lost), (15, 1));
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_own_uploads_never_make_way_for_one_another() {
+    let env = env_with(Config { budget_wait: Duration::from_secs(30), ..parts(2) }, FaultPlan::none()).await;
+    let mut still = open_writer(&env.mount, "/still", create()).await.unwrap();
+    write(&mut still, 0, Bytes::from_static(b"x")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let mut refused = open_writer(&env.mount, "/refused", create()).await.unwrap();
+    assert!(write(&mut refused, 0, Bytes::from_static(b"x")).await.is_err());
+    still.finish().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_stops_keeps_one_part_and_hinders_nobody() {
     let env = env_with(parts(8), slow_store()).await;
     let data = pattern(6 * PART);

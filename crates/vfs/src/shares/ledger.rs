@@ -11,7 +11,7 @@
 //! Within a tenant the writer that holds the least comes first, and extras are limited in the same
 //! way, by [`WRITER_REACH`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_store::TenantName;
@@ -114,13 +114,26 @@ impl Ledger {
         Some(ticket)
     }
 
+    /// The tenants that hold more than their share, if this one would not with `units` more.
+    pub(super) fn over_share(&self, tenant: &Arc<TenantName>, units: u64) -> HashSet<Arc<TenantName>> {
+        let sure = self.sure();
+        if self.held.get(tenant).copied().unwrap_or(0) + units > sure {
+            return HashSet::new();
+        }
+        self.held.iter().filter(|(_, held)| **held > sure).map(|(tenant, _)| Arc::clone(tenant)).collect()
+    }
+
+    /// What each tenant is sure of.
+    fn sure(&self) -> u64 {
+        // As if there were one tenant more: the next one that comes finds its share as well.
+        self.total / (self.held.len() as u64 + 1)
+    }
+
     /// Whether a tenant may hold `after` units, `ask` included, as soon as they are free.
     fn permits(&self, after: u64, ask: &Ask) -> bool {
         let left = self.free.checked_sub(ask.units);
         let within = |held: u64, reach: u64| left.is_some_and(|left| held <= reach.saturating_mul(left));
-        // As if there were one tenant more: the next one that comes finds its share as well.
-        let sure = self.total / (self.held.len() as u64 + 1);
-        let tenant = after == ask.units || after <= sure || within(after, TENANT_REACH);
+        let tenant = after == ask.units || after <= self.sure() || within(after, TENANT_REACH);
         let writer = ask.urgency == Urgency::Need || within(ask.held + ask.units, WRITER_REACH);
         tenant && writer
     }

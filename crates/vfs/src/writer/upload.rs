@@ -1,0 +1,419 @@
+//! One upload: gathers parts, sends them as they fill, publishes at CLOSE.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, select};
+use tidegate_store::{ObjectAttributes, PartNumber};
+use tokio::time::Instant;
+
+use super::memory::Memory;
+use super::transfer::{Target, Transfer};
+use super::{Admission, Published};
+use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart};
+use crate::attributes::{FileAttributes, SetAttributes};
+use crate::budget::{UNIT, round_up};
+use crate::config::Config;
+use crate::error::{FsError, FsErrorKind};
+use crate::metrics::Counted;
+use crate::shares::{Grant, WriterShare};
+
+/// One file takes at most this part of the memory for uploads on its client's word alone.
+const POOL_SHARE: u64 = 8;
+
+/// To which part of the memory for uploads the parts of a file grow at most, whatever the setting.
+const GROWN_SHARE: u64 = 4;
+
+/// When a part that has outgrown its hint waits for memory, at least this much is asked for at once.
+const GROWTH_MIN: u64 = 1 << 20;
+
+/// What a [`super::Writer`] has as long as it may go on.
+///
+/// From its first byte on it holds the memory of one part (less if the file's size is known to be
+/// less); and, beyond the budget, at most the end of one write that crossed into a part whose
+/// memory was not there yet. Without a byte it holds nothing.
+#[derive(Debug)]
+pub(super) struct Upload {
+    assembly: Assembly,
+    /// The memory of the parts being gathered.
+    charges: Vec<Charge>,
+    /// The end of the last write, for which there was no memory yet: its offset and bytes.
+    spill: Option<(u64, Bytes)>,
+    memory: Arc<Memory>,
+    transfer: Transfer,
+    failed: Option<FsError>,
+    /// What the reserve is brought back to between parts, in bytes: what the latest part has.
+    reserve: u64,
+    hint: u64,
+    append: bool,
+    attributes: ObjectAttributes,
+    opened: SystemTime,
+    /// When a part was sent last.
+    launched: Option<Instant>,
+    /// When the client last sent something to speak of, and what it has sent since.
+    progress: Instant,
+    fresh: u64,
+    _open: Counted,
+    target: Target,
+}
+
+/// The memory of a part that is being gathered.
+#[derive(Debug)]
+struct Charge {
+    number: PartNumber,
+    grant: Grant,
+    begun: Instant,
+}
+
+impl Upload {
+    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing.
+    /// It takes no memory before its first byte comes.
+    ///
+    /// # Errors
+    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored.
+    pub(super) fn open(
+        target: Target,
+        base: ObjectAttributes,
+        set: SetAttributes,
+        append: bool,
+        share: WriterShare,
+        config: &Config,
+    ) -> Result<Self, FsError> {
+        let hint = set.size.unwrap_or(0);
+        // A hint costs its sender nothing: the parts that it asks for must leave room for others.
+        let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
+        let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
+        let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)
+            .filter(|schedule| schedule.first().len <= part_max.min(share.total()))
+            .ok_or_else(too_large_for_this_node)?;
+        let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
+        let mut attributes = base;
+        set.apply_to_file(&mut attributes);
+        Ok(Self {
+            assembly: Assembly::new(schedule, config.hole_max.as_u64()),
+            charges: Vec::new(),
+            spill: None,
+            memory: Arc::new(memory),
+            transfer: Transfer::new(target.clone(), config.upload_concurrency),
+            failed: None,
+            reserve: 0,
+            hint,
+            append,
+            attributes,
+            opened: SystemTime::now(),
+            launched: None,
+            progress: Instant::now(),
+            fresh: 0,
+            _open: Counted::new(&target.metrics.open_writers),
+            target,
+        })
+    }
+
+    /// The attributes as they will be published; the size is the end of the bytes so far.
+    pub(super) fn attributes(&self) -> FileAttributes {
+        FileAttributes::of_upload(self.end(), &self.attributes, self.opened)
+    }
+
+    /// Asks whether `len` bytes may be written at `offset` now.
+    ///
+    /// # Errors
+    /// The latched failure; `TooLarge`; `Unsupported` where bytes were sent to the store already;
+    /// `Unavailable` if memory could not be had in time.
+    pub(super) fn admit(&mut self, offset: u64, len: u32) -> Result<Admission, FsError> {
+        let admission = self.try_admit(offset, u64::from(len));
+        self.latched(admission)
+    }
+
+    /// Takes bytes, behind [`Admission::Ready`] for them. With APPEND they go to the end of the
+    /// file, whatever `offset` says.
+    ///
+    /// # Errors
+    /// As [`Upload::admit`].
+    pub(super) fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        self.fresh += data.len() as u64;
+        if self.fresh >= UNIT {
+            (self.fresh, self.progress) = (0, Instant::now());
+        }
+        let written = self.try_write(offset, data);
+        self.latched(written)
+    }
+
+    /// Sets attributes of the file to be. A size beyond the bytes so far leaves zeros between.
+    ///
+    /// # Errors
+    /// `Unsupported` for a size below the bytes so far; `TooLarge`.
+    pub(super) fn set_attributes(&mut self, set: SetAttributes) -> Result<(), FsError> {
+        if let Some(size) = set.size {
+            if size < self.end() {
+                return Err(FsError::unsupported(
+                    "a file that is being written can't be made shorter; close it and upload it again",
+                ));
+            }
+            self.assembly.extend_to(size)?;
+        }
+        set.apply_to_file(&mut self.attributes);
+        Ok(())
+    }
+
+    /// CLOSE: resolves once the file is stored whole and visible. After an error the old file is
+    /// untouched; only where the store's answer to the very last request was lost can the new one be
+    /// there, whole, all the same.
+    pub(super) fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Published, FsError>> {
+        let mut writer = self;
+        async move {
+            let published = writer.publish().await;
+            let metrics = &writer.target.metrics;
+            match &published {
+                Ok(_) => metrics.published.inc(),
+                Err(_) => {
+                    metrics.upload_failures.inc();
+                    writer.transfer.abort().await;
+                }
+            }
+            published
+        }
+        .boxed()
+    }
+
+    /// Gives the file up: nothing is published. Resolves once the store has dropped its parts, or
+    /// after a minute.
+    pub(super) fn abandon(self) -> BoxFuture<'static, ()> {
+        self.transfer.abort().boxed()
+    }
+
+    /// Since when the client has sent nothing to speak of while all memory waits for it.
+    pub(super) fn still_since(&self) -> Option<Instant> {
+        (self.transfer.in_flight() == 0).then_some(self.progress)
+    }
+
+    fn end(&self) -> u64 {
+        let spilled = self.spill.as_ref().map_or(0, |(offset, data)| offset + data.len() as u64);
+        self.assembly.end().max(spilled)
+    }
+
+    fn position(&self, offset: u64) -> u64 {
+        if self.append { self.end() } else { offset }
+    }
+
+    fn latched<T>(&mut self, result: Result<T, FsError>) -> Result<T, FsError> {
+        if let Err(error) = &result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+
+    fn check(&self) -> Result<(), FsError> {
+        self.failed.clone().map_or(Ok(()), Err)?;
+        self.transfer.check()?;
+        self.memory.check()
+    }
+
+    fn try_admit(&mut self, offset: u64, len: u64) -> Result<Admission, FsError> {
+        self.check()?;
+        if let Some(wait) = self.place_spill()? {
+            return Ok(Admission::Wait(wait));
+        }
+        let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
+        Ok(match self.secure(&piece) {
+            Secured::Later(wait) => Admission::Wait(wait),
+            Secured::Smaller | Secured::Yes => Admission::Ready,
+        })
+    }
+
+    fn try_write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        self.check()?;
+        if self.place_spill()?.is_some() {
+            // The caller did not wait for `Ready`; taking more would be without limit.
+            return Err(FsError::new(FsErrorKind::Unavailable, "the server is busy with this file; upload it again"));
+        }
+        self.place(self.position(offset), data).map(|_| ())
+    }
+
+    /// Takes what was spilled, or tells what to wait for.
+    fn place_spill(&mut self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        match self.spill.take() {
+            Some((offset, data)) => self.place(offset, data),
+            None => Ok(None),
+        }
+    }
+
+    /// Lays bytes into their parts as far as there is memory, spills the rest, and sends the parts
+    /// that are ready. Gives what to wait for if it had to spill.
+    fn place(&mut self, mut offset: u64, mut data: Bytes) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        while let Some(piece) = self.assembly.piece(offset, data.len() as u64)? {
+            match self.secure(&piece) {
+                Secured::Later(wait) => {
+                    self.spill = Some((offset, data));
+                    return Ok(Some(wait));
+                }
+                Secured::Smaller => continue,
+                Secured::Yes => {}
+            }
+            self.assembly.write(&piece, data.split_to(piece.len as usize))?;
+            offset += piece.len;
+            while let Some(part) = self.assembly.take_ready() {
+                self.launch(part);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that there is memory for a piece, or tells what to wait for.
+    fn secure(&mut self, piece: &Piece) -> Secured {
+        let number = piece.span.number;
+        let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
+            return self.begin_part(piece);
+        };
+        let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
+        let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
+        if need <= held {
+            return Secured::Yes;
+        }
+        // The file turns out larger than its hint.
+        let landing = self.transfer.landing();
+        let (wanted, least) = (piece.span.len.min(need.max(2 * held)) - held, need - held);
+        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
+            return self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN)));
+        };
+        if let Some(charge) = self.charges.get_mut(index) {
+            charge.grant.merge(grant);
+            self.reserve = charge.grant.bytes();
+        }
+        self.memory.keep(self.lacking());
+        Secured::Yes
+    }
+
+    /// Takes the memory of a part that has no bytes yet: all that it is going to need.
+    fn begin_part(&mut self, piece: &Piece) -> Secured {
+        while let Some(full) = self.assembly.take_full() {
+            self.launch(full);
+        }
+        // Before the lanes and the memory are looked at: what lands in between must not be missed.
+        let landing = self.transfer.landing();
+        if !self.transfer.has_lane() {
+            self.transfer.waits_for_a_lane();
+            self.target.metrics.lane_stalls.inc();
+            return Secured::Later(landing);
+        }
+        let mut span = piece.span;
+        let grant = loop {
+            let wanted = self.wanted(&span, piece);
+            if let Some(grant) = self.memory.draw(wanted) {
+                break grant;
+            }
+            // What is under way or in reserve will do, once it has landed; else a smaller part must.
+            let coming = self.memory.held().saturating_sub(self.charged());
+            let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
+            match smaller.filter(|_| coming < wanted) {
+                Some(smaller) => span = smaller,
+                None => return self.wait_for_memory(landing, wanted),
+            }
+        };
+        self.assembly.settle(&span);
+        self.reserve = grant.bytes();
+        self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
+        self.memory.keep(self.lacking());
+        if span == piece.span { Secured::Yes } else { Secured::Smaller }
+    }
+
+    fn wait_for_memory(&self, landing: BoxFuture<'static, ()>, bytes: u64) -> Secured {
+        self.target.metrics.memory_stalls.inc();
+        Secured::Later(if self.transfer.in_flight() > 0 {
+            select(landing, self.memory.extra(bytes)).map(|_| ()).boxed()
+        } else {
+            self.memory.need(bytes)
+        })
+    }
+
+    /// How much memory a new part should have: all it can take, or what the hint says that it will get.
+    fn wanted(&self, span: &PartSpan, piece: &Piece) -> u64 {
+        let need = piece.len.min(span.len);
+        if self.hint == 0 {
+            span.len
+        } else if let Some(rest) = self.hint.checked_sub(span.start).filter(|rest| *rest >= need) {
+            round_up(rest).min(span.len)
+        } else {
+            need
+        }
+    }
+
+    /// What the parts being gathered hold.
+    fn charged(&self) -> u64 {
+        self.charges.iter().map(|charge| charge.grant.bytes()).sum()
+    }
+
+    /// How much less than the reserve the parts being gathered hold.
+    fn lacking(&self) -> u64 {
+        self.reserve.saturating_sub(self.charged())
+    }
+
+    fn launch(&mut self, part: SealedPart) {
+        let index = self.charges.iter().position(|charge| charge.number == part.number);
+        let charge = index.map(|index| self.charges.swap_remove(index));
+        self.memory.keep(self.lacking());
+        let now = Instant::now();
+        // Parts that are gathered side by side fill one behind the other.
+        let since = charge.as_ref().map(|charge| charge.begun).max(self.launched.replace(now));
+        let gathered = since.map_or(Duration::ZERO, |since| now - since);
+        let grant = charge.map(|charge| charge.grant);
+        self.transfer.launch(part, grant, gathered, &self.memory, &self.attributes);
+    }
+
+    async fn publish(&mut self) -> Result<Published, FsError> {
+        loop {
+            self.check()?;
+            match self.place_spill()? {
+                Some(wait) => wait.await,
+                None => break,
+            }
+        }
+        let size = self.assembly.end();
+        if !self.transfer.is_begun()
+            && let Some((body, checksum)) = self.assembly.take_whole()
+        {
+            let checksum = checksum.unwrap_or_else(|| body.checksum());
+            self.transfer.put(body, checksum, &self.attributes).await?;
+            return Ok(Published { size });
+        }
+        // No part is begun any more: what lands from now on is free.
+        self.reserve = 0;
+        let mut cursor = 0;
+        while let Some(part) = self.assembly.take_rest(&mut cursor) {
+            self.wait_for_a_lane().await?;
+            self.launch(part);
+        }
+        self.transfer.complete(&self.attributes).await?;
+        Ok(Published { size })
+    }
+
+    async fn wait_for_a_lane(&self) -> Result<(), FsError> {
+        loop {
+            let landing = self.transfer.landing();
+            self.transfer.check()?;
+            if self.transfer.has_lane() {
+                return Ok(());
+            }
+            landing.await;
+        }
+    }
+}
+
+/// Whether there is memory for a piece.
+enum Secured {
+    /// Not yet.
+    Later(BoxFuture<'static, ()>),
+    /// Yes, but its part has become smaller: the piece must be cut again.
+    Smaller,
+    /// Yes.
+    Yes,
+}
+
+fn too_large_for_this_node() -> FsError {
+    FsError::new(
+        FsErrorKind::TooLarge,
+        "a file of this size needs more memory than the server sets aside for uploads; split the file, or ask the \
+         server's operator for a larger memory budget",
+    )
+}
