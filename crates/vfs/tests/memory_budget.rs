@@ -8,28 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use harness::*;
-use tidegate_store::faulty::{Call, Fault, FaultPlan, Rates};
+use tidegate_store::faulty::{Call, FaultPlan};
 use tidegate_vfs::{Admission, Config, FsErrorKind, OpenOptions, SetAttributes};
-
-/// Room for so many parts on the side of the writers.
-fn parts(count: u64) -> Config {
-    let budget = ByteSize::b((2 * count * PART as u64).div_ceil(100) * 100 + 100);
-    Config { memory_budget: Some(budget), budget_wait: Duration::from_secs(600), ..config() }
-}
 
 /// As [`pattern`], and quicker to make: no two parts are alike.
 fn long_pattern(len: usize) -> Bytes {
     let block = pattern(65_521);
     Bytes::from(block.repeat(len.div_ceil(block.len()))).slice(..len)
-}
-
-fn slow_store() -> FaultPlan {
-    FaultPlan::seeded(7, Rates { delay: 0.5, delay_max: Duration::from_millis(5), ..Rates::default() })
-}
-
-/// Ends a test that would hang; nothing in it depends on the time.
-async fn within<T>(running: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), running).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,108 +94,6 @@ async fn the_first_write_waits_for_memory_and_then_says_so() {
     waiting.await.unwrap();
 }
 
-/// Four tenants of a node.
-async fn mounts(env: &Env) -> Vec<tidegate_vfs::Mount> {
-    let mut mounts = Vec::new();
-    for name in ["alpha", "beta", "gamma", "delta"] {
-        let mut account = account(&tidegate_store::Permission::ALL);
-        account.tenant.name = name.parse().unwrap();
-        account.tenant.prefix = format!("tenants/{name}/").parse().unwrap();
-        mounts.push(env.vfs.mount(&account).await.unwrap());
-    }
-    mounts
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tenant_that_takes_all_it_can_leaves_room_for_the_next() {
-    let env = env_with(parts(16), FaultPlan::none()).await;
-    let mounts = mounts(&env).await;
-    let mut held = Vec::new();
-    for n in 0..16 {
-        let mut writer = open_writer(&mounts[0], &format!("/{n}"), create()).await.unwrap();
-        if let Admission::Ready = writer.admit(0, 1).unwrap() {
-            writer.write(0, Bytes::from_static(b"x")).unwrap();
-            held.push(writer);
-        }
-    }
-    assert_eq!(held.len(), 14, "and they never send another byte");
-    within(upload(&mounts[1], "/f", &pattern(20 * PART))).await.unwrap();
-    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn uploads_that_stand_still_make_way_for_a_tenant_that_lacks_its_share() {
-    let config = Config { budget_wait: Duration::from_secs(30), ..parts(16) };
-    let env = env_with(config, FaultPlan::none()).await;
-    let mounts = mounts(&env).await;
-    let mut held = Vec::new();
-    // Two tenants hold all but nothing between them; the first has been still the longest.
-    for (mount, count) in [(0, 14), (1, 2)] {
-        for n in 0..count {
-            let mut writer = open_writer(&mounts[mount], &format!("/{n}"), create()).await.unwrap();
-            write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
-            held.push(writer);
-        }
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-    // One of the first tenant's goes on, so that it stands still no more.
-    write(&mut held[0], 0, pattern(PART)).await.unwrap();
-
-    let started = tokio::time::Instant::now();
-    let data = pattern(3 * PART);
-    within(upload(&mounts[2], "/f", &data)).await.unwrap();
-    assert_eq!(started.elapsed().as_secs(), 15, "half of what a write waits");
-    assert_eq!(env.metric("tidegate_vfs_uploads_yielded_total", ""), 1);
-    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
-
-    let (mut kept, mut lost) = (0, 0);
-    for (n, mut writer) in held.into_iter().enumerate() {
-        let size = writer.attributes().size;
-        let written = write(&mut writer, PART - 1, Bytes::from_static(b"y")).await;
-        match writer.finish().await {
-            Ok(_) => kept += 1,
-            Err(error) => {
-                lost += 1;
-                assert_eq!((error.kind(), size), (FsErrorKind::Unavailable, 1), "writer {n}");
-                assert!(error.to_string().contains("stood still") && written.is_err());
-                assert!((1..14).contains(&n), "one of the tenant that holds more than its share");
-            }
-        }
-    }
-    assert_eq!((kept, lost), (15, 1));
-    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tenants_own_uploads_never_make_way_for_one_another() {
-    let env = env_with(Config { budget_wait: Duration::from_secs(30), ..parts(2) }, FaultPlan::none()).await;
-    let mut still = open_writer(&env.mount, "/still", create()).await.unwrap();
-    write(&mut still, 0, Bytes::from_static(b"x")).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    let mut refused = open_writer(&env.mount, "/refused", create()).await.unwrap();
-    assert!(write(&mut refused, 0, Bytes::from_static(b"x")).await.is_err());
-    still.finish().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_stops_keeps_one_part_and_hinders_nobody() {
-    let env = env_with(parts(8), slow_store()).await;
-    let data = pattern(6 * PART);
-    let mut stopped = open_writer(&env.mount, "/stopped", create()).await.unwrap();
-    write_all(&mut stopped, &data.slice(..5 * PART + 100), 30_000).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(300)).await;
-    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), PART as i64);
-    for n in 0..20 {
-        within(upload(&env.mount, &format!("/{n}"), &data)).await.unwrap();
-    }
-    for offset in (5 * PART + 100..6 * PART).step_by(1_000) {
-        write(&mut stopped, offset, data.slice(offset..data.len().min(offset + 1_000))).await.unwrap();
-    }
-    stopped.finish().await.unwrap();
-    assert!(env.object("stopped").await.unwrap() == data);
-    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
-}
-
 #[tokio::test(start_paused = true)]
 async fn parts_that_should_grow_stay_small_while_memory_is_short() {
     const PARTS: usize = 1_100;
@@ -263,28 +146,6 @@ async fn writes_out_of_order_meet_the_same_parts_when_sizes_shrink() {
     assert!(env.object("f").await.unwrap() == data);
     let sent = env.calls.calls(Call::PutPart);
     assert!((1_030..1_040).contains(&sent), "{sent} parts");
-}
-
-#[tokio::test(start_paused = true)]
-async fn fifty_uploads_at_once_end_within_twice_the_time_of_one_another() {
-    // 64 parts, as 512 MiB are at the default size; each request to the store takes 20 ms.
-    let plan = [Call::PutPart, Call::BeginUpload, Call::CompleteUpload]
-        .into_iter()
-        .fold(FaultPlan::none(), |plan, call| plan.from(call, 1, Fault::Delay(Duration::from_millis(20))));
-    let env = env_with(parts(64), plan).await;
-    let data = pattern(40 * PART);
-    let started = tokio::time::Instant::now();
-    let uploads = (0..50).map(|n| {
-        let (mount, data) = (env.mount.clone(), data.clone());
-        tokio::spawn(async move {
-            upload(&mount, &format!("/{n}"), &data).await.unwrap();
-            started.elapsed()
-        })
-    });
-    let ends: Vec<Duration> = futures::future::join_all(uploads).await.into_iter().map(|end| end.unwrap()).collect();
-    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
-    assert!(*last < 2 * *first, "{first:?} to {last:?}");
-    assert_eq!(env.metric("tidegate_vfs_budget_refusals_total", ""), 0);
 }
 
 #[tokio::test(start_paused = true)]

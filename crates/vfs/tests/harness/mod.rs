@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use futures::StreamExt;
 use prometheus::Registry;
-use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore};
+use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore, Rates};
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
     Account, Body, Condition, ObjectAttributes, ObjectKey, ObjectStore, Permission, Permissions, Status, Tenant,
@@ -43,6 +43,22 @@ pub fn config() -> Config {
         budget_wait: Duration::from_secs(5),
         ..Config::default()
     }
+}
+
+/// Room for so many parts on the side of the writers.
+pub fn parts(count: u64) -> Config {
+    let budget = ByteSize::b((2 * count * PART as u64).div_ceil(100) * 100 + 100);
+    Config { memory_budget: Some(budget), budget_wait: Duration::from_secs(600), ..config() }
+}
+
+/// Half of all calls take up to five milliseconds.
+pub fn slow_store() -> FaultPlan {
+    FaultPlan::seeded(7, Rates { delay: 0.5, delay_max: Duration::from_millis(5), ..Rates::default() })
+}
+
+/// Ends a test that would hang; nothing in it depends on the time.
+pub async fn within<T>(running: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), running).await.unwrap()
 }
 
 pub async fn env() -> Env {
