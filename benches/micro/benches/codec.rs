@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "Criterion's macros make public functions")]
 
+use bytes::Buf;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidegate_microbench::packets::{self, PAYLOAD};
 use tidegate_sftp::codec::{MAX_DATA, Replies};
@@ -31,7 +32,7 @@ fn encoding(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("DATA", length), |bencher| {
             bencher.iter(|| {
                 replies.data(1, &chunks);
-                replies.bytes_mut().clear();
+                replies.advance(replies.remaining());
             });
         });
     }
@@ -40,7 +41,7 @@ fn encoding(criterion: &mut Criterion) {
     group.bench_function("NAME", |bencher| {
         bencher.iter(|| {
             let count = replies.names(1, &entries);
-            replies.bytes_mut().clear();
+            replies.advance(replies.remaining());
             count
         });
     });

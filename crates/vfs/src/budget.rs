@@ -65,8 +65,7 @@ impl Permit {
     }
 
     /// How many bytes it stands for.
-    #[cfg(test)]
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.inner.num_permits() as u64 * UNIT
     }
 

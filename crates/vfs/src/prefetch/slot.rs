@@ -25,10 +25,12 @@ pub(crate) struct Register {
     /// Two hashes with secret keys stand for bucket and key; were two to meet, one more file would
     /// be dropped.
     hashers: (RandomState, RandomState),
-    slots: Mutex<HashMap<(u64, u64), Vec<Arc<Slot>>>>,
+    slots: Mutex<Slots>,
     permits: Arc<Semaphore>,
     metrics: Metrics,
 }
+
+type Slots = HashMap<(u64, u64), Vec<Arc<Slot>>>;
 
 impl Register {
     pub(crate) fn new(metrics: Metrics) -> Self {
@@ -59,7 +61,7 @@ impl Register {
         (self.hashers.0.hash_one((bucket, key)), self.hashers.1.hash_one((bucket, key)))
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<(u64, u64), Vec<Arc<Slot>>>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
