@@ -10,6 +10,9 @@ pub struct Metrics {
     pub(crate) memory_limits: IntGaugeVec,
     pub(crate) budget_refusals: IntCounter,
     pub(crate) read_ahead_refusals: IntCounter,
+    pub(crate) read_ahead_dropped: IntCounter,
+    pub(crate) read_waits: IntCounter,
+    pub(crate) reads_waiting: IntGauge,
     pub(crate) open_readers: IntGauge,
     pub(crate) open_writers: IntGauge,
     pub(crate) published: IntCounter,
@@ -59,8 +62,17 @@ impl Metrics {
             )?,
             read_ahead_refusals: counter(
                 "tidegate_vfs_read_ahead_refusals_total",
-                "Times that read-ahead was left out because the memory budget was in use",
+                "Times that read-ahead was left out because the file had its share of the memory budget, or it was in use",
             )?,
+            read_ahead_dropped: counter(
+                "tidegate_vfs_read_ahead_dropped_total",
+                "Ranges read ahead that were dropped, mostly unread, because others lacked memory",
+            )?,
+            read_waits: counter(
+                "tidegate_vfs_read_waits_total",
+                "Ranges that reads waited for and that had to wait for memory first",
+            )?,
+            reads_waiting: gauge("tidegate_vfs_reads_waiting", "Ranges that wait for memory")?,
             open_readers: gauge("tidegate_vfs_open_readers", "Files open for reading")?,
             open_writers: gauge("tidegate_vfs_open_writers", "Files open for writing")?,
             published: counter("tidegate_vfs_uploads_published_total", "Uploads that were published")?,

@@ -18,7 +18,7 @@ use crate::known_directories::KnownDirectories;
 use crate::metrics::Metrics;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
-use crate::reader::Reader;
+use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::writer::Writer;
 
 /// The file system of a node: settings, memory budget and caches that all sessions share.
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) write_pool: Pool,
-    pub(crate) read_pool: Pool,
+    pub(crate) read_memory: ReadMemory,
     pub(crate) attributes: AttributeCache,
     /// Requests for the attributes of listed objects, over all listings of the node.
     pub(crate) lookups: Semaphore,
@@ -48,9 +48,9 @@ impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
         let write_pool = Pool::new(config.write_budget(), metrics.write_memory.clone());
-        let read_pool = Pool::new(config.read_budget(), metrics.read_memory.clone());
-        for (side, pool) in [("write", &write_pool), ("read", &read_pool)] {
-            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(pool.total()).unwrap_or(i64::MAX));
+        let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
+        for (side, total) in [("write", write_pool.total()), ("read", read_memory.total())] {
+            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
         }
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
         Self {
@@ -59,7 +59,7 @@ impl Vfs {
                 config,
                 metrics,
                 write_pool,
-                read_pool,
+                read_memory,
                 attributes,
                 lookups: Semaphore::new(LOOKUPS_MAX),
             }),
@@ -78,6 +78,7 @@ impl Vfs {
             files: Arc::new(Files {
                 vfs: Arc::clone(&self.shared),
                 store,
+                read_memory: self.shared.read_memory.of(account.tenant.name.clone()),
                 bucket: account.tenant.bucket.clone(),
                 keys: KeySpace::new(account.tenant.prefix.clone()),
                 rights: Rights::new(account.user.permissions.clone()),
@@ -139,6 +140,7 @@ pub struct Mount {
 pub(crate) struct Files {
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) read_memory: TenantMemory,
     pub(crate) bucket: String,
     pub(crate) keys: KeySpace,
     pub(crate) rights: Rights,

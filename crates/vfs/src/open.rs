@@ -21,7 +21,7 @@ impl Files {
         }
         let key = self.keys.object(path)?;
         let vfs = &self.vfs;
-        let reader = match Reader::open(&self.store, key, &vfs.read_pool, &vfs.config, &vfs.metrics).await {
+        let reader = match Reader::open(&self.store, key, &self.read_memory, &vfs.config, &vfs.metrics).await {
             Ok(reader) => reader,
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 return Err(if self.has_entries(path).await? {

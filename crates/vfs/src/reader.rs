@@ -1,6 +1,8 @@
 //! A file open for reading: one version of an object, from OPEN to CLOSE.
 
 mod fill;
+mod level;
+mod share;
 mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +13,11 @@ use futures::future::BoxFuture;
 use tidegate_store::{ByteRange, GetObject, ObjectKey, ObjectMeta, ObjectStore, StoreErrorKind, StoreResult};
 use tokio::task::JoinSet;
 
-use self::fill::{Fill, Source};
+use self::fill::{Fetch, Source};
+use self::share::Trim;
+pub(crate) use self::share::{ReadMemory, TenantMemory};
 use self::window::{Purpose, Segment, Window};
 use crate::attributes::FileAttributes;
-use crate::budget::Pool;
 use crate::config::Config;
 use crate::error::FsError;
 use crate::metrics::{Counted, Metrics};
@@ -61,15 +64,15 @@ impl ReadData {
 pub struct Reader {
     source: Arc<Source>,
     attributes: FileAttributes,
-    state: Mutex<State>,
-    pool: Pool,
+    state: Arc<Mutex<State>>,
     _open: Counted,
 }
 
 #[derive(Debug)]
 struct State {
-    window: Window<Arc<Fill>>,
+    window: Window<Arc<Fetch>>,
     tasks: JoinSet<()>,
+    metrics: Metrics,
 }
 
 impl Reader {
@@ -80,12 +83,13 @@ impl Reader {
     pub(crate) async fn open(
         store: &Arc<dyn ObjectStore>,
         key: ObjectKey,
-        pool: &Pool,
+        memory: &TenantMemory,
         config: &Config,
         metrics: &Metrics,
     ) -> StoreResult<Self> {
         let ahead_max = config.read_ahead_max.as_u64();
-        let (meta, first) = match pool.try_acquire(window::FIRST) {
+        let share = memory.join();
+        let (meta, first) = match share.try_take(window::FIRST) {
             Some(permit) if ahead_max > 0 => {
                 match store.get(&key, Some(ByteRange::new(0, window::FIRST)), None).await {
                     Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
@@ -99,17 +103,19 @@ impl Reader {
         };
         let attributes = FileAttributes::of_file(&meta);
         let ObjectMeta { size, etag, .. } = meta;
-        let source = Arc::new(Source { store: Arc::clone(store), key, etag, metrics: metrics.clone() });
-        let mut state = State { window: Window::new(size, ahead_max), tasks: JoinSet::new() };
+        let source = Arc::new(Source { store: Arc::clone(store), key, etag, share, metrics: metrics.clone() });
+        let mut state = State { window: Window::new(size, ahead_max), tasks: JoinSet::new(), metrics: metrics.clone() };
         if let Some((mut permit, body)) = first {
             let len = window::FIRST.min(size);
-            drop(permit.split_above(len));
-            let fill = Fill::new(0, len, Some(permit));
-            state.tasks.spawn(fill::run(Arc::clone(&source), Arc::clone(&fill), Some(body)));
-            state.window.push(len, fill);
+            permit.shrink(len);
+            let fetch = Fetch::begin(&mut state.tasks, &source, 0, len, Some(permit), Some(body));
+            state.window.push(len, fetch);
         }
+        let state = Arc::new(Mutex::new(state));
+        let trim: Arc<dyn Trim> = Arc::<Mutex<State>>::clone(&state);
+        source.share.trims(Arc::downgrade(&trim));
         let open = Counted::new(&metrics.open_readers);
-        Ok(Self { source, attributes, state: Mutex::new(state), pool: pool.clone(), _open: open })
+        Ok(Self { source, attributes, state, _open: open })
     }
 
     /// The file's attributes at OPEN.
@@ -136,32 +142,58 @@ impl Reader {
         .boxed()
     }
 
-    fn segments(&self, offset: u64, end: u64) -> Vec<Segment<Arc<Fill>>> {
-        let mut state = self.state();
-        let State { window, tasks } = &mut *state;
+    fn segments(&self, offset: u64, end: u64) -> Vec<Segment<Arc<Fetch>>> {
+        let mut state = lock(&self.state);
+        let State { window, tasks, .. } = &mut *state;
         while tasks.try_join_next().is_some() {}
+        let may_hold = self.source.share.claim(window.wants(offset, end));
+        let mut without_memory = false;
         let mut fetch = |start, len, purpose| {
-            let permit = match (purpose, self.pool.try_acquire(len)) {
-                (Purpose::ReadAhead, None) => {
+            let permit = self.source.share.try_take(len);
+            if permit.is_none() {
+                without_memory = true;
+                if purpose == Purpose::ReadAhead {
                     self.source.metrics.read_ahead_refusals.inc();
                     return None;
                 }
-                (_, permit) => permit,
-            };
-            let fill = Fill::new(start, len, permit);
-            tasks.spawn(fill::run(Arc::clone(&self.source), Arc::clone(&fill), None));
-            Some(fill)
+            }
+            Some(Fetch::begin(tasks, &self.source, start, len, permit, None))
         };
-        let segments = window.read(offset, end, &mut fetch);
+        let mut segments = window.read(offset, end, may_hold, &mut fetch);
         if segments.iter().any(|segment| segment.bytes.has_failed()) {
             // An earlier read has told of the failure; this one tries afresh.
             window.restart(offset);
-            return window.read(offset, end, &mut fetch);
+            segments = window.read(offset, end, may_hold, &mut fetch);
         }
+        if without_memory {
+            window.drop_behind(offset);
+        }
+        window.release(offset, may_hold, |fetch, before| match Arc::strong_count(fetch) {
+            1 => Some(fetch.release(before)),
+            _ => None,
+        });
         segments
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Trim for Mutex<State> {
+    fn trim(&self, keep: u64) -> u64 {
+        // The lock may be held by a reader that asks others for memory just as this one does.
+        let Ok(mut state) = self.try_lock() else { return 0 };
+        let State { window, metrics, .. } = &mut *state;
+        let held = |window: &Window<Arc<Fetch>>| window.segments().map(|segment| segment.bytes.held()).sum::<u64>();
+        let before = held(window);
+        let mut left = before;
+        let dropped = window.drop_farthest(|fetch| {
+            let may_drop = left > keep && Arc::strong_count(fetch) == 1;
+            left -= if may_drop { fetch.held() } else { 0 };
+            may_drop
+        });
+        metrics.read_ahead_dropped.inc_by(dropped);
+        before - held(window)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

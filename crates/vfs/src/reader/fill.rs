@@ -1,5 +1,6 @@
 //! A range of an object being fetched, and the reads that wait for it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_store::{ByteRange, ByteStream, ETag, ObjectKey, ObjectStore, StoreError, StoreErrorKind};
 use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::ReadData;
-use crate::budget::Permit;
+use super::share::{ReadPermit, Share};
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
 
@@ -27,42 +29,85 @@ pub(crate) struct Source {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) key: ObjectKey,
     pub(crate) etag: ETag,
+    pub(crate) share: Share,
     pub(crate) metrics: Metrics,
 }
 
-/// Bytes `start..start + len` of an object, as far as they have come.
+/// A range that is fetched. Dropping it stops the request and gives the memory back.
 #[derive(Debug)]
-pub(crate) struct Fill {
-    start: u64,
-    len: u64,
-    state: Mutex<State>,
-    /// Given back when the last read has let go of the range.
-    _permit: Option<Permit>,
+pub(crate) struct Fetch {
+    fill: Arc<Fill>,
+    task: AbortHandle,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Each with the offset of its end, from the start of the range.
-    chunks: Vec<(u64, Bytes)>,
-    filled: u64,
-    failed: Option<FsError>,
-    /// Reads, and how far it must be filled for each.
-    waiting: Vec<(u64, oneshot::Sender<()>)>,
-}
-
-impl Fill {
-    pub(crate) fn new(start: u64, len: u64, permit: Option<Permit>) -> Arc<Self> {
-        Arc::new(Self { start, len, state: Mutex::default(), _permit: permit })
+impl Fetch {
+    /// Begins to fetch `len` bytes from `start`, into memory that is there or else queued for, from a
+    /// body that is already coming or else from a request of its own.
+    pub(crate) fn begin(
+        tasks: &mut JoinSet<()>,
+        source: &Arc<Source>,
+        start: u64,
+        len: u64,
+        permit: Option<ReadPermit>,
+        body: Option<ByteStream>,
+    ) -> Arc<Self> {
+        let fill = Arc::new(Fill { start, len, state: Mutex::new(State { permit, ..State::default() }) });
+        let task = tasks.spawn(run(Arc::clone(source), Arc::clone(&fill), body));
+        Arc::new(Self { fill, task })
     }
 
     /// Whether it was given up.
     pub(crate) fn has_failed(&self) -> bool {
-        self.state().failed.is_some()
+        self.fill.state().failed.is_some()
     }
 
     /// Adds the bytes from `from` to `to` (offsets in the object, cut at the range's ends) to
     /// `data`, once they have come.
     pub(crate) async fn read(&self, from: u64, to: u64, data: &mut ReadData) -> Result<(), FsError> {
+        self.fill.read(from, to, data).await
+    }
+
+    /// Lets go of whole chunks before this offset in the object. Returns where what is left begins.
+    pub(crate) fn release(&self, before: u64) -> u64 {
+        self.fill.release(before)
+    }
+
+    /// Bytes of memory that it holds.
+    pub(crate) fn held(&self) -> u64 {
+        self.fill.state().permit.as_ref().map_or(0, ReadPermit::bytes)
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.task.abort();
+        // The task goes in a while; its memory is free now.
+        self.fill.close();
+    }
+}
+
+/// Bytes `start..start + len` of an object, as far as they have come.
+#[derive(Debug)]
+struct Fill {
+    start: u64,
+    len: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each with the offset of its end, from the start of the range.
+    chunks: VecDeque<(u64, Bytes)>,
+    filled: u64,
+    failed: Option<FsError>,
+    /// Reads, and how far it must be filled for each.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
+    permit: Option<ReadPermit>,
+    closed: bool,
+}
+
+impl Fill {
+    async fn read(&self, from: u64, to: u64, data: &mut ReadData) -> Result<(), FsError> {
         let from = from.saturating_sub(self.start);
         let to = to.saturating_sub(self.start).min(self.len);
         loop {
@@ -84,8 +129,28 @@ impl Fill {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn release(&self, before: u64) -> u64 {
+        let before = before.saturating_sub(self.start);
+        let mut state = self.state();
+        while state.chunks.pop_front_if(|(end, _)| *end <= before).is_some() {}
+        let left = state.chunks.front().map_or(state.filled.min(before), |(end, bytes)| end - bytes.len() as u64);
+        if let Some(permit) = &mut state.permit {
+            permit.shrink(self.len - left);
+        }
+        self.start + left
+    }
+
+    fn hold(&self, permit: ReadPermit) {
+        let mut state = self.state();
+        if !state.closed {
+            state.permit = Some(permit);
+        }
+    }
+
+    fn close(&self) {
+        let state = &mut *self.state();
+        (state.closed, state.permit) = (true, None);
+        state.chunks.clear();
     }
 
     /// Takes bytes in order; says how many are still missing.
@@ -94,10 +159,10 @@ impl Fill {
         let missing = self.len - state.filled;
         // More than was asked for is a fault of the store; the range stays what it is.
         bytes.truncate(usize::try_from(missing).unwrap_or(usize::MAX));
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && !state.closed {
             state.filled += bytes.len() as u64;
             let end = state.filled;
-            state.chunks.push((end, bytes));
+            state.chunks.push_back((end, bytes));
             state.waiting.retain_mut(|(needed, _)| *needed > end);
         }
         self.len - state.filled
@@ -107,6 +172,10 @@ impl Fill {
         let mut state = self.state();
         state.failed.get_or_insert(error);
         state.waiting.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,13 +193,8 @@ impl State {
     }
 }
 
-/// Fetches a range, from a body that is already coming or from a request of its own. A body that
-/// breaks off is asked again from there.
-pub(crate) fn run(
-    source: Arc<Source>,
-    fill: Arc<Fill>,
-    body: Option<ByteStream>,
-) -> impl Future<Output = ()> + Send + 'static {
+/// Fetches a range. A body that breaks off is asked again from there.
+fn run(source: Arc<Source>, fill: Arc<Fill>, body: Option<ByteStream>) -> impl Future<Output = ()> + Send + 'static {
     // Made now, not when the task first runs: however and whenever it ends, nobody waits for ever.
     let filling = Filling(fill);
     async move {
@@ -141,6 +205,9 @@ pub(crate) fn run(
 }
 
 async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Result<(), FsError> {
+    if fill.state().permit.is_none() {
+        fill.hold(source.share.queue(fill.len).granted().await?);
+    }
     let mut missing = fill.len;
     let (mut stalls, mut resumes) = (0, 0);
     loop {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::budget::UNIT;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -50,6 +52,8 @@ pub(crate) struct Window<S> {
     end: u64,
     /// Where the sequential run began.
     run: u64,
+    /// The end of the farthest sequential read.
+    next: u64,
     /// Size of the next segment.
     step: u64,
     /// The end of the last read outside of the window.
@@ -60,7 +64,7 @@ impl<S: Clone> Window<S> {
     /// For a file of `size` bytes, read ahead by `ahead_max` bytes at most.
     pub(crate) fn new(size: u64, ahead_max: u64) -> Self {
         let segments = VecDeque::new();
-        Self { size, ahead_max, segments, end: 0, run: 0, step: SEGMENT_MIN, last_random: 0 }
+        Self { size, ahead_max, segments, end: 0, run: 0, next: 0, step: SEGMENT_MIN, last_random: 0 }
     }
 
     /// Adds what is being fetched already, right behind the window.
@@ -73,41 +77,56 @@ impl<S: Clone> Window<S> {
     /// Forgets all segments, because they failed; the next read at `position` is sequential.
     pub(crate) fn restart(&mut self, position: u64) {
         self.segments.clear();
-        (self.end, self.run, self.step) = (position, position, SEGMENT_MIN);
+        (self.end, self.run, self.next, self.step) = (position, position, position, SEGMENT_MIN);
+    }
+
+    /// The segments, in order.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment<S>> {
+        self.segments.iter()
+    }
+
+    /// How many bytes should be held once `offset..end` is being read: 0 if that is a random read.
+    pub(crate) fn wants(&self, offset: u64, end: u64) -> u64 {
+        if self.is_random(offset) {
+            return 0;
+        }
+        (self.ahead(end) + self.step + BEHIND).min(self.size - offset.min(self.size) + BEHIND)
     }
 
     /// The segments that cover `offset..end`, which is not empty and lies inside the file.
     /// `fetch(start, len, purpose)` is asked for the ones that are missing and for read-ahead; it
-    /// may refuse read-ahead.
+    /// may refuse read-ahead. No more read-ahead is asked for than fits into `may_hold` bytes.
     pub(crate) fn read(
         &mut self,
         offset: u64,
         end: u64,
+        may_hold: u64,
         mut fetch: impl FnMut(u64, u64, Purpose) -> Option<S>,
     ) -> Vec<Segment<S>> {
-        let start = self.segments.front().map_or(self.end, |segment| segment.start);
-        if !(start..=self.end).contains(&offset) {
-            if offset != self.last_random {
-                self.last_random = end;
-                let bytes = fetch(offset, end - offset, Purpose::Demanded);
-                return bytes.map(|bytes| Segment { start: offset, end, bytes }).into_iter().collect();
-            }
+        if self.is_random(offset) {
+            self.last_random = end;
+            let bytes = fetch(offset, end - offset, Purpose::Demanded);
+            return bytes.map(|bytes| Segment { start: offset, end, bytes }).into_iter().collect();
+        }
+        if !self.holds(offset) {
             self.restart(offset);
         }
+        self.next = self.next.max(end);
         while self.segments.front().is_some_and(|segment| segment.end + BEHIND <= offset) {
             self.segments.pop_front();
         }
+        let step_max = (may_hold / 4 / UNIT * UNIT).clamp(DEMANDED_MIN, SEGMENT_MAX);
         while self.end < end {
-            if !self.extend(Purpose::ReadAhead, self.step, &mut fetch) {
+            if !self.extend(Purpose::ReadAhead, step_max, &mut fetch) {
                 let least = if self.ahead_max == 0 { 0 } else { DEMANDED_MIN };
                 if !self.extend(Purpose::Demanded, least.max(end - self.end), &mut fetch) {
                     break;
                 }
             }
         }
-        let ahead = (2 * (end.saturating_sub(self.run))).max(SEGMENT_MIN).min(self.ahead_max);
-        while self.end < self.size.min(end + ahead) {
-            if !self.extend(Purpose::ReadAhead, self.step, &mut fetch) {
+        let ahead = self.ahead(end).min(may_hold.saturating_sub(self.step.min(step_max)));
+        while self.end < self.size.min(end.saturating_add(ahead)) {
+            if !self.extend(Purpose::ReadAhead, step_max, &mut fetch) {
                 break;
             }
         }
@@ -115,12 +134,63 @@ impl<S: Clone> Window<S> {
         overlapping.cloned().collect()
     }
 
-    fn extend(&mut self, purpose: Purpose, len: u64, fetch: &mut impl FnMut(u64, u64, Purpose) -> Option<S>) -> bool {
-        if purpose == Purpose::ReadAhead && self.ahead_max == 0 {
-            return false;
+    /// Drops the segments that end at or before `offset`: reads that come too late for them are
+    /// random.
+    pub(crate) fn drop_behind(&mut self, offset: u64) {
+        while self.segments.front().is_some_and(|segment| segment.end <= offset) {
+            self.segments.pop_front();
         }
-        let limit = if purpose == Purpose::ReadAhead { len.min(self.ahead_max) } else { len };
-        let len = limit.min(self.size - self.end);
+    }
+
+    /// Drops segments from the far end while `may_drop` allows it; reading goes on from there.
+    /// Returns how many.
+    pub(crate) fn drop_farthest(&mut self, mut may_drop: impl FnMut(&S) -> bool) -> u64 {
+        let mut dropped = 0;
+        while let Some(farthest) = self.segments.pop_back_if(|segment| may_drop(&segment.bytes)) {
+            dropped += 1;
+            self.end = farthest.start.max(self.next.min(farthest.end));
+            if self.end > farthest.start {
+                // The rest lies behind the reader, and would leave a gap.
+                dropped += self.segments.len() as u64;
+                self.segments.clear();
+            }
+        }
+        dropped
+    }
+
+    /// Lets go of the bytes of the first segment that lie so far behind `offset` that no read comes
+    /// for them any more. `release(bytes, before)` tells where what is left begins; `None` if that is
+    /// not possible now.
+    pub(crate) fn release(&mut self, offset: u64, may_hold: u64, release: impl FnOnce(&S, u64) -> Option<u64>) {
+        let before = offset.saturating_sub(BEHIND.min(may_hold / 8));
+        if let Some(first) = self.segments.front_mut()
+            && first.start < before
+            && let Some(start) = release(&first.bytes, before)
+        {
+            first.start = start.clamp(first.start, first.end);
+        }
+    }
+
+    fn holds(&self, offset: u64) -> bool {
+        (self.segments.front().map_or(self.end, |segment| segment.start)..=self.end).contains(&offset)
+    }
+
+    fn is_random(&self, offset: u64) -> bool {
+        !self.holds(offset) && offset != self.last_random
+    }
+
+    /// How far to read ahead behind `end`, if there is memory.
+    fn ahead(&self, end: u64) -> u64 {
+        (2 * (end.saturating_sub(self.run))).max(SEGMENT_MIN).min(self.ahead_max)
+    }
+
+    fn extend(&mut self, purpose: Purpose, limit: u64, fetch: &mut impl FnMut(u64, u64, Purpose) -> Option<S>) -> bool {
+        let len = match purpose {
+            Purpose::Demanded => limit,
+            Purpose::ReadAhead if self.ahead_max == 0 => return false,
+            Purpose::ReadAhead => self.step.min(limit).min(self.ahead_max),
+        };
+        let len = len.min(self.size - self.end);
         let Some(bytes) = fetch(self.end, len, purpose) else { return false };
         self.push(len, bytes);
         if purpose == Purpose::ReadAhead {
@@ -141,7 +211,7 @@ mod tests {
     fn read(window: &mut Window<()>, offset: u64, len: u64, room: bool) -> Fetched {
         let mut fetched = Vec::new();
         let end = (offset + len).min(window.size);
-        let segments = window.read(offset, end, |start, len, purpose| {
+        let segments = window.read(offset, end, u64::MAX, |start, len, purpose| {
             if purpose == Purpose::ReadAhead && !room {
                 return None;
             }
