@@ -41,7 +41,9 @@ pub struct Config {
     /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
     /// as such. Default: 1 GiB.
     pub hole_max: ByteSize,
-    /// How far one open file is read ahead at most; 0 switches read-ahead off. Default: 32 MiB.
+    /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
+    /// the client's pace and the store's latency, within the file's share of the memory for reading.
+    /// Default: 64 MiB.
     pub read_ahead_max: ByteSize,
     /// Where listings take modes, owners and times from. Default: `exact`.
     pub listing_attributes: ListingAttributes,
@@ -89,7 +91,7 @@ impl Default for Config {
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 4,
             hole_max: ByteSize::gib(1),
-            read_ahead_max: ByteSize::mib(32),
+            read_ahead_max: ByteSize::mib(64),
             listing_attributes: ListingAttributes::Exact,
             listing_concurrency: 16,
             attribute_cache_entries: 100_000,

@@ -2,6 +2,8 @@
 
 mod fill;
 mod level;
+mod pace;
+mod random;
 mod share;
 mod window;
 
@@ -12,15 +14,21 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_store::{ByteRange, GetObject, ObjectKey, ObjectMeta, ObjectStore, StoreErrorKind, StoreResult};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use self::fill::{Fetch, Source};
+use self::fill::{Claim, Fetch, Source};
+use self::pace::{Latency, Pace};
+use self::random::{Random, Range};
 use self::share::Trim;
 pub(crate) use self::share::{ReadMemory, TenantMemory};
-use self::window::{Purpose, Segment, Window};
+use self::window::{Purpose, Window};
 use crate::attributes::FileAttributes;
 use crate::config::Config;
 use crate::error::FsError;
 use crate::metrics::{Counted, Metrics};
+
+/// After so many reads at random in a row, a file has no claim to read-ahead until one is in order.
+const TURNS_RANDOM: u32 = 4;
 
 /// Bytes of a file, as slices of what the store sent.
 #[derive(Clone, Debug, Default)]
@@ -65,12 +73,17 @@ pub struct Reader {
     source: Arc<Source>,
     attributes: FileAttributes,
     state: Arc<Mutex<State>>,
+    opened: Instant,
     _open: Counted,
 }
 
 #[derive(Debug)]
 struct State {
     window: Window<Arc<Fetch>>,
+    random: Random<Arc<Fetch>>,
+    /// How many reads at random there were in a row.
+    in_a_row: u32,
+    pace: Pace,
     tasks: JoinSet<()>,
     metrics: Metrics,
 }
@@ -89,10 +102,14 @@ impl Reader {
     ) -> StoreResult<Self> {
         let ahead_max = config.read_ahead_max.as_u64();
         let share = memory.join();
+        let (opened, mut latency) = (Instant::now(), Latency::default());
         let (meta, first) = match share.try_take(window::FIRST) {
             Some(permit) if ahead_max > 0 => {
                 match store.get(&key, Some(ByteRange::new(0, window::FIRST)), None).await {
-                    Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
+                    Ok(GetObject { meta, body }) => {
+                        latency.first_byte(opened.elapsed());
+                        (meta, Some((permit, body)))
+                    }
                     Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => {
                         (store.head(&key).await?, None)
                     }
@@ -103,8 +120,17 @@ impl Reader {
         };
         let attributes = FileAttributes::of_file(&meta);
         let ObjectMeta { size, etag, .. } = meta;
-        let source = Arc::new(Source { store: Arc::clone(store), key, etag, share, metrics: metrics.clone() });
-        let mut state = State { window: Window::new(size, ahead_max), tasks: JoinSet::new(), metrics: metrics.clone() };
+        let latency = Mutex::new(latency);
+        let source = Source { store: Arc::clone(store), key, etag, share, latency, metrics: metrics.clone() };
+        let source = Arc::new(source);
+        let mut state = State {
+            window: Window::new(size, ahead_max),
+            random: Random::new(size),
+            in_a_row: 0,
+            pace: Pace::default(),
+            tasks: JoinSet::new(),
+            metrics: metrics.clone(),
+        };
         if let Some((mut permit, body)) = first {
             let len = window::FIRST.min(size);
             permit.shrink(len);
@@ -115,7 +141,7 @@ impl Reader {
         let trim: Arc<dyn Trim> = Arc::<Mutex<State>>::clone(&state);
         source.share.trims(Arc::downgrade(&trim));
         let open = Counted::new(&metrics.open_readers);
-        Ok(Self { source, attributes, state, _open: open })
+        Ok(Self { source, attributes, state, opened, _open: open })
     }
 
     /// The file's attributes at OPEN.
@@ -131,22 +157,41 @@ impl Reader {
         if offset >= end {
             return futures::future::ready(Ok(ReadData::default())).boxed();
         }
-        let segments = self.segments(offset, end);
+        let (claims, source) = (self.claims(offset, end), Arc::clone(&self.source));
+        let state = Arc::downgrade(&self.state);
         async move {
             let mut data = ReadData::default();
-            for segment in segments {
-                segment.bytes.read(offset.max(segment.start), end, &mut data).await?;
+            for claim in claims {
+                claim.read(&mut data).await?;
+            }
+            // Each claim was let go of above: what served a read at random is kept for the next one
+            // only where there is memory.
+            if source.share.is_short()
+                && let Some(state) = state.upgrade()
+            {
+                lock(&state).drop_random();
             }
             Ok(data)
         }
         .boxed()
     }
 
-    fn segments(&self, offset: u64, end: u64) -> Vec<Segment<Arc<Fetch>>> {
+    fn claims(&self, offset: u64, end: u64) -> Vec<Claim> {
         let mut state = lock(&self.state);
-        let State { window, tasks, .. } = &mut *state;
-        while tasks.try_join_next().is_some() {}
-        let may_hold = self.source.share.claim(window.wants(offset, end));
+        while state.tasks.try_join_next().is_some() {}
+        if state.window.is_random(offset) {
+            self.at_random(&mut state, offset, end)
+        } else {
+            self.in_order(&mut state, offset, end)
+        }
+    }
+
+    fn in_order(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
+        let State { window, pace, tasks, .. } = state;
+        state.in_a_row = 0;
+        pace.read(end - offset, self.opened.elapsed());
+        let plan = pace.plan(&self.source.latency(), window.step());
+        let may_hold = self.source.share.claim(window.wants(offset, end, plan));
         let mut without_memory = false;
         let mut fetch = |start, len, purpose| {
             let permit = self.source.share.try_take(len);
@@ -159,20 +204,48 @@ impl Reader {
             }
             Some(Fetch::begin(tasks, &self.source, start, len, permit, None))
         };
-        let mut segments = window.read(offset, end, may_hold, &mut fetch);
+        let mut segments = window.read(offset, end, may_hold, plan, &mut fetch);
         if segments.iter().any(|segment| segment.bytes.has_failed()) {
             // An earlier read has told of the failure; this one tries afresh.
             window.restart(offset);
-            segments = window.read(offset, end, may_hold, &mut fetch);
+            segments = window.read(offset, end, may_hold, plan, &mut fetch);
         }
         if without_memory {
             window.drop_behind(offset);
         }
-        window.release(offset, may_hold, |fetch, before| match Arc::strong_count(fetch) {
-            1 => Some(fetch.release(before)),
-            _ => None,
+        let claims = segments.iter().map(|segment| segment.bytes.claim(offset.max(segment.start), end)).collect();
+        window.release(offset, may_hold, |fetch, before| fetch.release(before));
+        claims
+    }
+
+    fn at_random(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
+        let State { window, random, in_a_row, tasks, .. } = state;
+        *in_a_row += 1;
+        if *in_a_row == TURNS_RANDOM {
+            self.source.share.claim(0);
+        } else {
+            self.source.share.touch();
+        }
+        window.skip_to(end);
+        random.forget(|fetch| fetch.has_failed());
+        let grow = |fetch: &Arc<Fetch>, range: Range| fetch.grow(range.start, range.end);
+        let bytes = random.read(offset, end, grow, |range| {
+            Fetch::begin(tasks, &self.source, range.start, range.end - range.start, None, None)
         });
-        segments
+        vec![bytes.claim(offset, end)]
+    }
+}
+
+impl State {
+    /// Drops what served reads at random and none waits for. Returns how many bytes came free.
+    fn drop_random(&mut self) -> u64 {
+        let mut freed = 0;
+        self.random.forget(|fetch| {
+            let idle = Arc::strong_count(fetch) == 1;
+            freed += if idle { fetch.held() } else { 0 };
+            idle
+        });
+        freed
     }
 }
 
@@ -180,8 +253,10 @@ impl Trim for Mutex<State> {
     fn trim(&self, keep: u64) -> u64 {
         // The lock may be held by a reader that asks others for memory just as this one does.
         let Ok(mut state) = self.try_lock() else { return 0 };
-        let State { window, metrics, .. } = &mut *state;
         let held = |window: &Window<Arc<Fetch>>| window.segments().map(|segment| segment.bytes.held()).sum::<u64>();
+        // What served a read at random may never serve another.
+        let freed = state.drop_random();
+        let State { window, metrics, .. } = &mut *state;
         let before = held(window);
         let mut left = before;
         let dropped = window.drop_farthest(|fetch| {
@@ -190,7 +265,7 @@ impl Trim for Mutex<State> {
             may_drop
         });
         metrics.read_ahead_dropped.inc_by(dropped);
-        before - held(window)
+        freed + before - held(window)
     }
 }
 

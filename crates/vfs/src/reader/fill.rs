@@ -9,8 +9,10 @@ use futures::StreamExt;
 use tidegate_store::{ByteRange, ByteStream, ETag, ObjectKey, ObjectStore, StoreError, StoreErrorKind};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::ReadData;
+use super::pace::Latency;
 use super::share::{ReadPermit, Share};
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
@@ -30,7 +32,15 @@ pub(crate) struct Source {
     pub(crate) key: ObjectKey,
     pub(crate) etag: ETag,
     pub(crate) share: Share,
+    pub(crate) latency: Mutex<Latency>,
     pub(crate) metrics: Metrics,
+}
+
+impl Source {
+    /// What requests took so far.
+    pub(crate) fn latency(&self) -> MutexGuard<'_, Latency> {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A range that is fetched. Dropping it stops the request and gives the memory back.
@@ -51,7 +61,7 @@ impl Fetch {
         permit: Option<ReadPermit>,
         body: Option<ByteStream>,
     ) -> Arc<Self> {
-        let fill = Arc::new(Fill { start, len, state: Mutex::new(State { permit, ..State::default() }) });
+        let fill = Arc::new(Fill { state: Mutex::new(State { start, len, permit, ..State::default() }) });
         let task = tasks.spawn(run(Arc::clone(source), Arc::clone(&fill), body));
         Arc::new(Self { fill, task })
     }
@@ -61,15 +71,23 @@ impl Fetch {
         self.fill.state().failed.is_some()
     }
 
-    /// Adds the bytes from `from` to `to` (offsets in the object, cut at the range's ends) to
-    /// `data`, once they have come.
-    pub(crate) async fn read(&self, from: u64, to: u64, data: &mut ReadData) -> Result<(), FsError> {
-        self.fill.read(from, to, data).await
+    /// The bytes from `from` to `to`, offsets in the object, as far as they lie in the range. They are
+    /// kept until the claim is dropped.
+    pub(crate) fn claim(self: &Arc<Self>, from: u64, to: u64) -> Claim {
+        self.fill.state().claims.push(from);
+        Claim { fetch: Arc::clone(self), from, to }
     }
 
-    /// Lets go of whole chunks before this offset in the object. Returns where what is left begins.
+    /// Lets go of whole chunks before this offset in the object that nobody claims. Returns where what
+    /// is left begins.
     pub(crate) fn release(&self, before: u64) -> u64 {
         self.fill.release(before)
+    }
+
+    /// Makes the range `start..end`, which holds the one it was, if its request was not sent yet.
+    /// Returns whether it did.
+    pub(crate) fn grow(&self, start: u64, end: u64) -> bool {
+        self.fill.grow(start, end)
     }
 
     /// Bytes of memory that it holds.
@@ -86,35 +104,63 @@ impl Drop for Fetch {
     }
 }
 
-/// Bytes `start..start + len` of an object, as far as they have come.
+/// Bytes that a read waits for.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    fetch: Arc<Fetch>,
+    from: u64,
+    to: u64,
+}
+
+impl Claim {
+    /// Adds the bytes to `data` once they have come.
+    pub(crate) async fn read(self, data: &mut ReadData) -> Result<(), FsError> {
+        self.fetch.fill.read(self.from, self.to, data).await
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let claims = &mut self.fetch.fill.state().claims;
+        if let Some(at) = claims.iter().position(|from| *from == self.from) {
+            claims.swap_remove(at);
+        }
+    }
+}
+
+/// A range of an object's bytes, as far as they have come.
 #[derive(Debug)]
 struct Fill {
-    start: u64,
-    len: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where the range begins in the object, and how long it is. They are settled once it is sealed.
+    start: u64,
+    len: u64,
+    sealed: bool,
     /// Each with the offset of its end, from the start of the range.
     chunks: VecDeque<(u64, Bytes)>,
     filled: u64,
     failed: Option<FsError>,
-    /// Reads, and how far it must be filled for each.
+    /// Reads, and up to which offset in the object it must be filled for each.
     waiting: Vec<(u64, oneshot::Sender<()>)>,
+    /// Where the bytes begin that reads claim.
+    claims: Vec<u64>,
     permit: Option<ReadPermit>,
     closed: bool,
 }
 
 impl Fill {
     async fn read(&self, from: u64, to: u64, data: &mut ReadData) -> Result<(), FsError> {
-        let from = from.saturating_sub(self.start);
-        let to = to.saturating_sub(self.start).min(self.len);
         loop {
             let arrival = {
                 let mut state = self.state();
-                if state.filled >= to {
-                    state.slice(from, to, data);
+                let end = to.saturating_sub(state.start).min(state.len);
+                if state.sealed && state.filled >= end {
+                    let start = from.saturating_sub(state.start);
+                    state.slice(start, end, data);
                     return Ok(());
                 }
                 if let Some(error) = &state.failed {
@@ -130,14 +176,31 @@ impl Fill {
     }
 
     fn release(&self, before: u64) -> u64 {
-        let before = before.saturating_sub(self.start);
         let mut state = self.state();
+        let before = state.claims.iter().copied().fold(before, u64::min).saturating_sub(state.start);
         while state.chunks.pop_front_if(|(end, _)| *end <= before).is_some() {}
         let left = state.chunks.front().map_or(state.filled.min(before), |(end, bytes)| end - bytes.len() as u64);
+        let keep = state.len - left;
         if let Some(permit) = &mut state.permit {
-            permit.shrink(self.len - left);
+            permit.shrink(keep);
         }
-        self.start + left
+        state.start + left
+    }
+
+    fn grow(&self, start: u64, end: u64) -> bool {
+        let mut state = self.state();
+        let may_grow = !state.sealed && state.failed.is_none();
+        if may_grow {
+            (state.start, state.len) = (start, end - start);
+        }
+        may_grow
+    }
+
+    /// Settles the range: where it begins and how long it is.
+    fn seal(&self) -> (u64, u64) {
+        let mut state = self.state();
+        state.sealed = true;
+        (state.start, state.len)
     }
 
     fn hold(&self, permit: ReadPermit) {
@@ -156,16 +219,16 @@ impl Fill {
     /// Takes bytes in order; says how many are still missing.
     fn push(&self, mut bytes: Bytes) -> u64 {
         let mut state = self.state();
-        let missing = self.len - state.filled;
+        let missing = state.len - state.filled;
         // More than was asked for is a fault of the store; the range stays what it is.
         bytes.truncate(usize::try_from(missing).unwrap_or(usize::MAX));
         if !bytes.is_empty() && !state.closed {
             state.filled += bytes.len() as u64;
-            let end = state.filled;
-            state.chunks.push_back((end, bytes));
-            state.waiting.retain_mut(|(needed, _)| *needed > end);
+            let (start, filled, full) = (state.start, state.filled, state.filled == state.len);
+            state.chunks.push_back((filled, bytes));
+            state.waiting.retain(|(needed, _)| *needed > start + filled && !full);
         }
-        self.len - state.filled
+        state.len - state.filled
     }
 
     fn fail(&self, error: FsError) {
@@ -205,23 +268,38 @@ fn run(source: Arc<Source>, fill: Arc<Fill>, body: Option<ByteStream>) -> impl F
 }
 
 async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Result<(), FsError> {
+    let (start, len) = fill.seal();
     if fill.state().permit.is_none() {
-        fill.hold(source.share.queue(fill.len).granted().await?);
+        fill.hold(source.share.queue(len).granted().await?);
     }
-    let mut missing = fill.len;
+    let mut missing = len;
     let (mut stalls, mut resumes) = (0, 0);
     loop {
         let before = missing;
-        let mut stream = match body.take() {
-            Some(stream) => stream,
+        let asked = Instant::now();
+        let (mut stream, waits) = match body.take() {
+            Some(stream) => (stream, false),
             None => {
-                let range = ByteRange::new(fill.start + (fill.len - missing), missing);
-                source.store.get(&source.key, Some(range), Some(&source.etag)).await.map_err(read_error)?.body
+                let range = ByteRange::new(start + (len - missing), missing);
+                let answer = source.store.get(&source.key, Some(range), Some(&source.etag)).await;
+                (answer.map_err(read_error)?.body, true)
             }
         };
+        let mut first = None;
         let broken = loop {
             match stream.next().await {
-                Some(Ok(bytes)) => missing = fill.push(bytes),
+                Some(Ok(bytes)) => {
+                    let first = *first.get_or_insert_with(|| {
+                        if waits {
+                            source.latency().first_byte(asked.elapsed());
+                        }
+                        Instant::now()
+                    });
+                    missing = fill.push(bytes);
+                    if missing == 0 {
+                        source.latency().body(before, first.elapsed());
+                    }
+                }
                 Some(Err(error)) if error.kind().is_transient() => break Some(error),
                 Some(Err(error)) => return Err(read_error(error)),
                 None => break None,
@@ -267,7 +345,10 @@ struct Filling(Arc<Fill>);
 
 impl Drop for Filling {
     fn drop(&mut self) {
-        if self.0.state().filled < self.0.len {
+        let state = self.0.state();
+        let is_full = state.filled == state.len;
+        drop(state);
+        if !is_full {
             self.0.fail(FsError::new(FsErrorKind::Unavailable, "the file was closed while it was read"));
         }
     }

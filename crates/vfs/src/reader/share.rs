@@ -197,6 +197,16 @@ impl Share {
         self.member.may_hold()
     }
 
+    /// The client reads, as before.
+    pub(crate) fn touch(&self) {
+        self.member.read_at.store(self.node.now(), Relaxed);
+    }
+
+    /// Whether reads wait for memory.
+    pub(crate) fn is_short(&self) -> bool {
+        self.node.state().wanted > 0
+    }
+
     /// Takes `bytes`, rounded up to whole units, if that stays within the share, they can be had at
     /// once, and nobody waits for memory.
     pub(crate) fn try_take(&self, bytes: u64) -> Option<ReadPermit> {
