@@ -45,6 +45,10 @@ pub struct Config {
     /// the client's pace and the store's latency, within the file's share of the memory for reading.
     /// Default: 64 MiB.
     pub read_ahead_max: ByteSize,
+    /// Whether files that are read from beginning to end are compared with the CRC-64/NVME that the
+    /// store keeps: those of up to 256 KiB before a byte is handed out, others with their last read,
+    /// for one HEAD per file. Default: true.
+    pub verify_downloads: bool,
     /// Where listings take modes, owners and times from. Default: `exact`.
     pub listing_attributes: ListingAttributes,
     /// Requests for attributes that one listing has under way at once (1 to 256). Default: 16.
@@ -92,6 +96,7 @@ impl Default for Config {
             upload_concurrency: 4,
             hole_max: ByteSize::gib(1),
             read_ahead_max: ByteSize::mib(64),
+            verify_downloads: true,
             listing_attributes: ListingAttributes::Exact,
             listing_concurrency: 16,
             attribute_cache_entries: 100_000,

@@ -12,6 +12,9 @@ pub struct Metrics {
     pub(crate) read_ahead_refusals: IntCounter,
     pub(crate) read_ahead_dropped: IntCounter,
     pub(crate) read_waits: IntCounter,
+    pub(crate) reads_good: IntCounter,
+    pub(crate) reads_corrupt: IntCounter,
+    pub(crate) reads_unchecked: IntCounter,
     pub(crate) reads_waiting: IntGauge,
     pub(crate) open_readers: IntGauge,
     pub(crate) open_writers: IntGauge,
@@ -52,6 +55,14 @@ impl Metrics {
             &["result"],
         )?;
         registry.register(Box::new(cache.clone()))?;
+        let checks = IntCounterVec::new(
+            Opts::new(
+                "tidegate_vfs_download_checks_total",
+                "Files read as a whole, by what their checksum said (good, corrupt, unknown)",
+            ),
+            &["result"],
+        )?;
+        registry.register(Box::new(checks.clone()))?;
         Ok(Self {
             write_memory: memory.with_label_values(&["write"]),
             read_memory: memory.with_label_values(&["read"]),
@@ -73,6 +84,9 @@ impl Metrics {
                 "Ranges that reads waited for and that had to wait for memory first",
             )?,
             reads_waiting: gauge("tidegate_vfs_reads_waiting", "Ranges that wait for memory")?,
+            reads_good: checks.with_label_values(&["good"]),
+            reads_corrupt: checks.with_label_values(&["corrupt"]),
+            reads_unchecked: checks.with_label_values(&["unknown"]),
             open_readers: gauge("tidegate_vfs_open_readers", "Files open for reading")?,
             open_writers: gauge("tidegate_vfs_open_writers", "Files open for writing")?,
             published: counter("tidegate_vfs_uploads_published_total", "Uploads that were published")?,

@@ -5,6 +5,7 @@ mod level;
 mod pace;
 mod random;
 mod share;
+mod verify;
 mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use self::pace::{Latency, Pace};
 use self::random::{Random, Range};
 use self::share::Trim;
 pub(crate) use self::share::{ReadMemory, TenantMemory};
+use self::verify::{Ending, Verification};
 use self::window::{Purpose, Window};
 use crate::attributes::FileAttributes;
 use crate::config::Config;
@@ -84,6 +86,7 @@ struct State {
     /// How many reads at random there were in a row.
     in_a_row: u32,
     pace: Pace,
+    verification: Verification,
     tasks: JoinSet<()>,
     metrics: Metrics,
 }
@@ -119,7 +122,12 @@ impl Reader {
             _ => (store.head(&key).await?, None),
         };
         let attributes = FileAttributes::of_file(&meta);
-        let ObjectMeta { size, etag, .. } = meta;
+        let ObjectMeta { size, etag, checksum, .. } = meta;
+        // What came whole with OPEN is compared before it is handed out, the rest at its end.
+        let is_whole = first.is_some() && size <= window::FIRST;
+        let expected = checksum.filter(|_| is_whole && config.verify_downloads);
+        let verification =
+            if config.verify_downloads && !is_whole { Verification::new(size) } else { Verification::off() };
         let latency = Mutex::new(latency);
         let source = Source { store: Arc::clone(store), key, etag, share, latency, metrics: metrics.clone() };
         let source = Arc::new(source);
@@ -128,13 +136,14 @@ impl Reader {
             random: Random::new(size),
             in_a_row: 0,
             pace: Pace::default(),
+            verification,
             tasks: JoinSet::new(),
             metrics: metrics.clone(),
         };
         if let Some((mut permit, body)) = first {
             let len = window::FIRST.min(size);
             permit.shrink(len);
-            let fetch = Fetch::begin(&mut state.tasks, &source, 0, len, Some(permit), Some(body));
+            let fetch = Fetch::begin(&mut state.tasks, &source, 0, len, Some(permit), Some(body), expected);
             state.window.push(len, fetch);
         }
         let state = Arc::new(Mutex::new(state));
@@ -157,12 +166,16 @@ impl Reader {
         if offset >= end {
             return futures::future::ready(Ok(ReadData::default())).boxed();
         }
-        let (claims, source) = (self.claims(offset, end), Arc::clone(&self.source));
+        let (claims, ending) = self.claims(offset, end);
+        let source = Arc::clone(&self.source);
         let state = Arc::downgrade(&self.state);
         async move {
             let mut data = ReadData::default();
             for claim in claims {
                 claim.read(&mut data).await?;
+            }
+            if let Some(ending) = ending {
+                ending.check(&source).await?;
             }
             // Each claim was let go of above: what served a read at random is kept for the next one
             // only where there is memory.
@@ -176,14 +189,23 @@ impl Reader {
         .boxed()
     }
 
-    fn claims(&self, offset: u64, end: u64) -> Vec<Claim> {
+    /// The bytes of a read, and what is to be compared if it reaches the end of a file that was read
+    /// from its beginning.
+    fn claims(&self, offset: u64, end: u64) -> (Vec<Claim>, Option<Ending>) {
         let mut state = lock(&self.state);
         while state.tasks.try_join_next().is_some() {}
         if state.window.is_random(offset) {
-            self.at_random(&mut state, offset, end)
-        } else {
-            self.in_order(&mut state, offset, end)
+            return (self.at_random(&mut state, offset, end), None);
         }
+        let claims = self.in_order(&mut state, offset, end);
+        state.note_passed();
+        let State { window, verification, tasks, .. } = &mut *state;
+        let first = window.segments().next();
+        if window.reaches_the_end() && first.is_some_and(|first| verification.goes_on_at(first.bytes.start())) {
+            verification.expect(|| verify::ask(&self.source, tasks));
+        }
+        let reaches_the_end = end == self.attributes.size;
+        (claims, if reaches_the_end { verification.ending(window.segments()) } else { None })
     }
 
     fn in_order(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
@@ -202,7 +224,7 @@ impl Reader {
                     return None;
                 }
             }
-            Some(Fetch::begin(tasks, &self.source, start, len, permit, None))
+            Some(Fetch::begin(tasks, &self.source, start, len, permit, None, None))
         };
         let mut segments = window.read(offset, end, may_hold, plan, &mut fetch);
         if segments.iter().any(|segment| segment.bytes.has_failed()) {
@@ -230,13 +252,21 @@ impl Reader {
         random.forget(|fetch| fetch.has_failed());
         let grow = |fetch: &Arc<Fetch>, range: Range| fetch.grow(range.start, range.end);
         let bytes = random.read(offset, end, grow, |range| {
-            Fetch::begin(tasks, &self.source, range.start, range.end - range.start, None, None)
+            Fetch::begin(tasks, &self.source, range.start, range.end - range.start, None, None, None)
         });
         vec![bytes.claim(offset, end)]
     }
 }
 
 impl State {
+    /// Adds what the reader has passed to the checksum of the whole.
+    fn note_passed(&mut self) {
+        for segment in self.window.take_passed() {
+            self.verification.pass(&segment);
+        }
+        self.verification.settle();
+    }
+
     /// Drops what served reads at random and none waits for. Returns how many bytes came free.
     fn drop_random(&mut self) -> u64 {
         let mut freed = 0;
@@ -265,7 +295,9 @@ impl Trim for Mutex<State> {
             may_drop
         });
         metrics.read_ahead_dropped.inc_by(dropped);
-        freed + before - held(window)
+        let freed = freed + before - held(window);
+        state.note_passed();
+        freed
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use tidegate_store::{ByteRange, ByteStream, ETag, ObjectKey, ObjectStore, StoreError, StoreErrorKind};
+use tidegate_store::{ByteRange, ByteStream, Checksum, ETag, ObjectKey, ObjectStore, StoreError, StoreErrorKind};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::ReadData;
 use super::pace::Latency;
 use super::share::{ReadPermit, Share};
+use super::verify;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
 
@@ -52,7 +53,8 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     /// Begins to fetch `len` bytes from `start`, into memory that is there or else queued for, from a
-    /// body that is already coming or else from a request of its own.
+    /// body that is already coming or else from a request of its own. Where their checksum is known,
+    /// nothing is handed out before it was compared; if it differs, they are fetched once more.
     pub(crate) fn begin(
         tasks: &mut JoinSet<()>,
         source: &Arc<Source>,
@@ -60,15 +62,40 @@ impl Fetch {
         len: u64,
         permit: Option<ReadPermit>,
         body: Option<ByteStream>,
+        expected: Option<Checksum>,
     ) -> Arc<Self> {
-        let fill = Arc::new(Fill { state: Mutex::new(State { start, len, permit, ..State::default() }) });
+        let state = State { start, len, permit, hidden: expected.is_some(), ..State::default() };
+        let fill = Arc::new(Fill { expected, state: Mutex::new(state) });
         let task = tasks.spawn(run(Arc::clone(source), Arc::clone(&fill), body));
         Arc::new(Self { fill, task })
     }
 
-    /// Whether it was given up.
+    /// Whether it was given up, and may succeed another time.
     pub(crate) fn has_failed(&self) -> bool {
-        self.fill.state().failed.is_some()
+        self.fill.state().failed.as_ref().is_some_and(|error| error.kind() != FsErrorKind::Corrupt)
+    }
+
+    /// Where the range begins in the object.
+    pub(crate) fn start(&self) -> u64 {
+        self.fill.state().start
+    }
+
+    /// Where it ends.
+    pub(crate) fn end(&self) -> u64 {
+        let state = self.fill.state();
+        state.start + state.len
+    }
+
+    /// The checksum of the bytes from its start to this offset in the object, if they have come.
+    pub(crate) fn sum_until(&self, end: u64) -> Option<Checksum> {
+        self.fill.state().sum_until(end)
+    }
+
+    /// The checksum of the range, once it has come.
+    pub(crate) async fn whole(&self) -> Result<Checksum, FsError> {
+        let end = self.end();
+        self.fill.read(end, end, &mut ReadData::default()).await?;
+        self.sum_until(end).ok_or_else(broken_off)
     }
 
     /// The bytes from `from` to `to`, offsets in the object, as far as they lie in the range. They are
@@ -131,6 +158,7 @@ impl Drop for Claim {
 /// A range of an object's bytes, as far as they have come.
 #[derive(Debug)]
 struct Fill {
+    expected: Option<Checksum>,
     state: Mutex<State>,
 }
 
@@ -140,9 +168,14 @@ struct State {
     start: u64,
     len: u64,
     sealed: bool,
-    /// Each with the offset of its end, from the start of the range.
-    chunks: VecDeque<(u64, Bytes)>,
+    /// Each with the offset of its end, from the start of the range, and its checksum.
+    chunks: VecDeque<(u64, Bytes, Checksum)>,
     filled: u64,
+    /// The checksum of all that has come, and of what was let go of.
+    sum: Checksum,
+    released: Checksum,
+    /// Nobody may see the bytes yet.
+    hidden: bool,
     failed: Option<FsError>,
     /// Reads, and up to which offset in the object it must be filled for each.
     waiting: Vec<(u64, oneshot::Sender<()>)>,
@@ -158,7 +191,7 @@ impl Fill {
             let arrival = {
                 let mut state = self.state();
                 let end = to.saturating_sub(state.start).min(state.len);
-                if state.sealed && state.filled >= end {
+                if state.sealed && state.filled >= end && !state.hidden {
                     let start = from.saturating_sub(state.start);
                     state.slice(start, end, data);
                     return Ok(());
@@ -178,8 +211,10 @@ impl Fill {
     fn release(&self, before: u64) -> u64 {
         let mut state = self.state();
         let before = state.claims.iter().copied().fold(before, u64::min).saturating_sub(state.start);
-        while state.chunks.pop_front_if(|(end, _)| *end <= before).is_some() {}
-        let left = state.chunks.front().map_or(state.filled.min(before), |(end, bytes)| end - bytes.len() as u64);
+        while let Some((_, _, sum)) = state.chunks.pop_front_if(|(end, ..)| *end <= before) {
+            state.released = state.released.then(sum);
+        }
+        let left = state.released.covered();
         let keep = state.len - left;
         if let Some(permit) = &mut state.permit {
             permit.shrink(keep);
@@ -218,17 +253,41 @@ impl Fill {
 
     /// Takes bytes in order; says how many are still missing.
     fn push(&self, mut bytes: Bytes) -> u64 {
-        let mut state = self.state();
-        let missing = state.len - state.filled;
+        let missing = self.missing();
         // More than was asked for is a fault of the store; the range stays what it is.
         bytes.truncate(usize::try_from(missing).unwrap_or(usize::MAX));
+        // Before the lock is taken: reads of other bytes need not wait for it.
+        let sum = Checksum::of(&bytes);
+        let mut state = self.state();
         if !bytes.is_empty() && !state.closed {
             state.filled += bytes.len() as u64;
             let (start, filled, full) = (state.start, state.filled, state.filled == state.len);
-            state.chunks.push_back((filled, bytes));
-            state.waiting.retain(|(needed, _)| *needed > start + filled && !full);
+            state.chunks.push_back((filled, bytes, sum));
+            state.sum = state.sum.then(sum);
+            if !state.hidden {
+                state.waiting.retain(|(needed, _)| *needed > start + filled && !full);
+            }
         }
         state.len - state.filled
+    }
+
+    fn missing(&self) -> u64 {
+        let state = self.state();
+        state.len - state.filled
+    }
+
+    /// Lets reads see the bytes.
+    fn show(&self) {
+        let mut state = self.state();
+        state.hidden = false;
+        state.waiting.clear();
+    }
+
+    /// Forgets the bytes, to fetch them again.
+    fn start_again(&self) {
+        let mut state = self.state();
+        state.chunks.clear();
+        (state.filled, state.sum) = (0, Checksum::EMPTY);
     }
 
     fn fail(&self, error: FsError) {
@@ -243,9 +302,25 @@ impl Fill {
 }
 
 impl State {
+    fn sum_until(&self, end: u64) -> Option<Checksum> {
+        let end = end.checked_sub(self.start).filter(|end| *end <= self.filled)?;
+        if end == self.filled {
+            return Some(self.sum);
+        }
+        let mut sum = self.released;
+        for (_, bytes, of_chunk) in &self.chunks {
+            let left = end.checked_sub(sum.covered())?;
+            match bytes.get(..usize::try_from(left).ok()?) {
+                Some(part) => return Some(sum.then(Checksum::of(part))),
+                None => sum = sum.then(*of_chunk),
+            }
+        }
+        Some(sum)
+    }
+
     fn slice(&self, from: u64, to: u64, data: &mut ReadData) {
-        let first = self.chunks.partition_point(|(end, _)| *end <= from);
-        for (end, bytes) in self.chunks.iter().skip(first) {
+        let first = self.chunks.partition_point(|(end, ..)| *end <= from);
+        for (end, bytes, _) in self.chunks.iter().skip(first) {
             let start = end - bytes.len() as u64;
             if start >= to {
                 break;
@@ -261,10 +336,32 @@ fn run(source: Arc<Source>, fill: Arc<Fill>, body: Option<ByteStream>) -> impl F
     // Made now, not when the task first runs: however and whenever it ends, nobody waits for ever.
     let filling = Filling(fill);
     async move {
-        if let Err(error) = fetch(&source, &filling.0, body).await {
+        let fetched = match filling.0.expected {
+            Some(expected) => fetch_checked(&source, &filling.0, body, expected).await,
+            None => fetch(&source, &filling.0, body).await,
+        };
+        if let Err(error) = fetched {
             filling.0.fail(error);
         }
     }
+}
+
+async fn fetch_checked(
+    source: &Source,
+    fill: &Fill,
+    body: Option<ByteStream>,
+    expected: Checksum,
+) -> Result<(), FsError> {
+    fetch(source, fill, body).await?;
+    let sum = fill.state().sum;
+    if verify::compare(source, sum, Some(expected)).is_err() {
+        fill.start_again();
+        fetch(source, fill, None).await?;
+        let sum = fill.state().sum;
+        verify::compare(source, sum, Some(expected))?;
+    }
+    fill.show();
+    Ok(())
 }
 
 async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Result<(), FsError> {
@@ -346,7 +443,7 @@ struct Filling(Arc<Fill>);
 impl Drop for Filling {
     fn drop(&mut self) {
         let state = self.0.state();
-        let is_full = state.filled == state.len;
+        let is_full = state.filled == state.len && !state.hidden;
         drop(state);
         if !is_full {
             self.0.fail(FsError::new(FsErrorKind::Unavailable, "the file was closed while it was read"));

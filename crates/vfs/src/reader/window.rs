@@ -58,13 +58,24 @@ pub(crate) struct Window<S> {
     step: u64,
     /// The end of the last read outside of the window.
     last_random: u64,
+    /// What was passed and not taken yet; the end of one that was dropped in its middle is there.
+    passed: Vec<Segment<S>>,
 }
 
 impl<S: Clone> Window<S> {
     /// For a file of `size` bytes, read ahead by `ahead_max` bytes at most.
     pub(crate) fn new(size: u64, ahead_max: u64) -> Self {
-        let segments = VecDeque::new();
-        Self { size, ahead_max, segments, end: 0, run: 0, next: 0, step: SEGMENT_MIN, last_random: 0 }
+        Self {
+            size,
+            ahead_max,
+            segments: VecDeque::new(),
+            end: 0,
+            run: 0,
+            next: 0,
+            step: SEGMENT_MIN,
+            last_random: 0,
+            passed: Vec::new(),
+        }
     }
 
     /// Adds what is being fetched already, right behind the window.
@@ -78,6 +89,16 @@ impl<S: Clone> Window<S> {
     pub(crate) fn restart(&mut self, position: u64) {
         self.segments.clear();
         (self.end, self.run, self.next, self.step) = (position, position, position, SEGMENT_MIN);
+    }
+
+    /// The segments that the reader has passed since the last call, in order.
+    pub(crate) fn take_passed(&mut self) -> Vec<Segment<S>> {
+        std::mem::take(&mut self.passed)
+    }
+
+    /// Whether everything up to the file's end is there or being fetched.
+    pub(crate) fn reaches_the_end(&self) -> bool {
+        self.end == self.size
     }
 
     /// The segments, in order.
@@ -121,8 +142,8 @@ impl<S: Clone> Window<S> {
             self.restart(offset);
         }
         self.next = self.next.max(end);
-        while self.segments.front().is_some_and(|segment| segment.end + BEHIND <= offset) {
-            self.segments.pop_front();
+        while let Some(passed) = self.segments.pop_front_if(|segment| segment.end + BEHIND <= offset) {
+            self.passed.push(passed);
         }
         let step_max = step_max(may_hold, plan);
         while self.end < end {
@@ -146,8 +167,8 @@ impl<S: Clone> Window<S> {
     /// Drops the segments that end at or before `offset`: reads that come too late for them are
     /// random.
     pub(crate) fn drop_behind(&mut self, offset: u64) {
-        while self.segments.front().is_some_and(|segment| segment.end <= offset) {
-            self.segments.pop_front();
+        while let Some(passed) = self.segments.pop_front_if(|segment| segment.end <= offset) {
+            self.passed.push(passed);
         }
     }
 
@@ -161,7 +182,8 @@ impl<S: Clone> Window<S> {
             if self.end > farthest.start {
                 // The rest lies behind the reader, and would leave a gap.
                 dropped += self.segments.len() as u64;
-                self.segments.clear();
+                self.passed.extend(self.segments.drain(..));
+                self.passed.push(Segment { end: self.end, ..farthest });
             }
         }
         dropped

@@ -113,6 +113,7 @@ impl Env {
         [
             Call::AbortUpload,
             Call::BeginUpload,
+            Call::Checksum,
             Call::CompleteUpload,
             Call::Copy,
             Call::Delete,
