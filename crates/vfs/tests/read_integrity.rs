@@ -3,14 +3,19 @@
 
 mod harness;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use futures::future::join_all;
 use harness::*;
+use prometheus::Registry;
 use proptest::prelude::*;
-use tidegate_store::faulty::{Call, Fault, FaultPlan, Rates};
-use tidegate_vfs::{Config, FsErrorKind};
+use tidegate_store::Permission;
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore, Rates, Sleep};
+use tidegate_store::memory::MemoryObjectStore;
+use tidegate_vfs::{Config, FsErrorKind, Metrics, Vfs};
 
 const CHECKS: &str = "tidegate_vfs_download_checks_total";
 
@@ -114,6 +119,52 @@ async fn a_download_whose_read_ahead_was_dropped_is_compared_all_the_same() {
         }
     }
     assert_eq!((env.metric(CHECKS, "good"), env.metric(CHECKS, "")), (12, 12));
+}
+
+/// Counts down when a request that hangs is dropped.
+struct Hanging(Arc<AtomicI64>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn closing_a_file_stops_its_requests_at_once() {
+    let hanging = Arc::new(AtomicI64::new(0));
+    let count = Arc::clone(&hanging);
+    let sleep: Sleep = Arc::new(move |_| {
+        count.fetch_add(1, Relaxed);
+        let hangs = Hanging(Arc::clone(&count));
+        Box::pin(async move {
+            std::future::pending::<()>().await;
+            drop(hangs);
+        })
+    });
+    let store = MemoryObjectStore::new().with_part_min(PART as u64);
+    let plan = FaultPlan::none().from(Call::Get, 2, Fault::Delay(Duration::from_secs(1)));
+    let calls = FaultyObjectStore::new(Arc::new(store), plan).with_sleep(sleep);
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let vfs = Vfs::new(Arc::new(calls), config(), metrics);
+    let mount = vfs.mount(&account(&Permission::ALL)).await.unwrap();
+    upload(&mount, "/f", &pattern(8 << 20)).await.unwrap();
+    let reader = open_reader(&mount, "/f").await.unwrap();
+    reader.read(0, 10).await.unwrap();
+    let in_order = reader.read(300 << 10, 10);
+    let at_random = reader.read(7 << 20, 10);
+    while hanging.load(Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let before = hanging.load(Relaxed);
+    // A read at random whose answer nobody waits for any more stays for its neighbours; what the
+    // file has under way ends with it.
+    drop((in_order, at_random));
+    assert_eq!(hanging.load(Relaxed), before);
+    drop(reader);
+    while hanging.load(Relaxed) > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 proptest! {

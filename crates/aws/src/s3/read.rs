@@ -183,7 +183,7 @@ impl Names<'_> {
 /// Asks for the checksum without the SDK's knowing. It would compare it with what comes as it comes,
 /// while we have to compute it anyway; and for a range that is a whole object sent in parts S3 tells a
 /// composite checksum that looks like one of the bytes, so that good bytes would be refused.
-fn checksum_mode(ask: bool) -> impl FnMut(&mut HttpRequest) + Send + Sync + 'static {
+fn checksum_mode(ask: bool) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
     move |request| {
         if ask {
             request.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
