@@ -73,7 +73,8 @@ impl Aws {
             .force_path_style(config.path_style)
             // The checksum that was computed as the bytes arrived is set on each request by us. The
             // SDK leaves a body alone that has one, and with `WhenRequired` also adds none of its
-            // own to other requests and does not read answers twice. A body so treated is no
+            // own to other requests and does not sum up answers: who reads a file does that, over
+            // all its ranges. A body so treated is no
             // `aws-chunked` one either, which some stores don't speak.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

@@ -10,6 +10,7 @@ use server::Moto;
 
 /// What moto does not do as S3 does.
 const DEVIATIONS: &[Deviation] = &[
+    Deviation::ChecksumNotKept,
     Deviation::CompletionChecksumIgnored,
     Deviation::CompletionIfMatchIgnored,
     Deviation::ContinuationUnchecked,

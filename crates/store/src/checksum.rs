@@ -29,7 +29,7 @@ const POWERS: [u64; 64] = {
 ///
 /// S3 accepts it per part and, for the whole object, on completion (`FULL_OBJECT`).
 /// Source: Amazon S3 User Guide, "Checking object integrity in Amazon S3".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checksum {
     crc: u64,
     len: u64,

@@ -76,6 +76,9 @@ pub struct ObjectMeta {
     pub last_modified: SystemTime,
     /// Content type and user metadata.
     pub attributes: ObjectAttributes,
+    /// CRC-64/NVME of the whole object, where the answer tells it: one to a GET without a range
+    /// does, any other need not. [`crate::ObjectStore::checksum`] asks for it.
+    pub checksum: Option<Checksum>,
 }
 
 /// A range of an object's bytes, in terms of RFC 9110 section 14.1.2.

@@ -104,6 +104,15 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// `NotFound` if there is none.
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta>;
 
+    /// The CRC-64/NVME that the store keeps for the whole object; `None` if it keeps another
+    /// checksum or none. Apart from [`ObjectStore::head`] because S3 asks for more for it: the right
+    /// to decrypt the object, and a call of KMS where a key of it is in use.
+    /// Source: Amazon S3 API Reference, HeadObject, `x-amz-checksum-mode`.
+    ///
+    /// # Errors
+    /// `NotFound`; `PreconditionFailed` if `if_match` names another version.
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>>;
+
     /// Streams an object, or the part of `range` that lies inside it.
     ///
     /// # Errors

@@ -189,6 +189,7 @@ mod tests {
                 content_type: None,
                 metadata: metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             },
+            checksum: None,
         }
     }
 

@@ -51,7 +51,9 @@ pub struct Config {
     /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
     /// as such. Default: 1 GiB.
     pub hole_max: ByteSize,
-    /// How far one open file is read ahead at most; 0 switches read-ahead off. Default: 32 MiB.
+    /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
+    /// the client's pace and the store's latency, within the file's share of the memory for reading.
+    /// Default: 64 MiB.
     pub read_ahead_max: ByteSize,
     /// How many files one session may have open ahead of a client that opens a directory's files one
     /// after the other in the order of their listing (0 to 256); 0 switches that off, as a
@@ -61,6 +63,10 @@ pub struct Config {
     /// on other nodes what a client reads can be, at most 10 seconds. Default: 1 second.
     #[serde(with = "humantime_serde")]
     pub prefetch_life: Duration,
+    /// Whether files that are read from beginning to end are compared with the CRC-64/NVME that the
+    /// store keeps: those of up to 256 KiB before a byte is handed out, others with their last read,
+    /// for one HEAD per file. Default: true.
+    pub verify_downloads: bool,
     /// Where listings take modes, owners and times from. Default: `exact`.
     pub listing_attributes: ListingAttributes,
     /// Requests for attributes that one listing has under way at once (1 to 256). Default: 16.
@@ -107,9 +113,10 @@ impl Default for Config {
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 16,
             hole_max: ByteSize::gib(1),
-            read_ahead_max: ByteSize::mib(32),
+            read_ahead_max: ByteSize::mib(64),
             prefetch_files: 32,
             prefetch_life: Duration::from_secs(1),
+            verify_downloads: true,
             listing_attributes: ListingAttributes::Exact,
             listing_concurrency: 16,
             attribute_cache_entries: 100_000,

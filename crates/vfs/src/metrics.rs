@@ -10,6 +10,12 @@ pub struct Metrics {
     pub(crate) memory_limits: IntGaugeVec,
     pub(crate) budget_refusals: IntCounter,
     pub(crate) read_ahead_refusals: IntCounter,
+    pub(crate) read_ahead_dropped: IntCounter,
+    pub(crate) read_waits: IntCounter,
+    pub(crate) reads_good: IntCounter,
+    pub(crate) reads_corrupt: IntCounter,
+    pub(crate) reads_unchecked: IntCounter,
+    pub(crate) reads_waiting: IntGauge,
     pub(crate) open_readers: IntGauge,
     pub(crate) open_writers: IntGauge,
     pub(crate) parts_in_flight: IntGauge,
@@ -66,6 +72,14 @@ impl Metrics {
             &["cause"],
         )?;
         registry.register(Box::new(stalls.clone()))?;
+        let checks = IntCounterVec::new(
+            Opts::new(
+                "tidegate_vfs_download_checks_total",
+                "Files read as a whole, by what their checksum said (good, corrupt, unknown)",
+            ),
+            &["result"],
+        )?;
+        registry.register(Box::new(checks.clone()))?;
         Ok(Self {
             write_memory: memory.with_label_values(&["write"]),
             read_memory: memory.with_label_values(&["read"]),
@@ -76,8 +90,20 @@ impl Metrics {
             )?,
             read_ahead_refusals: counter(
                 "tidegate_vfs_read_ahead_refusals_total",
-                "Times that read-ahead was left out because the memory budget was in use",
+                "Times that read-ahead was left out because the file had its share of the memory budget, or it was in use",
             )?,
+            read_ahead_dropped: counter(
+                "tidegate_vfs_read_ahead_dropped_total",
+                "Ranges read ahead that were dropped, mostly unread, because others lacked memory",
+            )?,
+            read_waits: counter(
+                "tidegate_vfs_read_waits_total",
+                "Ranges that reads waited for and that had to wait for memory first",
+            )?,
+            reads_waiting: gauge("tidegate_vfs_reads_waiting", "Ranges that wait for memory")?,
+            reads_good: checks.with_label_values(&["good"]),
+            reads_corrupt: checks.with_label_values(&["corrupt"]),
+            reads_unchecked: checks.with_label_values(&["unknown"]),
             open_readers: gauge("tidegate_vfs_open_readers", "Files open for reading")?,
             open_writers: gauge("tidegate_vfs_open_writers", "Files open for writing")?,
             parts_in_flight: gauge("tidegate_vfs_parts_in_flight", "Parts of uploads under way to the store")?,

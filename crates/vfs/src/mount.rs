@@ -9,7 +9,6 @@ use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
 
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, SetAttributes};
-use crate::budget::Pool;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::error::FsError;
@@ -19,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
-use crate::reader::Reader;
+use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::shares::{Shares, TenantShare};
 use crate::writer::Writer;
 
@@ -36,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     write_shares: Shares,
-    pub(crate) read_pool: Pool,
+    read_memory: ReadMemory,
     pub(crate) attributes: AttributeCache,
     /// Requests for the attributes of listed objects, over all listings of the node.
     pub(crate) lookups: Semaphore,
@@ -52,8 +51,8 @@ impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
         let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
-        let read_pool = Pool::new(config.read_budget(), metrics.read_memory.clone());
-        for (side, total) in [("write", write_shares.total()), ("read", read_pool.total())] {
+        let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
+        for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
         }
         let prefetches = Arc::new(Register::new(metrics.clone()));
@@ -64,7 +63,7 @@ impl Vfs {
                 config,
                 metrics,
                 write_shares,
-                read_pool,
+                read_memory,
                 attributes,
                 lookups: Semaphore::new(LOOKUPS_MAX),
                 prefetches,
@@ -84,15 +83,17 @@ impl Vfs {
         let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone()));
         let keys = KeySpace::new(account.tenant.prefix.clone());
         let rights = Rights::new(account.user.permissions.clone());
+        let read_memory = vfs.read_memory.of(account.tenant.name.clone());
+        let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
         let prefetch = if rights.has(Permission::List) && rights.has(Permission::Read) {
-            let (pool, bucket) = (vfs.read_pool.clone(), bucket.clone());
-            Prefetch::new(Opener { vfs: vfs.clone(), store: store.clone(), pool, bucket, keys: keys.clone() })
+            let (vfs, store, memory) = (vfs.clone(), store.clone(), read_memory.clone());
+            Prefetch::new(Opener { vfs, store, memory, bucket: bucket.clone(), keys: keys.clone() })
         } else {
             Prefetch::off()
         };
-        let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
         let known = KnownDirectories::new(vfs.config.directory_life);
-        Ok(Mount { files: Arc::new(Files { vfs, store, bucket, keys, rights, home, write_share, known, prefetch }) })
+        let files = Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
+        Ok(Mount { files: Arc::new(files) })
     }
 }
 
@@ -147,6 +148,7 @@ pub struct Mount {
 pub(crate) struct Files {
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) read_memory: TenantMemory,
     pub(crate) bucket: String,
     pub(crate) keys: KeySpace,
     pub(crate) rights: Rights,

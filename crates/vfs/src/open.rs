@@ -23,7 +23,7 @@ impl Files {
         let vfs = &self.vfs;
         let opened = match self.prefetch.open(path).await {
             Some(reader) => Ok(reader.asked_for()),
-            None => Reader::open(&self.store, key, &vfs.read_pool, &vfs.config, &vfs.metrics).await,
+            None => Reader::open(&self.store, key, &self.read_memory, &vfs.config, &vfs.metrics).await,
         };
         let reader = match opened {
             Ok(reader) => reader,

@@ -33,13 +33,12 @@ use self::slot::Ahead;
 pub(crate) use self::slot::Register;
 pub(crate) use self::watched::Watched;
 use crate::attributes::{FileAttributes, FileKind};
-use crate::budget::Pool;
 use crate::directory::DirectoryEntry;
 use crate::directory::names::{Named, Names};
 use crate::key::KeySpace;
 use crate::mount::Shared;
 use crate::path::VirtualPath;
-use crate::reader::Reader;
+use crate::reader::{Reader, TenantMemory};
 
 /// Directories whose files one session remembers, and what their names may take in all.
 const DIRECTORIES_MAX: usize = 16;
@@ -58,7 +57,7 @@ pub(crate) struct Prefetch {
 pub(crate) struct Opener {
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) pool: Pool,
+    pub(crate) memory: TenantMemory,
     pub(crate) bucket: String,
     pub(crate) keys: KeySpace,
 }
@@ -310,10 +309,11 @@ impl Opener {
     fn begin(&self, path: VirtualPath, size: u64, life: Duration) -> Option<Ahead> {
         let key = self.keys.object(&path).ok()?;
         let leave = self.vfs.prefetches.permit()?;
-        let memory = if size == 0 { None } else { Some(self.pool.try_acquire_spare(size)?) };
+        let share = self.memory.join();
+        let permit = if size == 0 { None } else { Some(share.try_take_spare(size)?) };
         let opening = {
-            let (vfs, store, pool, key) = (self.vfs.clone(), self.store.clone(), self.pool.clone(), key.clone());
-            async move { Reader::open_ahead(&store, key, memory, &pool, &vfs.config, &vfs.metrics).await }
+            let (vfs, store, key) = (self.vfs.clone(), self.store.clone(), key.clone());
+            async move { Reader::open_ahead(&store, key, share, permit, &vfs.config, &vfs.metrics).await }
         };
         Some(Ahead::begin(&self.vfs.prefetches, leave, path, &self.bucket, &key, life, opening.boxed()))
     }

@@ -1,6 +1,11 @@
 //! A file open for reading: one version of an object, from OPEN to CLOSE.
 
 mod fill;
+mod level;
+mod pace;
+mod random;
+mod share;
+mod verify;
 mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +15,23 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_store::{ByteRange, GetObject, ObjectKey, ObjectMeta, ObjectStore, StoreErrorKind, StoreResult};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use self::fill::{Fill, Source};
+use self::fill::{Claim, Fetch, Source};
+use self::pace::{Latency, Pace};
+use self::random::{Random, Range};
+pub(crate) use self::share::{ReadMemory, TenantMemory};
+use self::share::{ReadPermit, Share, Trim};
+use self::verify::{Ending, Verification};
 pub(crate) use self::window::FIRST;
-use self::window::{Purpose, Segment, Window};
+use self::window::{Purpose, Window};
 use crate::attributes::FileAttributes;
-use crate::budget::{Permit, Pool};
 use crate::config::Config;
 use crate::error::FsError;
 use crate::metrics::{Counted, Metrics};
+
+/// After so many reads at random in a row, a file has no claim to read-ahead until one is in order.
+const TURNS_RANDOM: u32 = 4;
 
 /// Bytes of a file, as slices of what the store sent.
 #[derive(Clone, Debug, Default)]
@@ -62,16 +75,23 @@ impl ReadData {
 pub struct Reader {
     source: Arc<Source>,
     attributes: FileAttributes,
-    state: Mutex<State>,
-    pool: Pool,
-    /// `None` while nobody has asked for the file.
+    state: Arc<Mutex<State>>,
+    /// When the client asked for the file.
+    opened: Instant,
+    /// `None` while nobody has asked for it.
     open: Option<Counted>,
 }
 
 #[derive(Debug)]
 struct State {
-    window: Window<Arc<Fill>>,
+    window: Window<Arc<Fetch>>,
+    random: Random<Arc<Fetch>>,
+    /// How many reads at random there were in a row.
+    in_a_row: u32,
+    pace: Pace,
+    verification: Verification,
     tasks: JoinSet<()>,
+    metrics: Metrics,
 }
 
 impl Reader {
@@ -82,13 +102,13 @@ impl Reader {
     pub(crate) async fn open(
         store: &Arc<dyn ObjectStore>,
         key: ObjectKey,
-        pool: &Pool,
+        memory: &TenantMemory,
         config: &Config,
         metrics: &Metrics,
     ) -> StoreResult<Self> {
-        let reads_ahead = config.read_ahead_max.as_u64() > 0;
-        let permit = if reads_ahead { pool.try_acquire(FIRST) } else { None };
-        Ok(Self::open_ahead(store, key, permit, pool, config, metrics).await?.asked_for())
+        let share = memory.join();
+        let permit = if config.read_ahead_max.as_u64() > 0 { share.try_take(FIRST) } else { None };
+        Ok(Self::open_ahead(store, key, share, permit, config, metrics).await?.asked_for())
     }
 
     /// Opens an object that nobody has asked for yet: fetches as many of its first bytes as `permit`
@@ -99,36 +119,57 @@ impl Reader {
     pub(crate) async fn open_ahead(
         store: &Arc<dyn ObjectStore>,
         key: ObjectKey,
-        permit: Option<Permit>,
-        pool: &Pool,
+        share: Share,
+        permit: Option<ReadPermit>,
         config: &Config,
         metrics: &Metrics,
     ) -> StoreResult<Self> {
+        let (opened, mut latency) = (Instant::now(), Latency::default());
         let (meta, first) = match permit {
             Some(permit) => match store.get(&key, Some(ByteRange::new(0, permit.bytes())), None).await {
-                Ok(GetObject { meta, body }) => (meta, Some((permit, body))),
+                Ok(GetObject { meta, body }) => {
+                    latency.first_byte(opened.elapsed());
+                    (meta, Some((permit, body)))
+                }
                 Err(error) if error.kind() == StoreErrorKind::RangeNotSatisfiable => (store.head(&key).await?, None),
                 Err(error) => return Err(error),
             },
             None => (store.head(&key).await?, None),
         };
         let attributes = FileAttributes::of_file(&meta);
-        let ObjectMeta { size, etag, .. } = meta;
-        let source = Arc::new(Source { store: Arc::clone(store), key, etag, metrics: metrics.clone() });
-        let window = Window::new(size, config.read_ahead_max.as_u64());
-        let mut state = State { window, tasks: JoinSet::new() };
+        let ObjectMeta { size, etag, checksum, .. } = meta;
+        // What came whole with OPEN is compared before it is handed out, the rest at its end.
+        let is_whole = first.as_ref().is_some_and(|(permit, _)| size <= permit.bytes());
+        let expected = checksum.filter(|_| is_whole && config.verify_downloads);
+        let verification =
+            if config.verify_downloads && !is_whole { Verification::new(size) } else { Verification::off() };
+        let latency = Mutex::new(latency);
+        let source = Source { store: Arc::clone(store), key, etag, share, latency, metrics: metrics.clone() };
+        let source = Arc::new(source);
+        let mut state = State {
+            window: Window::new(size, config.read_ahead_max.as_u64()),
+            random: Random::new(size),
+            in_a_row: 0,
+            pace: Pace::default(),
+            verification,
+            tasks: JoinSet::new(),
+            metrics: metrics.clone(),
+        };
         if let Some((mut permit, body)) = first {
             let len = permit.bytes().min(size);
-            drop(permit.split_above(len));
-            let fill = Fill::new(0, len, Some(permit));
-            state.tasks.spawn(fill::run(Arc::clone(&source), Arc::clone(&fill), Some(body)));
-            state.window.push(len, fill);
+            permit.shrink(len);
+            let fetch = Fetch::begin(&mut state.tasks, &source, 0, len, Some(permit), Some(body), expected);
+            state.window.push(len, fetch);
         }
-        Ok(Self { source, attributes, state: Mutex::new(state), pool: pool.clone(), open: None })
+        let state = Arc::new(Mutex::new(state));
+        let trim: Arc<dyn Trim> = Arc::<Mutex<State>>::clone(&state);
+        source.share.trims(Arc::downgrade(&trim));
+        Ok(Self { source, attributes, state, opened, open: None })
     }
 
-    /// Counts the file as open.
+    /// Counts the file as open, from now on.
     pub(crate) fn asked_for(mut self) -> Self {
+        self.opened = Instant::now();
         self.open = Some(Counted::new(&self.source.metrics.open_readers));
         self
     }
@@ -146,43 +187,141 @@ impl Reader {
         if offset >= end {
             return futures::future::ready(Ok(ReadData::default())).boxed();
         }
-        let segments = self.segments(offset, end);
+        let (claims, ending) = self.claims(offset, end);
+        let source = Arc::clone(&self.source);
+        let state = Arc::downgrade(&self.state);
         async move {
             let mut data = ReadData::default();
-            for segment in segments {
-                segment.bytes.read(offset.max(segment.start), end, &mut data).await?;
+            for claim in claims {
+                claim.read(&mut data).await?;
+            }
+            if let Some(ending) = ending {
+                ending.check(&source).await?;
+            }
+            // Each claim was let go of above: what served a read at random is kept for the next one
+            // only where there is memory.
+            if source.share.is_short()
+                && let Some(state) = state.upgrade()
+            {
+                lock(&state).drop_random();
             }
             Ok(data)
         }
         .boxed()
     }
 
-    fn segments(&self, offset: u64, end: u64) -> Vec<Segment<Arc<Fill>>> {
-        let mut state = self.state();
-        let State { window, tasks } = &mut *state;
-        while tasks.try_join_next().is_some() {}
+    /// The bytes of a read, and what is to be compared if it reaches the end of a file that was read
+    /// from its beginning.
+    fn claims(&self, offset: u64, end: u64) -> (Vec<Claim>, Option<Ending>) {
+        let mut state = lock(&self.state);
+        while state.tasks.try_join_next().is_some() {}
+        if state.window.is_random(offset) {
+            return (self.at_random(&mut state, offset, end), None);
+        }
+        let claims = self.in_order(&mut state, offset, end);
+        state.note_passed();
+        let State { window, verification, tasks, .. } = &mut *state;
+        let first = window.segments().next();
+        if window.reaches_the_end() && first.is_some_and(|first| verification.goes_on_at(first.bytes.start())) {
+            verification.expect(|| verify::ask(&self.source, tasks));
+        }
+        let reaches_the_end = end == self.attributes.size;
+        (claims, if reaches_the_end { verification.ending(window.segments()) } else { None })
+    }
+
+    fn in_order(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
+        let State { window, pace, tasks, .. } = state;
+        state.in_a_row = 0;
+        pace.read(end - offset, self.opened.elapsed());
+        let plan = pace.plan(&self.source.latency(), window.step());
+        let may_hold = self.source.share.claim(window.wants(offset, end, plan));
+        let mut without_memory = false;
         let mut fetch = |start, len, purpose| {
-            let permit = match (purpose, self.pool.try_acquire(len)) {
-                (Purpose::ReadAhead, None) => {
+            let permit = self.source.share.try_take(len);
+            if permit.is_none() {
+                without_memory = true;
+                if purpose == Purpose::ReadAhead {
                     self.source.metrics.read_ahead_refusals.inc();
                     return None;
                 }
-                (_, permit) => permit,
-            };
-            let fill = Fill::new(start, len, permit);
-            tasks.spawn(fill::run(Arc::clone(&self.source), Arc::clone(&fill), None));
-            Some(fill)
+            }
+            Some(Fetch::begin(tasks, &self.source, start, len, permit, None, None))
         };
-        let segments = window.read(offset, end, &mut fetch);
+        let mut segments = window.read(offset, end, may_hold, plan, &mut fetch);
         if segments.iter().any(|segment| segment.bytes.has_failed()) {
             // An earlier read has told of the failure; this one tries afresh.
             window.restart(offset);
-            return window.read(offset, end, &mut fetch);
+            segments = window.read(offset, end, may_hold, plan, &mut fetch);
         }
-        segments
+        if without_memory {
+            window.drop_behind(offset);
+        }
+        let claims = segments.iter().map(|segment| segment.bytes.claim(offset.max(segment.start), end)).collect();
+        window.release(offset, may_hold, |fetch, before| fetch.release(before));
+        claims
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn at_random(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
+        let State { window, random, in_a_row, tasks, .. } = state;
+        *in_a_row += 1;
+        if *in_a_row == TURNS_RANDOM {
+            self.source.share.claim(0);
+        } else {
+            self.source.share.touch();
+        }
+        window.skip_to(end);
+        random.forget(|fetch| fetch.has_failed());
+        let grow = |fetch: &Arc<Fetch>, range: Range| fetch.grow(range.start, range.end);
+        let bytes = random.read(offset, end, grow, |range| {
+            Fetch::begin(tasks, &self.source, range.start, range.end - range.start, None, None, None)
+        });
+        vec![bytes.claim(offset, end)]
     }
+}
+
+impl State {
+    /// Adds what the reader has passed to the checksum of the whole.
+    fn note_passed(&mut self) {
+        for segment in self.window.take_passed() {
+            self.verification.pass(&segment);
+        }
+        self.verification.settle();
+    }
+
+    /// Drops what served reads at random and none waits for. Returns how many bytes came free.
+    fn drop_random(&mut self) -> u64 {
+        let mut freed = 0;
+        self.random.forget(|fetch| {
+            let idle = Arc::strong_count(fetch) == 1;
+            freed += if idle { fetch.held() } else { 0 };
+            idle
+        });
+        freed
+    }
+}
+
+impl Trim for Mutex<State> {
+    fn trim(&self, keep: u64) -> u64 {
+        // The lock may be held by a reader that asks others for memory just as this one does.
+        let Ok(mut state) = self.try_lock() else { return 0 };
+        let held = |window: &Window<Arc<Fetch>>| window.segments().map(|segment| segment.bytes.held()).sum::<u64>();
+        // What served a read at random may never serve another.
+        let freed = state.drop_random();
+        let State { window, metrics, .. } = &mut *state;
+        let before = held(window);
+        let mut left = before;
+        let dropped = window.drop_farthest(|fetch| {
+            let may_drop = left > keep && Arc::strong_count(fetch) == 1;
+            left -= if may_drop { fetch.held() } else { 0 };
+            may_drop
+        });
+        metrics.read_ahead_dropped.inc_by(dropped);
+        let freed = freed + before - held(window);
+        state.note_passed();
+        freed
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -72,6 +72,10 @@ impl ObjectStore for S3Bucket {
         self.head_object(key).await
     }
 
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        self.kept_checksum(key, if_match).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
         self.get_object(key, range, if_match).await
     }

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{ChecksumMode, EncodingType};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use base64::Engine as _;
 use tidegate_store::{
-    ByteRange, ETag, GetObject, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta,
+    ByteRange, Checksum, ETag, GetObject, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta,
     StoreErrorKind, StoreResult,
 };
 
 use super::body::answer_body;
 use super::encoding::decode_url;
 use super::mark::MARK;
-use super::{S3Bucket, etag};
+use super::{BASE64, S3Bucket, etag};
+use crate::config::Checksums;
 use crate::error::{own_error, store_error};
 
 impl S3Bucket {
@@ -39,8 +42,32 @@ impl S3Bucket {
             etag: etag(output.e_tag, OPERATION, &at)?,
             last_modified: modified(output.last_modified, OPERATION, &at)?,
             attributes,
+            checksum: None,
         };
         Ok((meta, mark))
+    }
+
+    /// HEAD in checksum mode. Source: Amazon S3 API Reference, HeadObject.
+    pub(super) async fn kept_checksum(
+        &self,
+        key: &ObjectKey,
+        if_match: Option<&ETag>,
+    ) -> StoreResult<Option<Checksum>> {
+        const OPERATION: &str = "checksum";
+        let at = self.at(key);
+        let request = self.client.head_object().bucket(&*self.name).key(key.as_str());
+        let output = request
+            .set_checksum_mode(self.asks_for_checksums().then_some(ChecksumMode::Enabled))
+            .set_if_match(if_match.map(|tag| tag.as_str().to_owned()))
+            .send()
+            .await
+            .map_err(|error| store_error(OPERATION, &at, error))?;
+        let size = unsigned(output.content_length, OPERATION, &at)?;
+        Ok(checksum(output.checksum_crc64_nvme, size))
+    }
+
+    fn asks_for_checksums(&self) -> bool {
+        self.settings.checksums == Checksums::Crc64nvme
     }
 
     pub(super) async fn get_object(
@@ -60,6 +87,8 @@ impl S3Bucket {
             .key(key.as_str())
             .set_range(range)
             .set_if_match(if_match.map(|tag| tag.as_str().to_owned()))
+            .customize()
+            .mutate_request(checksum_mode(self.asks_for_checksums()))
             .send()
             .await
             .map_err(|error| store_error(OPERATION, &at, error))?;
@@ -72,12 +101,15 @@ impl S3Bucket {
             }
             _ => unsigned(output.content_length, OPERATION, &at)?,
         };
+        // S3 leaves the checksum out of the answer to a range, unless that is a part or the whole.
+        let is_whole = !ranged || output.content_length.and_then(|len| u64::try_from(len).ok()) == Some(size);
         let (attributes, _) = attributes(output.content_type, output.metadata);
         let meta = ObjectMeta {
             size,
             etag: etag(output.e_tag, OPERATION, &at)?,
             last_modified: modified(output.last_modified, OPERATION, &at)?,
             attributes,
+            checksum: checksum(output.checksum_crc64_nvme, size).filter(|_| is_whole),
         };
         Ok(GetObject { meta, body: answer_body(output.body, at) })
     }
@@ -147,6 +179,24 @@ impl Names<'_> {
             own_error(StoreErrorKind::Corrupt, self.operation, self.at, "a key is empty or longer than 1,024 bytes")
         })
     }
+}
+
+/// Asks for the checksum without the SDK's knowing. It would compare it with what comes as it comes,
+/// while we have to compute it anyway; and for a range that is a whole object sent in parts S3 tells a
+/// composite checksum that looks like one of the bytes, so that good bytes would be refused.
+fn checksum_mode(ask: bool) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    move |request| {
+        if ask {
+            request.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
+        }
+    }
+}
+
+/// CRC-64/NVME always covers the whole object: S3 makes no composite of it.
+/// Source: Amazon S3 User Guide, "Checking object integrity in Amazon S3".
+fn checksum(value: Option<String>, size: u64) -> Option<Checksum> {
+    let bytes: [u8; 8] = BASE64.decode(value?).ok()?.try_into().ok()?;
+    Some(Checksum::new(u64::from_be_bytes(bytes), size))
 }
 
 /// Content type and metadata, apart from the id of the write.

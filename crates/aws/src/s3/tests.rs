@@ -215,6 +215,41 @@ async fn a_body_that_ends_early_is_a_passing_fault() {
     assert_eq!(read.unwrap_err().kind(), StoreErrorKind::Unavailable);
 }
 
+/// GET of bytes 0 to 4 of an object of this size whose checksum in the answer is that of other bytes.
+async fn ranged_answer(size: u64, header: &'static str) -> (Option<Checksum>, StoreResult<Vec<bytes::Bytes>>, Sent) {
+    let service = Service::new(move |_, _| {
+        let range = format!("bytes 0-4/{size}");
+        let headers = [
+            ("etag", "\"e\""),
+            ("content-length", "5"),
+            ("last-modified", DATE),
+            ("content-range", range.as_str()),
+            (header, "AAAAAAAAAAE="),
+        ];
+        answer(206, &headers, "bytes")
+    });
+    let bucket = service.connect(|_| {}).await.bucket("files");
+    let object = bucket.get(&key(), Some(tidegate_store::ByteRange::new(0, 9)), None).await.unwrap();
+    let read = object.body.try_collect().await;
+    (object.meta.checksum, read, service.sent().remove(0))
+}
+
+#[tokio::test]
+async fn checksums_of_answers_are_asked_for_and_left_to_the_reader() {
+    let (told, read, sent) = ranged_answer(5, "x-amz-checksum-crc64nvme").await;
+    assert_eq!(sent.header("x-amz-checksum-mode"), Some("ENABLED"));
+    assert_eq!(told, Some(Checksum::new(1, 5)), "the range is the whole");
+    assert_eq!(read.unwrap().concat(), b"bytes", "the SDK does not compare");
+    let (told, read, _) = ranged_answer(50, "x-amz-checksum-crc64nvme").await;
+    assert_eq!(
+        (told, read.unwrap().concat()),
+        (None, b"bytes".to_vec()),
+        "what is told with a part is not the whole's"
+    );
+    let (told, read, _) = ranged_answer(5, "x-amz-checksum-crc32").await;
+    assert_eq!((told, read.unwrap().concat()), (None, b"bytes".to_vec()), "a composite in disguise refuses nothing");
+}
+
 #[tokio::test]
 async fn a_store_that_ignores_ranges_is_named() {
     let service = Service::new(|_, _| {

@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Deviation {
+    /// The checksum of the whole object is not told, for objects sent in one piece or in parts.
+    ChecksumNotKept,
     /// Completion takes a whole-object checksum that does not match.
     CompletionChecksumIgnored,
     /// Completion takes an `If-Match` that does not hold.
@@ -37,7 +39,8 @@ pub enum Deviation {
 
 impl Deviation {
     /// Every known deviation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
+        Self::ChecksumNotKept,
         Self::CompletionChecksumIgnored,
         Self::CompletionIfMatchIgnored,
         Self::ContinuationUnchecked,

@@ -6,6 +6,7 @@
     reason = "a suite for tests reports by panicking, and its own constants are in range"
 )]
 
+mod checksums;
 mod conditions;
 mod copies;
 mod data_keys;
@@ -44,6 +45,7 @@ pub async fn object_store(store: Arc<dyn ObjectStore>, prefix: &str, deviations:
     suite.sweep().await;
     objects::check(&suite).await;
     reads::check(&suite).await;
+    checksums::check(&suite).await;
     conditions::check(&suite).await;
     names::check(&suite).await;
     listing::check(&suite).await;

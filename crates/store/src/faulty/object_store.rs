@@ -64,12 +64,8 @@ impl FaultyObjectStore {
         (*nth, self.plan.fate(call, *nth))
     }
 
-    /// Runs one call as the plan says; the body's fate is the caller's to apply.
-    async fn run<T>(
-        &self,
-        call: Call,
-        running: impl Future<Output = StoreResult<T>> + Send,
-    ) -> StoreResult<(T, Option<u64>)> {
+    /// Runs one call as the plan says; the fate of its body is the caller's to apply.
+    async fn run<T>(&self, call: Call, running: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<(T, Fate)> {
         let (nth, fate) = self.next(call);
         if let Some(delay) = fate.delay {
             (self.sleep)(delay).await;
@@ -80,7 +76,7 @@ impl FaultyObjectStore {
         let value = running.await?;
         match fate.after {
             Some(kind) => Err(fault(call, kind, format!("injected after {} number {nth}", call.as_str()))),
-            None => Ok((value, fate.broken_body)),
+            None => Ok((value, fate)),
         }
     }
 
@@ -126,6 +122,21 @@ fn broken(body: ByteStream, left: u64) -> ByteStream {
     .boxed()
 }
 
+/// The body with the lowest bit of one byte turned round.
+fn damaged(body: ByteStream, at: u64) -> ByteStream {
+    let mut passed = 0;
+    body.map(move |chunk| {
+        let mut chunk = Vec::from(chunk?);
+        let here = at.checked_sub(passed).and_then(|here| chunk.get_mut(usize::try_from(here).ok()?));
+        if let Some(byte) = here {
+            *byte ^= 1;
+        }
+        passed += chunk.len() as u64;
+        Ok(Bytes::from(chunk))
+    })
+    .boxed()
+}
+
 fn split(mut chunk: Bytes, at: u64) -> (Bytes, Bytes) {
     // Less than the chunk's length, which is a usize.
     let head = chunk.split_to(at as usize);
@@ -138,12 +149,19 @@ impl ObjectStore for FaultyObjectStore {
         self.done(Call::Head, self.inner.head(key)).await
     }
 
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        self.done(Call::Checksum, self.inner.checksum(key, if_match)).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
-        let (object, breaks_at) = self.run(Call::Get, self.inner.get(key, range, if_match)).await?;
-        Ok(match breaks_at {
-            Some(after) => GetObject { meta: object.meta, body: broken(object.body, after) },
-            None => object,
-        })
+        let (mut object, fate) = self.run(Call::Get, self.inner.get(key, range, if_match)).await?;
+        if let Some(at) = fate.damaged_body {
+            object.body = damaged(object.body, at);
+        }
+        if let Some(after) = fate.broken_body {
+            object.body = broken(object.body, after);
+        }
+        Ok(object)
     }
 
     async fn list(&self, request: &ListRequest) -> StoreResult<ListPage> {

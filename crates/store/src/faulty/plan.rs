@@ -12,6 +12,8 @@ pub enum Call {
     AbortUpload,
     /// `begin_upload`
     BeginUpload,
+    /// `checksum`
+    Checksum,
     /// `complete_upload`
     CompleteUpload,
     /// `copy`
@@ -42,6 +44,7 @@ impl Call {
         match self {
             Self::AbortUpload => "abort_upload",
             Self::BeginUpload => "begin_upload",
+            Self::Checksum => "checksum",
             Self::CompleteUpload => "complete_upload",
             Self::Copy => "copy",
             Self::CopyPart => "copy_part",
@@ -69,6 +72,11 @@ pub enum Fault {
     BrokenBody {
         /// Bytes that still arrive.
         after: u64,
+    },
+    /// The body of a `get` has a bit turned round in this byte, counted from the body's first.
+    DamagedBody {
+        /// The byte.
+        at: u64,
     },
     /// The call begins this much later.
     Delay(Duration),
@@ -112,6 +120,7 @@ pub(super) struct Fate {
     pub(super) before: Option<StoreErrorKind>,
     pub(super) after: Option<StoreErrorKind>,
     pub(super) broken_body: Option<u64>,
+    pub(super) damaged_body: Option<u64>,
 }
 
 impl FaultPlan {
@@ -152,6 +161,7 @@ impl FaultPlan {
                 Fault::After(kind) => fate.after = Some(*kind),
                 Fault::Before(kind) => fate.before = Some(*kind),
                 Fault::BrokenBody { after } => fate.broken_body = Some(*after),
+                Fault::DamagedBody { at } => fate.damaged_body = Some(*at),
                 Fault::Delay(delay) => fate.delay = Some(*delay),
             }
         }
@@ -174,6 +184,7 @@ impl FaultPlan {
             before: before.then_some(kind),
             after: after.then_some(StoreErrorKind::Unavailable),
             broken_body: broken.then_some((breaks_at * BODY_MAX) as u64),
+            damaged_body: None,
         }
     }
 }

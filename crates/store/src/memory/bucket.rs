@@ -59,6 +59,7 @@ impl Bucket {
         if_match: Option<&ETag>,
     ) -> StoreResult<(ObjectMeta, Bytes)> {
         let object = self.version("get", key, if_match)?;
+        let mut meta = object.meta.clone();
         let bytes = match range {
             None => object.bytes.clone(),
             Some(range) => {
@@ -71,7 +72,11 @@ impl Bucket {
                 slice(&object.bytes, range)
             }
         };
-        Ok((object.meta.clone(), bytes))
+        if bytes.len() < object.bytes.len() {
+            // As S3: the checksum of the whole would be taken for that of the range.
+            meta.checksum = None;
+        }
+        Ok((meta, bytes))
     }
 
     pub(super) fn put(
@@ -140,8 +145,13 @@ impl Bucket {
 
     pub(super) fn publish(&mut self, key: &ObjectKey, bytes: Bytes, attributes: ObjectAttributes) -> Receipt {
         let etag = self.next_etag();
-        let meta =
-            ObjectMeta { size: bytes.len() as u64, etag: etag.clone(), last_modified: whole_seconds(), attributes };
+        let meta = ObjectMeta {
+            size: bytes.len() as u64,
+            etag: etag.clone(),
+            last_modified: whole_seconds(),
+            attributes,
+            checksum: Some(Checksum::of(&bytes)),
+        };
         self.objects.insert(key.clone(), Object { bytes, meta });
         Receipt { etag }
     }

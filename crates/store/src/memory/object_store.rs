@@ -68,7 +68,12 @@ impl fmt::Debug for MemoryObjectStore {
 #[async_trait]
 impl ObjectStore for MemoryObjectStore {
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
-        Ok(lock(&self.bucket).head("head", key)?.meta.clone())
+        let meta = lock(&self.bucket).head("head", key)?.meta.clone();
+        Ok(ObjectMeta { checksum: None, ..meta })
+    }
+
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        Ok(lock(&self.bucket).version("checksum", key, if_match)?.meta.checksum)
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -51,6 +51,10 @@ impl ObjectStore for MeteredObjectStore {
         self.measure("head", self.inner.head(key)).await
     }
 
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        self.measure("checksum", self.inner.checksum(key, if_match)).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
         let GetObject { meta, body } = self.measure("get", self.inner.get(key, range, if_match)).await?;
         let (read, broken) = (self.metrics.clone(), self.metrics.clone());

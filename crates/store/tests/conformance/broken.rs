@@ -47,6 +47,11 @@ impl ObjectStore for Broken {
         self.inner.head(key).await
     }
 
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        let checksum = self.inner.checksum(key, if_match).await?;
+        Ok(checksum.filter(|_| !self.breaks(Deviation::ChecksumNotKept)))
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
         self.inner.get(key, range, if_match).await
     }

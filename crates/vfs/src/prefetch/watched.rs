@@ -47,6 +47,10 @@ impl ObjectStore for Watched {
         self.inner.head(key).await
     }
 
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        self.inner.checksum(key, if_match).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
         self.inner.get(key, range, if_match).await
     }

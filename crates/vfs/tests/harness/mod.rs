@@ -129,6 +129,7 @@ impl Env {
         [
             Call::AbortUpload,
             Call::BeginUpload,
+            Call::Checksum,
             Call::CompleteUpload,
             Call::Copy,
             Call::Delete,

@@ -5,11 +5,11 @@ use std::ops::Range;
 use s3s::S3Request;
 use s3s::dto::{self, *};
 
-use super::super::checksums::Claims;
+use super::super::checksums::{Claims, Coverage};
 use super::super::conditions::{ReadCondition, WriteCondition};
 use super::super::failure::Failure;
 use super::super::headers::ObjectHeaders;
-use super::super::index::{self, StoredObject};
+use super::super::index::{self, Content, StoredObject};
 use super::super::reader::Reader;
 use super::super::receive::{Announced, receive};
 use super::{Service, checksum, etag, size};
@@ -72,7 +72,7 @@ impl Service {
         };
         let (bucket, key) = (input.bucket, input.key);
         let (wanted, part) = (input.range, input.part_number);
-        let with_sum = input.checksum_mode.is_some() && wanted.is_none();
+        let asks_for_sum = input.checksum_mode.is_some();
         let (object, range, body) = self
             .store
             .run(move |store| {
@@ -90,6 +90,8 @@ impl Service {
         let StoredObject { content, headers, .. } = &object;
         let content_range = (wanted.is_some())
             .then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), content.size));
+        // A range that is the whole has its checksum in S3, any other has none.
+        let with_sum = asks_for_sum && (wanted.is_none() || covers_all(&range, content));
         let sum = if with_sum { checksum(content) } else { Checksum::default() };
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
@@ -198,6 +200,11 @@ impl Service {
         let deleted = (!quiet.unwrap_or(false)).then(|| deleted.collect());
         Ok(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() })
     }
+}
+
+/// Whether a range is the whole object, and the whole has a checksum of its bytes.
+fn covers_all(range: &Range<u64>, content: &Content) -> bool {
+    *range == (0..content.size) && content.shown_sum().coverage == Coverage::FullObject
 }
 
 /// An empty object has no satisfiable range.
