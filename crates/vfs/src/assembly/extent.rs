@@ -55,9 +55,16 @@ impl Extent {
 
     /// Adds bytes at the end.
     pub(super) fn append(&mut self, data: Bytes) {
+        let before = self.end - self.start;
         self.end += data.len() as u64;
         self.checksum = self.checksum.map(|sum| sum.then(Checksum::of(&data)));
         if data.len() < COPY_BELOW {
+            if self.tail.is_empty() {
+                // All that it will take at once, so that no byte is moved again; but no more than the
+                // run has already, for runs that stay crumbs.
+                let whole = (TAIL_MAX + COPY_BELOW) as u64;
+                self.tail.reserve(before.min(whole).max(data.len() as u64) as usize);
+            }
             self.tail.extend_from_slice(&data);
             if self.tail.len() >= TAIL_MAX {
                 self.close_tail();
@@ -128,7 +135,8 @@ impl Extent {
 
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks.push(Chunk::new(mem::take(&mut self.tail).freeze()));
+            let pinned = self.tail.capacity();
+            self.chunks.push(Chunk { bytes: mem::take(&mut self.tail).freeze(), pinned });
         }
     }
 
