@@ -17,7 +17,7 @@ pub struct Config {
     /// How many of these may be directories: each holds up to two pages of its listing. Default 16.
     pub max_open_directories: u32,
     /// Bytes of answers that may wait for the client at once, read data included. READs beyond it
-    /// wait in the queue of requests. Default 2 MiB.
+    /// wait in the queue of requests. Beyond the memory budget of the file system. Default 512 KiB.
     pub output_buffer: ByteSize,
     /// What the READs and READDIRs of a session that wait may take. One READ that follows another in
     /// the file takes 4 bytes, any other 100; a client that sends more is cut off. Default 8 MiB:
@@ -46,7 +46,7 @@ impl Default for Config {
         Self {
             max_open_handles: 256,
             max_open_directories: 16,
-            output_buffer: ByteSize::mib(2),
+            output_buffer: ByteSize::kib(512),
             request_queue: ByteSize::mib(8),
             max_path_requests: 128,
             max_bandwidth_in: None,

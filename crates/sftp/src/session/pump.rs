@@ -14,6 +14,10 @@ use crate::codec::{HandleId, StatusCode};
 /// store of its own, however few bytes it asks for, so their number is bounded too.
 const READ_COST_MIN: usize = 32 << 10;
 
+/// What the READs that run at once may ask for in all, in bytes: as many at random places as hide the
+/// store's latency.
+const READS_MAX: usize = 2 << 20;
+
 fn cost(len: u32) -> usize {
     (len as usize).max(READ_COST_MIN)
 }
@@ -68,14 +72,20 @@ impl Session {
 
     fn step_read(&mut self, id: HandleId) -> Turn {
         let room = self.room();
-        let nothing_runs = self.reading == 0 && self.replies.is_empty();
+        let (nothing_waits, nothing_runs) = (self.replies.is_empty(), self.reading == 0);
+        let room_to_read = READS_MAX.saturating_sub(self.reading);
         let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return Turn::Done };
-        if let Some(answer) = open.reads.answer() {
+        if let Some(len) = open.reads.answerable() {
+            if len > room && !nothing_waits {
+                return Turn::NoRoom;
+            }
+            let Some(answer) = open.reads.answer() else { return Turn::Done };
             self.answer_read(id, answer);
             return Turn::Again;
         }
         if let Some((offset, len)) = open.reads.next() {
-            if cost(len) > room && !nothing_runs {
+            // What is begun while answers wait would only wait behind them, beyond the memory budget.
+            if (room == 0 && !nothing_waits) || (cost(len) > room_to_read && !nothing_runs) {
                 return Turn::NoRoom;
             }
             // What lies behind the end of the file is not sent.
@@ -173,9 +183,9 @@ impl Session {
         Turn::Done
     }
 
-    /// How many bytes more may be read or listed for the client now.
+    /// How many bytes more of answers may wait for the client now.
     fn room(&self) -> usize {
         let limit = usize::try_from(self.context.config.output_buffer.as_u64()).unwrap_or(usize::MAX);
-        limit.saturating_sub(self.replies.len()).saturating_sub(self.reading)
+        limit.saturating_sub(self.replies.len())
     }
 }

@@ -100,6 +100,12 @@ impl ReadQueue {
         }
     }
 
+    /// How many bytes the next answer has, if it can be given.
+    pub(super) fn answerable(&self) -> Option<usize> {
+        let result = self.slots.front()?.result.as_ref()?;
+        Some(result.as_ref().map_or(0, ReadData::len))
+    }
+
     /// The next READ to answer, in the order sent.
     pub(super) fn answer(&mut self) -> Option<ReadAnswer> {
         let Slot { result: Some(_), .. } = self.slots.front()? else { return None };

@@ -17,6 +17,13 @@ const DEMANDED_MIN: u64 = 256 * KIB;
 
 /// Read-ahead is fetched in segments that double from the first to the last of these sizes.
 const SEGMENT_MIN: u64 = MIB;
+
+/// How many times as far as it has read in order a client is trusted to read on. At the beginning each
+/// factor that is missing costs a large file a round trip to the store.
+const SHOWN: u64 = 8;
+
+/// How far a client is read ahead at most before its pace is known: 1 GiB/s over 24 ms.
+const UNMEASURED: u64 = 24 * MIB;
 const SEGMENT_MAX: u64 = 8 * MIB;
 
 /// How far behind the newest read a segment is kept, for reads that overtake one another.
@@ -213,8 +220,8 @@ impl<S: Clone> Window<S> {
     /// How far to read ahead behind `end`, if there is memory: as the client's pace asks for, and no
     /// farther than it has shown that it reads on.
     fn ahead(&self, end: u64, plan: Plan) -> u64 {
-        let shown = end.saturating_sub(self.run).saturating_mul(2).max(SEGMENT_MIN);
-        shown.min(plan.ahead.unwrap_or(u64::MAX)).min(self.ahead_max)
+        let shown = end.saturating_sub(self.run).saturating_mul(SHOWN).max(SEGMENT_MIN);
+        shown.min(plan.ahead.unwrap_or(UNMEASURED)).min(self.ahead_max)
     }
 
     fn extend(&mut self, purpose: Purpose, limit: u64, fetch: &mut impl FnMut(u64, u64, Purpose) -> Option<S>) -> bool {
