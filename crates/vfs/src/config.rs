@@ -38,6 +38,10 @@ pub struct Config {
     /// for it before the file fails. Default: 30 seconds.
     #[serde(with = "humantime_serde")]
     pub budget_wait: Duration,
+    /// What each running transfer takes of `memory_budget` beside the file's content, for its buffers in
+    /// SSH and SFTP: an upload with its first byte, a download once it goes beyond its first 256 KiB.
+    /// At most 16 MiB. Default: 1280 KiB.
+    pub transfer_overhead: ByteSize,
     /// Size of the smallest parts of an upload, and the memory that each file takes with its first
     /// byte unless its size is known to be less; 5 MiB to 5 GiB. Default: 8 MiB.
     pub part_size: ByteSize,
@@ -109,6 +113,7 @@ impl Default for Config {
             memory_budget: None,
             write_share: 50,
             budget_wait: Duration::from_secs(30),
+            transfer_overhead: ByteSize::kib(1280),
             part_size: ByteSize::mib(8),
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 16,
@@ -140,6 +145,7 @@ impl Config {
             ),
             ((10..=90).contains(&self.write_share), "write_share", "takes 10 to 90 (percent)"),
             (!self.budget_wait.is_zero(), "budget_wait", "takes more than 0"),
+            (self.transfer_overhead <= ByteSize::mib(16), "transfer_overhead", "takes at most 16 MiB"),
             ((limits::PART_MIN..=limits::PART_MAX).contains(&parts), "part_size", "takes 5 MiB to 5 GiB"),
             (
                 (parts..=limits::PART_MAX.min(self.write_budget())).contains(&self.part_size_max.as_u64()),

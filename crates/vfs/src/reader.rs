@@ -90,6 +90,9 @@ struct State {
     in_a_row: u32,
     pace: Pace,
     verification: Verification,
+    /// The memory of the transfer's buffers outside of this crate, once it is a long one.
+    buffers: Option<ReadPermit>,
+    overhead: u64,
     tasks: JoinSet<()>,
     metrics: Metrics,
 }
@@ -152,6 +155,8 @@ impl Reader {
             in_a_row: 0,
             pace: Pace::default(),
             verification,
+            buffers: None,
+            overhead: config.transfer_overhead.as_u64(),
             tasks: JoinSet::new(),
             metrics: metrics.clone(),
         };
@@ -230,11 +235,16 @@ impl Reader {
     }
 
     fn in_order(&self, state: &mut State, offset: u64, end: u64) -> Vec<Claim> {
-        let State { window, pace, tasks, .. } = state;
         state.in_a_row = 0;
+        let State { window, pace, tasks, buffers, overhead, .. } = state;
         pace.read(end - offset, self.opened.elapsed());
         let plan = pace.plan(&self.source.latency(), window.step());
-        let may_hold = self.source.share.claim(window.wants(offset, end, plan));
+        let is_long = end > FIRST && *overhead > 0;
+        let may_hold = self.source.share.claim(window.wants(offset, end, plan) + if is_long { *overhead } else { 0 });
+        if is_long && buffers.is_none() {
+            *buffers = self.source.share.try_take(*overhead);
+        }
+        let may_hold = may_hold.saturating_sub(buffers.as_ref().map_or(0, ReadPermit::bytes));
         let mut without_memory = false;
         let mut fetch = |start, len, purpose| {
             let permit = self.source.share.try_take(len);

@@ -126,8 +126,8 @@ pub(crate) fn compare(source: &Source, sum: Checksum, expected: Option<Checksum>
         Some(expected) if expected == sum => source.metrics.reads_good.inc(),
         Some(_) => {
             source.metrics.reads_corrupt.inc();
-            let message = "the bytes that came from the storage are not those that were stored: their checksum \
-                           differs; download the file again, and tell the server's operator if that does not help";
+            let message = "the file was damaged in the storage or on its way from there: its checksum differs; \
+                           download it again, and tell the server's operator if that does not help";
             return Err(FsError::new(FsErrorKind::Corrupt, message));
         }
     }

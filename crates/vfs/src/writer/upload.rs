@@ -39,6 +39,9 @@ pub(super) struct Upload {
     assembly: Assembly,
     /// The memory of the parts being gathered.
     charges: Vec<Charge>,
+    /// The memory of the transfer's buffers outside of this crate, from the first byte on.
+    buffers: Option<Grant>,
+    overhead: u64,
     /// The end of the last write, for which there was no memory yet: its offset and bytes.
     spill: Option<(u64, Bytes)>,
     memory: Arc<Memory>,
@@ -86,7 +89,9 @@ impl Upload {
         let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
         let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
         let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)
-            .filter(|schedule| schedule.first().len <= part_max.min(share.total()))
+            .filter(|schedule| {
+                schedule.first().len <= part_max.min(share.total().saturating_sub(config.transfer_overhead.as_u64()))
+            })
             .ok_or_else(too_large_for_this_node)?;
         let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
         let mut attributes = base;
@@ -94,6 +99,8 @@ impl Upload {
         Ok(Self {
             assembly: Assembly::new(schedule, config.hole_max.as_u64()),
             charges: Vec::new(),
+            buffers: None,
+            overhead: config.transfer_overhead.as_u64(),
             spill: None,
             memory: Arc::new(memory),
             transfer: Transfer::new(target.clone(), config.upload_concurrency),
@@ -297,18 +304,23 @@ impl Upload {
             self.target.metrics.lane_stalls.inc();
             return Secured::Later(landing);
         }
+        let buffers = self.lacking_for_buffers();
         let mut span = piece.span;
         let grant = loop {
             let wanted = self.wanted(&span, piece);
-            if let Some(grant) = self.memory.draw(wanted) {
+            if let Some(mut grant) = self.memory.draw(wanted + buffers) {
+                if buffers > 0 {
+                    self.buffers = grant.split_above(wanted);
+                }
                 break grant;
             }
             // What is under way or in reserve will do, once it has landed; else a smaller part must.
-            let coming = self.memory.held().saturating_sub(self.charged());
+            let buffered = self.buffers.as_ref().map_or(0, Grant::bytes);
+            let coming = self.memory.held().saturating_sub(self.charged() + buffered);
             let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
             match smaller.filter(|_| coming < wanted) {
                 Some(smaller) => span = smaller,
-                None => return self.wait_for_memory(landing, wanted),
+                None => return self.wait_for_memory(landing, wanted + buffers),
             }
         };
         self.assembly.settle(&span);
@@ -316,6 +328,16 @@ impl Upload {
         self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
         self.memory.keep(self.lacking());
         if span == piece.span { Secured::Yes } else { Secured::Smaller }
+    }
+
+    /// What the transfer's buffers are to be counted with, if they are not yet. A small file of known
+    /// size can't fill them.
+    fn lacking_for_buffers(&self) -> u64 {
+        match (&self.buffers, self.hint) {
+            (Some(_), _) => 0,
+            (None, 0) => round_up(self.overhead),
+            (None, hint) => round_up(self.overhead.min(hint)),
+        }
     }
 
     fn wait_for_memory(&self, landing: BoxFuture<'static, ()>, bytes: u64) -> Secured {
@@ -341,7 +363,7 @@ impl Upload {
 
     /// What the parts being gathered hold.
     fn charged(&self) -> u64 {
-        self.charges.iter().map(|charge| charge.grant.bytes()).sum()
+        self.charges.iter().map(|charge| charge.grant.bytes()).sum::<u64>()
     }
 
     /// How much less than the reserve the parts being gathered hold.
@@ -369,6 +391,8 @@ impl Upload {
                 None => break,
             }
         }
+        // Nothing comes from the client any more.
+        self.buffers = None;
         let size = self.assembly.end();
         if !self.transfer.is_begun()
             && let Some((body, checksum)) = self.assembly.take_whole()

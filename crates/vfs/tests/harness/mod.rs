@@ -41,6 +41,8 @@ pub fn config() -> Config {
         part_size: ByteSize::b(PART as u64),
         part_size_max: ByteSize::b(PART as u64),
         budget_wait: Duration::from_secs(5),
+        // The tests count parts.
+        transfer_overhead: ByteSize::b(0),
         ..Config::default()
     }
 }
