@@ -15,6 +15,7 @@ use aws_smithy_types::retry::RetryConfig;
 use thiserror::Error;
 use tidegate_store::{DataKeys, Directory, ObjectStore, ObjectStores, StoreResult};
 
+use crate::clock::StoreClock;
 use crate::config::{Config, ConfigError};
 use crate::dynamo::{self, DynamoDirectory};
 use crate::kms::KmsDataKeys;
@@ -46,6 +47,7 @@ pub enum ConnectError {
 pub struct Aws {
     config: Arc<Config>,
     s3: aws_sdk_s3::Client,
+    s3_clock: StoreClock,
     dynamodb: aws_sdk_dynamodb::Client,
     kms: aws_sdk_kms::Client,
     sts: aws_sdk_sts::Client,
@@ -83,6 +85,8 @@ impl Aws {
         // another tenant's upload for good. This one is larger and refilled by time.
         let quota = TokenBucket::builder().capacity(RETRY_QUOTA).refill_rate(RETRY_REFILL).build();
         s3 = s3.retry_partition(RetryPartition::custom("tidegate-s3").token_bucket(quota).build());
+        let s3_clock = StoreClock::default();
+        s3 = s3.interceptor(s3_clock.clone());
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_classifier(dynamo::RetryConflicts);
         let mut kms = aws_sdk_kms::config::Builder::from(&sdk);
         let mut sts = aws_sdk_sts::config::Builder::from(&sdk);
@@ -109,6 +113,7 @@ impl Aws {
         Ok(Self {
             config: Arc::new(config.clone()),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            s3_clock,
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             kms: aws_sdk_kms::Client::from_conf(kms.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
@@ -178,7 +183,8 @@ impl Aws {
     }
 
     fn settings(&self) -> Settings {
-        Settings { checksums: self.config.checksums, timeouts: self.config.timeouts.clone() }
+        let (checksums, timeouts) = (self.config.checksums, self.config.timeouts.clone());
+        Settings { checksums, timeouts, clock: self.s3_clock.clone() }
     }
 }
 

@@ -18,6 +18,7 @@
 //! for the signature (see [`Checksums`]).
 
 mod attempts;
+mod clock;
 mod config;
 mod connect;
 mod dynamo;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -98,6 +99,11 @@ pub struct UploadsPage {
 /// single requests. Dropping a future cancels the request; a write may still have taken effect.
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync {
+    /// The store's own clock, which its `LastModified` follows, as far as its answers have told it:
+    /// `None` before the first. Never ahead of the store's clock by more than its servers differ and
+    /// the resolution of what they tell (1 s); behind it by as long as an answer takes.
+    fn now(&self) -> Option<SystemTime>;
+
     /// Size, tag and attributes of an object.
     ///
     /// # Errors

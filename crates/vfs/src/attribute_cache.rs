@@ -15,9 +15,10 @@ use crate::metrics::Metrics;
 ///
 /// A file's attributes are kept under bucket, key, tag and time of its object, so an entry can't go
 /// stale: whatever changes the object changes its name here, but for new metadata on the same bytes
-/// within the second that the time tells. So an entry is good only once the same name was seen
-/// [`SETTLE`] apart: then that second is over. A subdirectory's marker is not told apart like that
-/// by a listing, so its attributes are kept under its key for a short time.
+/// within the second that the time tells. So an entry is good only once that second is over: when by
+/// the store's own clock the object was [`SETTLED`] old as it was looked up, or when the same name was
+/// seen [`SETTLE`] apart. A subdirectory's marker is not told apart like that by a listing, so its
+/// attributes are kept under its key for a short time.
 #[derive(Debug)]
 pub(crate) struct AttributeCache {
     /// Two independent hashes with secret keys stand for a name: 128 bits, so that a collision
@@ -34,8 +35,11 @@ type Name = (u64, u64);
 /// The resolution of S3's LastModified, and as much again for clocks of its servers that differ.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Objects older than this are settled when they are first seen, however wrong our clock is within
-/// reason.
+/// Objects older than this by the store's clock are settled when they are first seen. The second that
+/// their time tells and the one that the clock does, and three for clocks of its servers that differ.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// The same by our own clock, where the store has not told its own: however wrong ours is within reason.
 const OLD: Duration = Duration::from_secs(3600);
 
 /// A file's attributes as of the last time they were looked up.
@@ -63,10 +67,19 @@ impl AttributeCache {
         self.counted(seen.map(|seen| seen.attributes))
     }
 
-    /// Notes what a lookup has just shown.
-    pub(crate) fn put_file(&self, bucket: &str, version: Version<'_>, attributes: FileAttributes) {
+    /// Notes what a lookup has shown that was sent at `asked` by the store's clock.
+    pub(crate) fn put_file(
+        &self,
+        bucket: &str,
+        version: Version<'_>,
+        asked: Option<SystemTime>,
+        attributes: FileAttributes,
+    ) {
         let name = self.name(&(bucket, version));
-        let is_old = version.last_modified.elapsed().is_ok_and(|age| age > OLD);
+        let is_old = match asked {
+            Some(asked) => asked.duration_since(version.last_modified).is_ok_and(|age| age >= SETTLED),
+            None => version.last_modified.elapsed().is_ok_and(|age| age > OLD),
+        };
         let mut files = lock(&self.files);
         let before = files.get(name);
         let first = before.map_or_else(Instant::now, |seen| seen.first);
@@ -175,7 +188,7 @@ mod tests {
         let cache = AttributeCache::new(100, Duration::from_secs(1), metrics);
         let (key, etag, time) = (ObjectKey::new("k").unwrap(), ETag::new("\"1\""), SystemTime::UNIX_EPOCH);
         let version = Version { key: &key, etag: &etag, last_modified: time };
-        cache.put_file("b", version, FileAttributes::listed(1, time));
+        cache.put_file("b", version, Some(time + SETTLED), FileAttributes::listed(1, time));
         assert!(cache.file("b", version).is_some());
         assert!(cache.file("c", version).is_none(), "another bucket");
         let later = Version { last_modified: time + Duration::from_secs(1), ..version };
@@ -190,11 +203,34 @@ mod tests {
         let cache = AttributeCache::new(100, Duration::from_secs(1), metrics);
         let (key, etag, time) = (ObjectKey::new("k").unwrap(), ETag::new("\"1\""), SystemTime::now());
         let version = Version { key: &key, etag: &etag, last_modified: time };
-        cache.put_file("b", version, FileAttributes::listed(1, time));
+        cache.put_file("b", version, Some(time), FileAttributes::listed(1, time));
         tokio::time::advance(SETTLE).await;
         assert!(cache.file("b", version).is_none(), "what was seen then may have changed since");
         let changed = FileAttributes { mode: 0o100_600, ..FileAttributes::listed(1, time) };
-        cache.put_file("b", version, changed);
+        cache.put_file("b", version, Some(time), changed);
         assert_eq!(cache.file("b", version), Some(changed));
+    }
+
+    #[test]
+    fn how_old_an_object_is_the_store_s_clock_says_and_ours_only_without_it() {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let cache = AttributeCache::new(100, Duration::from_secs(1), metrics);
+        let (key, etag, now) = (ObjectKey::new("k").unwrap(), ETag::new("\"1\""), SystemTime::now());
+        let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+        let is_settled = |last_modified, asked| {
+            let version = Version { key: &key, etag: &etag, last_modified };
+            cache.put_file("b", version, asked, FileAttributes::listed(1, last_modified));
+            cache.file("b", version).is_some()
+        };
+        // A store whose clock is an hour behind ours, right, and an hour ahead.
+        for (n, store) in [now - hour, now, now + hour].into_iter().enumerate() {
+            // Another version for each case.
+            let made = store - SETTLED - n as u32 * Duration::from_millis(1);
+            assert!(!is_settled(made + 2 * second, Some(store)), "too young");
+            assert!(!is_settled(made + 60 * second, Some(store)), "from the future");
+            assert!(is_settled(made, Some(store)), "old enough");
+        }
+        assert!(!is_settled(now - 20 * second, None));
+        assert!(is_settled(now - hour - second, None));
     }
 }

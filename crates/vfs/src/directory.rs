@@ -158,6 +158,8 @@ impl Files {
         }
         // The semaphore is never closed: an error would only mean that there is no limit.
         let lookup = self.vfs.lookups.acquire().await;
+        // Before it is sent: the answer tells of no earlier moment.
+        let asked = self.store.now();
         let head = self.store.head(&object.key).await;
         drop(lookup);
         let meta = match head {
@@ -169,7 +171,7 @@ impl Files {
         };
         let attributes = FileAttributes::of_file(&meta);
         let version = Version { key: &object.key, etag: &meta.etag, last_modified: meta.last_modified };
-        self.vfs.attributes.put_file(&self.bucket, version, attributes);
+        self.vfs.attributes.put_file(&self.bucket, version, asked, attributes);
         Ok(Some(attributes))
     }
 

@@ -55,11 +55,12 @@ impl Files {
 
     /// A directory's attributes from its marker, which may be missing.
     pub(crate) async fn marker_attributes(&self, marker: &ObjectKey) -> Result<FileAttributes, FsError> {
+        let asked = self.store.now();
         let attributes = match self.head(marker).await? {
             Some(meta) => {
                 let attributes = FileAttributes::of_marker(&meta);
                 let version = Version { key: marker, etag: &meta.etag, last_modified: meta.last_modified };
-                self.vfs.attributes.put_file(&self.bucket, version, attributes);
+                self.vfs.attributes.put_file(&self.bucket, version, asked, attributes);
                 attributes
             }
             None => FileAttributes::directory(),

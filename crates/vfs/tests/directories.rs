@@ -134,6 +134,36 @@ async fn stat_and_listing_agree_and_a_settled_listing_asks_nothing() {
     assert_eq!(changed.iter().find(|entry| entry.name == "plain").unwrap().attributes.mtime, 2);
 }
 
+/// However wrong our clock is: the store's own says which objects are settled.
+#[tokio::test]
+async fn the_second_listing_asks_for_no_attributes_again_whatever_our_clock_says() {
+    for hours in [-1, 0, 1] {
+        let env = env().await;
+        env.store.shift_clock(hours * 3600);
+        env.put("d/a", b"1", &[("mode", "33152")]).await;
+        env.put("d/b", b"2", &[]).await;
+        env.store.shift_clock(10);
+        let entries = list(&env.mount, "/d").await.unwrap();
+        let before = env.requests();
+        assert_eq!(list(&env.mount, "/d").await.unwrap(), entries);
+        assert_eq!(env.requests() - before, 1, "one LIST, the store's clock {hours} h ahead");
+    }
+}
+
+/// New metadata on the same bytes within the second that a listing tells would not show in it.
+#[tokio::test]
+async fn a_young_object_is_looked_up_again_whatever_our_clock_says() {
+    for hours in [-1, 0, 1] {
+        let env = env().await;
+        env.store.shift_clock(hours * 3600);
+        env.put("d/a", b"1", &[("mode", "33152")]).await;
+        list(&env.mount, "/d").await.unwrap();
+        let before = env.calls.calls(Call::Head);
+        list(&env.mount, "/d").await.unwrap();
+        assert_eq!(env.calls.calls(Call::Head) - before, 1, "looked up again, the store's clock {hours} h ahead");
+    }
+}
+
 #[tokio::test]
 async fn fast_listings_ask_for_no_attributes() {
     let env = env_with(Config { listing_attributes: ListingAttributes::Fast, ..config() }, FaultPlan::none()).await;

@@ -11,6 +11,7 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -23,6 +24,7 @@ use tidegate_store::{
     StoredPart, Tenant, Upload, UploadsPage,
 };
 
+use crate::clock::StoreClock;
 use crate::config::{Checksums, Timeouts};
 use crate::error::{own_error, store_error};
 
@@ -31,6 +33,7 @@ use crate::error::{own_error, store_error};
 pub(crate) struct Settings {
     pub(crate) checksums: Checksums,
     pub(crate) timeouts: Timeouts,
+    pub(crate) clock: StoreClock,
 }
 
 /// One bucket.
@@ -68,6 +71,10 @@ impl fmt::Debug for S3Bucket {
 
 #[async_trait]
 impl ObjectStore for S3Bucket {
+    fn now(&self) -> Option<SystemTime> {
+        self.settings.clock.now()
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         self.head_object(key).await
     }

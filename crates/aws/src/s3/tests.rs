@@ -287,3 +287,22 @@ async fn names_in_listings_are_decoded_where_the_store_encoded_them() {
 fn the_mark_has_the_header_that_the_tests_look_for() {
     assert_eq!(format!("x-amz-meta-{MARK}"), MARK_HEADER);
 }
+
+#[tokio::test]
+async fn the_store_s_clock_is_that_of_its_answers_the_errors_included() {
+    let service = Service::new(|nth, _| match nth {
+        0 => answer(404, &[("date", "Sun, 22 Nov 2026 11:00:00 GMT")], ""),
+        _ => answer(200, &[("etag", "\"new\""), ("date", "Sun, 22 Nov 2026 10:00:00 GMT")], ""),
+    });
+    let bucket = service.connect(|_| {}).await.bucket("files");
+    assert_eq!(bucket.now(), None, "nothing told yet");
+    let is_about = |text: &str| {
+        let date = aws_sdk_s3::primitives::DateTime::from_str(text, aws_sdk_s3::primitives::DateTimeFormat::HttpDate);
+        let date = std::time::SystemTime::try_from(date.unwrap()).unwrap();
+        bucket.now().is_some_and(|now| now >= date && now < date + std::time::Duration::from_secs(1_800))
+    };
+    bucket.head(&key()).await.unwrap_err();
+    assert!(is_about("Sun, 22 Nov 2026 11:00:00 GMT"));
+    bucket.delete(&key()).await.unwrap();
+    assert!(is_about("Sun, 22 Nov 2026 10:00:00 GMT"), "the newest answer counts");
+}

@@ -13,6 +13,7 @@ use crate::object::{Body, Condition, ListRequest, ObjectAttributes, ObjectMeta};
 
 pub(super) async fn check(suite: &Suite<'_>) {
     round_trip(suite).await;
+    clock(suite).await;
     replacement(suite).await;
     empty(suite).await;
     attributes(suite).await;
@@ -55,6 +56,20 @@ async fn round_trip(suite: &Suite<'_>) {
         seconds(meta.last_modified),
         "listing and head agree on the time, to the second"
     );
+}
+
+/// The time of a new object lies between what the clock showed before and after, but for the
+/// resolution of both and servers that differ.
+async fn clock(suite: &Suite<'_>) {
+    const MARGIN: Duration = Duration::from_secs(5);
+    let key = suite.key("objects/clock");
+    suite.put(&key, Bytes::from_static(b"old")).await;
+    let Some(before) = suite.store.now() else { panic!("answers tell the store's clock") };
+    suite.put(&key, Bytes::from_static(b"new")).await;
+    let made = done("head", suite.store.head(&key).await).last_modified;
+    let Some(after) = suite.store.now() else { panic!("answers tell the store's clock") };
+    assert!(before <= after + MARGIN, "the clock goes forward: {before:?}, {after:?}");
+    assert!(before <= made + MARGIN && made <= after + MARGIN, "{made:?} is between {before:?} and {after:?}");
 }
 
 async fn replacement(suite: &Suite<'_>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -145,6 +145,10 @@ fn split(mut chunk: Bytes, at: u64) -> (Bytes, Bytes) {
 
 #[async_trait]
 impl ObjectStore for FaultyObjectStore {
+    fn now(&self) -> Option<SystemTime> {
+        self.inner.now()
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         self.done(Call::Head, self.inner.head(key)).await
     }

@@ -32,6 +32,8 @@ pub(super) struct Bucket {
     pub(super) uploads: BTreeMap<(ObjectKey, String), Pending>,
     pub(super) part_min: u64,
     pub(super) page_max: usize,
+    /// How far its clock is ahead of ours, in seconds.
+    pub(super) clock_shift: i64,
     serial: u64,
 }
 
@@ -42,6 +44,7 @@ impl Default for Bucket {
             uploads: BTreeMap::new(),
             part_min: limits::PART_MIN,
             page_max: usize::from(limits::LIST_MAX),
+            clock_shift: 0,
             serial: 0,
         }
     }
@@ -148,12 +151,18 @@ impl Bucket {
         let meta = ObjectMeta {
             size: bytes.len() as u64,
             etag: etag.clone(),
-            last_modified: whole_seconds(),
+            last_modified: whole_seconds(self.now()),
             attributes,
             checksum: Some(Checksum::of(&bytes)),
         };
         self.objects.insert(key.clone(), Object { bytes, meta });
         Receipt { etag }
+    }
+
+    /// The time by the bucket's clock.
+    pub(super) fn now(&self) -> SystemTime {
+        let (now, shift) = (SystemTime::now(), Duration::from_secs(self.clock_shift.unsigned_abs()));
+        if self.clock_shift < 0 { now - shift } else { now + shift }
     }
 
     /// A tag that no other version has: also not one of the same bytes, as under SSE-KMS, so that
@@ -222,8 +231,8 @@ pub(super) fn as_kept(operation: &'static str, attributes: &ObjectAttributes) ->
     Ok(kept)
 }
 
-/// Now, with S3's resolution.
-fn whole_seconds() -> SystemTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+/// A time with S3's resolution.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }

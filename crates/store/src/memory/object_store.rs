@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -53,6 +54,13 @@ impl MemoryObjectStore {
         lock(&self.bucket).page_max = entries.max(1);
         self
     }
+
+    /// Puts the bucket's clock forward by so many seconds, or back: like a store whose clock is not
+    /// ours, or that time has passed for.
+    pub fn shift_clock(&self, seconds: i64) {
+        let mut bucket = lock(&self.bucket);
+        bucket.clock_shift = bucket.clock_shift.saturating_add(seconds);
+    }
 }
 
 impl fmt::Debug for MemoryObjectStore {
@@ -67,6 +75,10 @@ impl fmt::Debug for MemoryObjectStore {
 
 #[async_trait]
 impl ObjectStore for MemoryObjectStore {
+    fn now(&self) -> Option<SystemTime> {
+        Some(lock(&self.bucket).now())
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         let meta = lock(&self.bucket).head("head", key)?.meta.clone();
         Ok(ObjectMeta { checksum: None, ..meta })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -47,6 +48,10 @@ impl fmt::Debug for MeteredObjectStore {
 
 #[async_trait]
 impl ObjectStore for MeteredObjectStore {
+    fn now(&self) -> Option<SystemTime> {
+        self.inner.now()
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         self.measure("head", self.inner.head(key)).await
     }

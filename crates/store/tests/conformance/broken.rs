@@ -1,5 +1,7 @@
 //! Stores that each break one rule.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use tidegate_store::conformance::Deviation;
 use tidegate_store::memory::MemoryObjectStore;
@@ -43,6 +45,10 @@ impl Broken {
 
 #[async_trait]
 impl ObjectStore for Broken {
+    fn now(&self) -> Option<SystemTime> {
+        self.inner.now()
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         self.inner.head(key).await
     }

@@ -2,6 +2,7 @@
 //! open ahead, in whatever session of the node.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tidegate_store::{
@@ -43,6 +44,10 @@ impl Drop for Change<'_> {
 
 #[async_trait]
 impl ObjectStore for Watched {
+    fn now(&self) -> Option<SystemTime> {
+        self.inner.now()
+    }
+
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta> {
         self.inner.head(key).await
     }
