@@ -35,7 +35,7 @@ pub struct Config {
     /// How often a request is tried, the first time included: 1 to 10. Default: 5.
     pub max_attempts: u32,
     /// Connections per service that are kept open while nothing uses them, for 30 seconds. As
-    /// many parts and reads as run at once should fit. Default: 256.
+    /// many parts and reads as run at once should fit. Default: 512.
     pub max_idle_connections: usize,
     /// The checksum that goes with every object and part. Default: `crc64nvme`.
     pub checksums: Checksums,
@@ -53,7 +53,7 @@ impl Default for Config {
             secret_access_key: None,
             timeouts: Timeouts::default(),
             max_attempts: 5,
-            max_idle_connections: 256,
+            max_idle_connections: 512,
             checksums: Checksums::default(),
         }
     }

@@ -45,7 +45,7 @@ pub(crate) struct Shared {
 
 /// Requests for attributes that all listings together have under way at once: as many directories as
 /// all sessions may open would otherwise take every socket of the node.
-const LOOKUPS_MAX: usize = 256;
+const LOOKUPS_MAX: usize = 512;
 
 impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
