@@ -78,6 +78,13 @@ impl SetAttributes {
         self.apply(kind, attributes);
     }
 
+    /// The same for a file that is being made. It has a mode of its own then, even if nobody has set one:
+    /// s3fs would show a file without one as nobody's to read.
+    pub(crate) fn apply_to_new_file(&self, attributes: &mut ObjectAttributes) {
+        self.apply_to_file(attributes);
+        attributes.metadata.entry("mode".to_owned()).or_insert_with(|| (S_IFREG | 0o644).to_string());
+    }
+
     /// The same for a directory's marker.
     pub(crate) fn apply_to_directory(&self, attributes: &mut ObjectAttributes) {
         attributes.content_type.get_or_insert_with(|| DIRECTORY_CONTENT_TYPE.to_owned());

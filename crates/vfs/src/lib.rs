@@ -24,6 +24,7 @@ mod reader;
 mod rename;
 mod shares;
 mod writer;
+mod written;
 
 pub use attributes::{FileAttributes, FileKind, SetAttributes};
 pub use config::{Config, ConfigError, ListingAttributes};

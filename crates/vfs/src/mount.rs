@@ -21,6 +21,7 @@ use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::shares::{Shares, TenantShare};
 use crate::writer::Writer;
+use crate::written::Written;
 
 /// The file system of a node: settings, memory budget and caches that all sessions share.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) lookups: Semaphore,
     /// Files that are open ahead of their OPEN.
     pub(crate) prefetches: Arc<Register>,
+    /// Files that were stored lately.
+    pub(crate) written: Arc<Written>,
 }
 
 /// Requests for attributes that all listings together have under way at once: as many directories as
@@ -67,6 +70,7 @@ impl Vfs {
                 attributes,
                 lookups: Semaphore::new(LOOKUPS_MAX),
                 prefetches,
+                written: Arc::default(),
             }),
         }
     }
@@ -80,7 +84,8 @@ impl Vfs {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
         let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
         let store = vfs.stores.open(&account.tenant).await?;
-        let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone()));
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone(), vfs.written.clone()));
         let keys = KeySpace::new(account.tenant.prefix.clone());
         let rights = Rights::new(account.user.permissions.clone());
         let read_memory = vfs.read_memory.of(account.tenant.name.clone());

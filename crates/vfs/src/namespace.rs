@@ -130,28 +130,37 @@ impl Files {
     }
 
     pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
-        // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
-        for _ in 1..ATTRIBUTE_TRIES {
-            match self.try_set_attributes(path, set).await {
-                Err(error) if error.kind() == FsErrorKind::Conflict => {}
-                other => return other,
-            }
-        }
-        self.try_set_attributes(path, set).await
-    }
-
-    async fn try_set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
         if path.is_root() {
             self.keys.marker(path)?;
         }
         let key = self.keys.object(path)?;
-        let Some(meta) = self.head(&key).await? else { return self.set_directory_attributes(path, set).await };
+        // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
+        let mut known = self.vfs.written.get(&self.bucket, &key);
+        for _ in 1..ATTRIBUTE_TRIES {
+            match self.try_set_attributes(path, &key, known.take(), set).await {
+                Err(error) if error.kind() == FsErrorKind::Conflict => {}
+                other => return other,
+            }
+        }
+        self.try_set_attributes(path, &key, None, set).await
+    }
+
+    /// `known` is the file as it was just stored, where that is known.
+    async fn try_set_attributes(
+        &self,
+        path: &VirtualPath,
+        key: &ObjectKey,
+        known: Option<ObjectMeta>,
+        set: SetAttributes,
+    ) -> Result<(), FsError> {
+        let found = if known.is_some() { known } else { self.head(key).await? };
+        let Some(meta) = found else { return self.set_directory_attributes(path, set).await };
         let mut attributes = meta.attributes.clone();
         set.apply_to_file(&mut attributes);
         match set.size {
             Some(0) if meta.size > 0 => {
                 let condition = Condition::IfMatch(meta.etag);
-                self.store.put(&key, Body::new(), Checksum::EMPTY, &attributes, &condition).await?;
+                self.store.put(key, Body::new(), Checksum::EMPTY, &attributes, &condition).await?;
                 return Ok(());
             }
             Some(size) if size != meta.size => {
@@ -167,7 +176,7 @@ impl Files {
         if meta.size > limits::PART_MAX {
             return Err(too_large_to_copy());
         }
-        let source = CopySource { key, if_match: Some(meta.etag) };
+        let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
         Ok(copy_onto_itself(&*self.store, &source, &attributes).await?)
     }
 

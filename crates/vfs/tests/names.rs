@@ -227,3 +227,28 @@ async fn attributes_never_bring_back_the_content_of_a_file_that_was_replaced() {
     assert_eq!(env.object("f").await.as_deref(), Some(&b"newer"[..]));
     assert_eq!(env.mount.stat(&path("/f")).await.unwrap().mode, 0o100_600);
 }
+
+// lftp sets the mode of every file behind its CLOSE, others the times.
+#[tokio::test]
+async fn attributes_set_right_after_an_upload_cost_a_copy_at_most() {
+    let env = env().await;
+    upload(&env.mount, "/f", &pattern(100)).await.unwrap();
+    let before = env.requests();
+    env.mount.set_attributes(&path("/f"), mode(0o644)).await.unwrap();
+    assert_eq!(env.requests(), before, "it has that mode already");
+    env.mount.set_attributes(&path("/f"), mode(0o600)).await.unwrap();
+    assert_eq!((env.requests(), env.calls.calls(Call::Copy)), (before + 1, 1));
+    assert_eq!(env.mount.stat(&path("/f")).await.unwrap().mode, 0o100_600);
+}
+
+#[tokio::test]
+async fn attributes_set_right_after_an_upload_go_to_the_file_that_took_its_place() {
+    let env = env().await;
+    upload(&env.mount, "/f", &pattern(100)).await.unwrap();
+    env.put("f", b"of another node", &[("other", "kept")]).await;
+    env.mount.set_attributes(&path("/f"), mode(0o600)).await.unwrap();
+    let shown = env.mount.stat(&path("/f")).await.unwrap();
+    assert_eq!((shown.mode, shown.size), (0o100_600, 15));
+    env.mount.remove(&path("/f")).await.unwrap();
+    assert_eq!(kind(env.mount.set_attributes(&path("/f"), mode(0o600)).await), Some(FsErrorKind::NotFound));
+}

@@ -1,5 +1,5 @@
-//! The store as a session's files use it: what changes through it is dropped from the files that are
-//! open ahead, in whatever session of the node.
+//! The store as a session's files use it: what changes through it is dropped from what the node
+//! remembers of its objects, in whatever session.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use tidegate_store::{
 };
 
 use super::slot::Register;
+use crate::written::Written;
 
 /// A store of one bucket. Here no request that changes an object is overlooked, now or later.
 #[derive(Debug)]
@@ -18,11 +19,17 @@ pub(crate) struct Watched {
     inner: Arc<dyn ObjectStore>,
     bucket: String,
     register: Arc<Register>,
+    written: Arc<Written>,
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, bucket: String, register: Arc<Register>) -> Self {
-        Self { inner, bucket, register }
+    pub(crate) fn new(
+        inner: Arc<dyn ObjectStore>,
+        bucket: String,
+        register: Arc<Register>,
+        written: Arc<Written>,
+    ) -> Self {
+        Self { inner, bucket, register, written }
     }
 
     /// Held while a request runs that changes `key`. However the request ends, it may have.
@@ -39,6 +46,7 @@ struct Change<'a> {
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         self.watched.register.changed(&self.watched.bucket, self.key);
+        self.watched.written.forget(&self.watched.bucket, self.key);
     }
 }
 
@@ -72,8 +80,14 @@ impl ObjectStore for Watched {
         attributes: &ObjectAttributes,
         condition: &Condition,
     ) -> StoreResult<Receipt> {
-        let _change = self.change(key);
-        self.inner.put(key, body, checksum, attributes, condition).await
+        let change = self.change(key);
+        let size = body.len();
+        let receipt = self.inner.put(key, body, checksum, attributes, condition).await?;
+        drop(change);
+        let (etag, attributes) = (receipt.etag.clone(), attributes.clone());
+        let meta = ObjectMeta { size, etag, last_modified: SystemTime::now(), attributes, checksum: Some(checksum) };
+        self.written.note(&self.bucket, key, meta);
+        Ok(receipt)
     }
 
     async fn begin_upload(&self, key: &ObjectKey, attributes: &ObjectAttributes) -> StoreResult<Upload> {

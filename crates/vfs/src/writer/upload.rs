@@ -95,7 +95,7 @@ impl Upload {
             .ok_or_else(too_large_for_this_node)?;
         let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
         let mut attributes = base;
-        set.apply_to_file(&mut attributes);
+        set.apply_to_new_file(&mut attributes);
         Ok(Self {
             assembly: Assembly::new(schedule, config.hole_max.as_u64()),
             charges: Vec::new(),
