@@ -30,6 +30,10 @@ const OUTPUT_SLACK: usize = 4 << 20;
 const FINISH_GRACE: Duration = Duration::from_secs(60);
 /// The same once the deadline of a shutdown came.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+/// How long a session of a node that drains goes on behind its last answer. A disconnect that
+/// follows an answer at once makes OpenSSH throw the answer away, and many clients rename what
+/// they have just closed.
+const DRAIN_LINGER: Duration = Duration::from_secs(2);
 /// How long cut uploads may take to be cleaned up.
 const ABANDON_GRACE: Duration = Duration::from_secs(10);
 
@@ -53,6 +57,8 @@ pub(super) struct Session {
     pub(super) context: SessionContext,
     pub(super) initialised: bool,
     pub(super) draining: bool,
+    /// When the last answer had all been handed to the stream.
+    answered: tokio::time::Instant,
     pub(super) input: BytesMut,
     pub(super) input_ended: bool,
     pub(super) stalled: Option<Stalled>,
@@ -107,6 +113,7 @@ impl Session {
             context,
             initialised: false,
             draining: false,
+            answered: tokio::time::Instant::now(),
             input: BytesMut::new(),
             input_ended: false,
             stalled: None,
@@ -137,6 +144,7 @@ impl Session {
             self.make_room();
             let may_read = self.takes_requests() && !self.input_ended;
             let reads_resume = self.throttle.reads_resume();
+            let leaves = self.leaves_at();
             let write_waits = self.stalled.as_ref().is_some_and(|stalled| stalled.cause == Shortage::Bandwidth);
             self.throttle.count(reads_resume.is_some() || write_waits);
             // Every branch may be dropped and begun again without loss: reads and writes move
@@ -151,6 +159,7 @@ impl Session {
                 written = writer.write_buf(&mut self.replies), if !self.replies.is_empty() => {
                     match written {
                         Ok(0) => return Err(SessionEnd::Io(std::io::ErrorKind::WriteZero.into())),
+                        Ok(_) if self.replies.is_empty() => self.answered = tokio::time::Instant::now(),
                         Ok(_) => {}
                         Err(error) => return Err(SessionEnd::Io(error)),
                     }
@@ -159,6 +168,7 @@ impl Session {
                 () = stalled(&mut self.stalled), if self.stalled.is_some() => self.retry_stalled(),
                 // The READs go on in the next round.
                 () = until(reads_resume), if reads_resume.is_some() => {}
+                () = until(leaves), if leaves.is_some() => {}
                 () = shutdown.drain.cancelled(), if !self.draining => self.draining = true,
                 () = shutdown.deadline.cancelled() => return Err(SessionEnd::DeadlineReached),
             }
@@ -187,9 +197,19 @@ impl Session {
         self.stalled.is_none() && self.order.len() < self.context.config.max_path_requests as usize
     }
 
+    /// Whether something of what was asked is still to be done or answered.
+    fn is_busy(&self) -> bool {
+        !(self.pending.is_empty() && self.replies.is_empty() && self.ready.is_empty() && self.stalled.is_none())
+    }
+
+    /// When the session is to end because the node drains, if nothing is asked meanwhile.
+    fn leaves_at(&self) -> Option<tokio::time::Instant> {
+        let idle = !self.is_busy() && self.handles.is_empty() && self.input.is_empty();
+        (self.draining && idle).then(|| self.answered + DRAIN_LINGER)
+    }
+
     fn end(&self) -> Option<SessionEnd> {
-        let busy = !self.pending.is_empty() || !self.replies.is_empty() || self.stalled.is_some();
-        if busy || !self.ready.is_empty() {
+        if self.is_busy() {
             return None;
         }
         if self.input_ended {
@@ -198,7 +218,8 @@ impl Session {
             }
             return Some(SessionEnd::ClientClosed);
         }
-        (self.draining && self.handles.is_empty() && self.input.is_empty()).then_some(SessionEnd::Drained)
+        let leaves = self.leaves_at()?;
+        (leaves <= tokio::time::Instant::now()).then_some(SessionEnd::Drained)
     }
 
     /// Makes room in the input for the next read, and gives memory back where none is needed.

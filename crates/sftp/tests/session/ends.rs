@@ -1,6 +1,7 @@
 use russh_sftp::protocol::{self as oracle, OpenFlags, Packet, StatusCode};
 use tidegate_sftp::SessionEnd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Duration, Instant};
 
 use crate::client::Node;
 
@@ -86,7 +87,7 @@ async fn a_cut_upload_publishes_nothing_and_keeps_the_old_file() {
     assert_eq!(node.session().await.size_of("/file").await, Ok(3));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_drain_ends_idle_sessions_and_lets_open_files_finish() {
     let node = Node::new();
     let idle = node.session().await;
@@ -101,6 +102,27 @@ async fn a_drain_ends_idle_sessions_and_lets_open_files_finish() {
     busy.send_close(&handle).await;
     busy.ok().await;
     assert!(matches!(busy.session.await.unwrap().end, SessionEnd::Drained));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_the_client_time_for_its_last_answer_and_what_follows_it() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    let handle = client.open("/file.filepart", NEW).await;
+    node.shutdown.drain.cancel();
+    client.send_close(&handle).await;
+    client.ok().await;
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    let id = client.id();
+    let (oldpath, newpath) = ("/file.filepart".to_owned(), "/file".to_owned());
+    client.send(oracle::Rename { id, oldpath, newpath }).await;
+    client.ok().await;
+    let renamed = Instant::now();
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    assert!(!client.session.is_finished(), "it lingers behind every answer");
+    assert!(matches!(client.session.await.unwrap().end, SessionEnd::Drained));
+    assert!(renamed.elapsed() < Duration::from_secs(3), "and no longer than it must");
+    assert_eq!(node.session().await.size_of("/file").await, Ok(0));
 }
 
 #[tokio::test]
