@@ -71,6 +71,11 @@ impl KnownDirectories {
         entries.get(path).is_some_and(|known| known.has_marker && known.since.elapsed() < self.life)
     }
 
+    /// Whether the directory was there lately.
+    pub(crate) fn is_known(&self, path: &VirtualPath) -> bool {
+        self.entries().get(path).is_some_and(|known| known.since.elapsed() < self.life)
+    }
+
     /// Remembers a directory that a listing has just shown.
     pub(crate) fn learn(&self, path: VirtualPath, has_marker: bool, subdirectories: Option<BTreeSet<Box<str>>>) {
         let mut entries = self.entries();
@@ -95,8 +100,7 @@ impl KnownDirectories {
 
     /// A directory is there; whether it has a marker is not known.
     pub(crate) fn seen(&self, path: &VirtualPath) {
-        let is_known = self.entries().get(path).is_some_and(|known| known.since.elapsed() < self.life);
-        if !is_known {
+        if !self.is_known(path) {
             self.learn(path.clone(), false, None);
         }
     }

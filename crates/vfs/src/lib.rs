@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod key;
 mod known_directories;
+mod lookups;
 mod machine_memory;
 mod metrics;
 mod mount;

@@ -33,6 +33,7 @@ pub struct Metrics {
     pub(crate) prefetches_in_vain: IntCounter,
     pub(crate) prefetched_in_vain_bytes: IntCounter,
     pub(crate) unnameable_keys: IntCounter,
+    pub(crate) listing_pages_ahead: IntCounter,
     pub(crate) attribute_hits: IntCounter,
     pub(crate) attribute_misses: IntCounter,
 }
@@ -141,6 +142,10 @@ impl Metrics {
             unnameable_keys: counter(
                 "tidegate_vfs_unnameable_keys_total",
                 "Keys left out of listings because no path can name them",
+            )?,
+            listing_pages_ahead: counter(
+                "tidegate_vfs_listing_pages_ahead_total",
+                "Pages of listings that were asked for before their turn",
             )?,
             attribute_hits: cache.with_label_values(&["hit"]),
             attribute_misses: cache.with_label_values(&["miss"]),

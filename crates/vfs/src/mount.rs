@@ -11,9 +11,11 @@ use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::directory::boundaries::Boundaries;
 use crate::error::FsError;
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
+use crate::lookups::{Lookups, TenantLookups};
 use crate::metrics::Metrics;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
@@ -38,17 +40,20 @@ pub(crate) struct Shared {
     write_shares: Shares,
     read_memory: ReadMemory,
     pub(crate) attributes: AttributeCache,
-    /// Requests for the attributes of listed objects, over all listings of the node.
-    pub(crate) lookups: Semaphore,
+    lookups: Lookups,
+    /// Where the pages of large directories begin.
+    pub(crate) boundaries: Boundaries,
+    /// Pages that all listings have ahead of the ones being read.
+    pub(crate) pages_ahead: Arc<Semaphore>,
     /// Files that are open ahead of their OPEN.
     pub(crate) prefetches: Arc<Register>,
     /// Files that were stored lately.
     pub(crate) written: Arc<Written>,
 }
 
-/// Requests for attributes that all listings together have under way at once: as many directories as
-/// all sessions may open would otherwise take every socket of the node.
-const LOOKUPS_MAX: usize = 512;
+/// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
+/// and 1.2 where all are as long as they may be.
+const PAGES_AHEAD_MAX: usize = 48;
 
 impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate).
@@ -68,7 +73,9 @@ impl Vfs {
                 write_shares,
                 read_memory,
                 attributes,
-                lookups: Semaphore::new(LOOKUPS_MAX),
+                lookups: Lookups::new(),
+                boundaries: Boundaries::default(),
+                pages_ahead: Arc::new(Semaphore::new(PAGES_AHEAD_MAX)),
                 prefetches,
                 written: Arc::default(),
             }),
@@ -96,8 +103,10 @@ impl Vfs {
         } else {
             Prefetch::off()
         };
+        let lookups = vfs.lookups.of(&account.tenant.name);
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let files = Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
+        let files =
+            Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, lookups, known, prefetch };
         Ok(Mount { files: Arc::new(files) })
     }
 }
@@ -160,6 +169,8 @@ pub(crate) struct Files {
     home: VirtualPath,
     /// The tenant's view of the memory for uploads.
     pub(crate) write_share: TenantShare,
+    /// Requests for the attributes of listed objects.
+    pub(crate) lookups: TenantLookups,
     pub(crate) known: KnownDirectories,
     pub(crate) prefetch: Prefetch,
 }

@@ -28,22 +28,52 @@ impl Files {
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
-        if let Some(meta) = self.head(&self.keys.object(path)?).await? {
+        let (key, marker) = (self.keys.object(path)?, self.keys.marker(path));
+        if let Ok(marker) = &marker
+            && self.vfs.boundaries.had_marker(&self.bucket, marker.as_str())
+        {
+            // A HEAD is cheaper than a LIST, and as good where there is a marker.
+            let (file, directory) = futures::try_join!(self.head(&key), self.head(marker))?;
+            match (file, directory) {
+                (Some(meta), _) => return Ok(FileAttributes::of_file(&meta)),
+                (None, Some(meta)) => {
+                    self.known.seen(path);
+                    self.known.marked(path);
+                    return Ok(FileAttributes::of_marker(&meta));
+                }
+                (None, None) => self.vfs.boundaries.without_marker(&self.bucket, marker.as_str()),
+            }
+        }
+        let ask_for_directory = async || {
+            let Ok(marker) = &marker else { return Ok(ListPage::default()) };
+            self.list(marker.as_str().to_owned(), false, 1).await
+        };
+        // Where most likely both will be asked, it is done at once.
+        let (file, page) = if self.known.is_known(path) {
+            let (file, page) = futures::try_join!(self.head(&key), ask_for_directory())?;
+            (file, Some(page))
+        } else {
+            (self.head(&key).await?, None)
+        };
+        if let Some(meta) = file {
             return Ok(FileAttributes::of_file(&meta));
         }
-        let Ok(marker) = self.keys.marker(path) else { return Err(FsError::not_found()) };
-        let page = self.list(marker.as_str().to_owned(), false, 1).await?;
+        let page = match page {
+            Some(page) => page,
+            None => ask_for_directory().await?,
+        };
+        let Ok(marker) = &marker else { return Err(FsError::not_found()) };
         match page.objects.first() {
             None => {
                 self.known.missed(path);
                 Err(FsError::not_found())
             }
-            Some(first) if first.key == marker => {
+            Some(first) if first.key == *marker => {
                 self.known.marked(path);
-                let version = Version { key: &marker, etag: &first.etag, last_modified: first.last_modified };
+                let version = Version { key: marker, etag: &first.etag, last_modified: first.last_modified };
                 match self.vfs.attributes.file(&self.bucket, version) {
                     Some(attributes) => Ok(attributes),
-                    None => self.marker_attributes(&marker).await,
+                    None => self.marker_attributes(marker).await,
                 }
             }
             Some(_) => {
