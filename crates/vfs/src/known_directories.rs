@@ -138,6 +138,16 @@ impl KnownDirectories {
         }
     }
 
+    /// This session has tried to make or remove a directory, and does not know whether it has.
+    pub(crate) fn unsure(&self, path: &VirtualPath) {
+        *self.absent() = None;
+        let mut entries = self.entries();
+        entries.retain(|known, _| !path.contains(known));
+        if let Some(known) = path.parent().and_then(|parent| entries.get_mut(&parent)) {
+            known.subdirectories = None;
+        }
+    }
+
     fn absent(&self) -> MutexGuard<'_, Option<(VirtualPath, Instant)>> {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,6 +198,8 @@ mod tests {
         assert_eq!(child(&known, "/a/b", "c"), Child::ParentUnknown);
         known.marked(&path("/a"));
         assert!(known.has_marker(&path("/a")));
+        known.unsure(&path("/a/b"));
+        assert_eq!(child(&known, "/a", "b"), Child::Unknown, "its making has failed, maybe behind its effect");
     }
 
     #[tokio::test(start_paused = true)]

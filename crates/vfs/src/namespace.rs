@@ -119,9 +119,9 @@ impl Files {
         };
         let mut attributes = ObjectAttributes::default();
         set.apply_to_directory(&mut attributes);
-        self.put_marker(&marker, &attributes, &Condition::IfAbsent).await.map_err(|error| match error.kind() {
-            FsErrorKind::Conflict => FsError::already_exists(),
-            _ => error,
+        self.put_marker(&marker, &attributes, &Condition::IfAbsent).await.map_err(|error| {
+            self.known.unsure(path);
+            if error.kind() == FsErrorKind::Conflict { FsError::already_exists() } else { error }
         })?;
         self.known.made(path);
         Ok(())
@@ -144,7 +144,7 @@ impl Files {
             });
         }
         self.keep_parent(path, &marker).await?;
-        self.store.delete(&marker).await?;
+        self.store.delete(&marker).await.inspect_err(|_| self.known.unsure(path))?;
         self.known.forget(path);
         self.vfs.attributes.forget_directory(&self.bucket, &marker);
         Ok(())
