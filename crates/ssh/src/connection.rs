@@ -14,6 +14,7 @@ use tracing::{Instrument, debug};
 use crate::accounting::Outcome;
 use crate::admission::{LoginPlace, Place};
 use crate::handler::Handler;
+use crate::negotiated::ClientHello;
 use crate::server::Node;
 use crate::socket::{Socket, Traffic};
 
@@ -36,7 +37,8 @@ pub(crate) async fn run(node: Arc<Node>, stream: TcpStream, place: Place, login_
         return;
     };
     let windows = node.config.window.as_u64().saturating_mul(u64::from(node.config.max_channels));
-    let connection = Arc::new(Connection::new(peer, login_place, Traffic::new(windows), node.metrics.clone()));
+    let hello = ClientHello::new(node.config.nist_key_exchange);
+    let connection = Arc::new(Connection::new(peer, login_place, Traffic::new(windows), hello, node.metrics.clone()));
     node.metrics.open.inc();
     let span = connection.span().clone();
     async {

@@ -17,6 +17,7 @@ mod host_keys;
 mod listener;
 mod metrics;
 mod negotiated;
+mod prompt_ack;
 mod public_key;
 mod server;
 mod socket;

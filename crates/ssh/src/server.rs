@@ -155,7 +155,7 @@ fn transport(config: &Config, keys: &HostKeySet) -> russh::server::Config {
         maximum_packet_size: Config::MAX_PACKET,
         channel_buffer_size: usize::try_from(buffered).unwrap_or(usize::MAX).max(2),
         event_buffer_size: OUTGOING_PACKETS,
-        preferred: algorithms::preferred(),
+        preferred: algorithms::preferred(config.nist_key_exchange),
         // The first question counts as an attempt in the transport.
         max_auth_attempts: count(config.max_auth_attempts).saturating_add(1),
         // Longer than `idle_timeout`, which alone knows of sessions that wait for bandwidth. A client

@@ -2,7 +2,6 @@
 //! reference in memory: both must answer the same and hold the same, whatever the store does.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
-#[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../harness/mod.rs"]
 mod harness;
 mod node;

@@ -18,13 +18,13 @@ use crate::operation::{Answer, Operation};
 use crate::reference::{Entry, File, Tree};
 
 /// A plan that has each call wait for the [`Brake`].
-pub const EVERY_CALL: Rates =
+pub(crate) const EVERY_CALL: Rates =
     Rates { after: 0.0, before: 0.0, broken_body: 0.0, delay: 1.0, delay_max: Duration::from_millis(1) };
 
 /// What a node remembers of directories and attributes: longer than any of it.
 const FORGET: Duration = Duration::from_secs(60);
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     store: MemoryObjectStore,
     /// The same as the nodes see it.
     calls: FaultyObjectStore,
@@ -33,7 +33,7 @@ pub struct Cluster {
     brake: Arc<Brake>,
 }
 
-pub enum Ending {
+pub(crate) enum Ending {
     Answered(Answer),
     Died,
 }
@@ -46,7 +46,7 @@ struct Brake {
 }
 
 impl Cluster {
-    pub fn new(plan: FaultPlan) -> Self {
+    pub(crate) fn new(plan: FaultPlan) -> Self {
         let store = MemoryObjectStore::new().with_part_min(PART as u64);
         let brake = Arc::new(Brake { left: AtomicU64::new(u64::MAX), is_on: Notify::new() });
         let stops = Arc::clone(&brake);
@@ -75,13 +75,13 @@ impl Cluster {
         self.mounts.lock().unwrap()[node].clone()
     }
 
-    pub async fn apply(&self, node: usize, operation: &Operation) -> Answer {
+    pub(crate) async fn apply(&self, node: usize, operation: &Operation) -> Answer {
         let mount = self.mount(node).await;
         apply(&mount, operation).await
     }
 
     /// The same, but the node dies before its call of the store behind so many; another takes its place.
-    pub async fn apply_and_die(&self, node: usize, operation: &Operation, calls: u16) -> Ending {
+    pub(crate) async fn apply_and_die(&self, node: usize, operation: &Operation, calls: u16) -> Ending {
         let mount = self.mount(node).await;
         let is_to_die = calls != u16::MAX;
         self.brake.left.store(if is_to_die { u64::from(calls) } else { u64::MAX }, Ordering::SeqCst);
@@ -100,7 +100,7 @@ impl Cluster {
     }
 
     /// All there is, as a node sees it that has just been started and whose store never fails.
-    pub async fn tree(&self) -> Tree {
+    pub(crate) async fn tree(&self) -> Tree {
         let metrics = Metrics::register(&Registry::new()).unwrap();
         let store = FaultyObjectStore::new(Arc::new(self.store.clone()), FaultPlan::none());
         let vfs = Vfs::new(Arc::new(store), config(), metrics);
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// How many multipart uploads the store still has.
-    pub async fn uploads(&self) -> usize {
+    pub(crate) async fn uploads(&self) -> usize {
         self.store.list_uploads("", None).await.unwrap().uploads.len()
     }
 }

@@ -7,7 +7,7 @@ use crate::harness::PART;
 
 /// A request, or the few that make one transfer.
 #[derive(Clone, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     List(String),
     MakeDirectory(String),
     /// A whole upload: OPEN with CREAT and TRUNC, and EXCL if asked for.
@@ -29,27 +29,27 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub fn replace(replace: bool) -> Replace {
+    pub(crate) fn replace(replace: bool) -> Replace {
         if replace { Replace::Existing } else { Replace::Never }
     }
 }
 
 /// Bytes that tell of what they are by their seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Content {
-    pub seed: u8,
-    pub len: usize,
+pub(crate) struct Content {
+    pub(crate) seed: u8,
+    pub(crate) len: usize,
 }
 
 impl Content {
-    pub fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         (0..self.len).map(|at| self.seed ^ (at >> 8) as u8 ^ at as u8).collect()
     }
 }
 
 /// What is heard.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Content(Vec<u8>),
     Done,
     Failed(FsErrorKind),
@@ -61,7 +61,7 @@ pub enum Answer {
 
 impl Answer {
     /// Whether it is what a store that fails may lead to.
-    pub fn is_fault(&self) -> bool {
+    pub(crate) fn is_fault(&self) -> bool {
         matches!(self, Self::Failed(FsErrorKind::Unavailable | FsErrorKind::Conflict))
     }
 }
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Answer {
     }
 }
 
-pub fn any_operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => any_path().prop_map(Operation::List),
         4 => any_path().prop_map(Operation::MakeDirectory),

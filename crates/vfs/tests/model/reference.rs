@@ -9,27 +9,27 @@ use crate::operation::{Answer, Operation};
 
 /// Everything below `/`, by its path.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Tree(pub BTreeMap<String, Entry>);
+pub(crate) struct Tree(pub(crate) BTreeMap<String, Entry>);
 
 #[derive(Clone, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     Directory,
     File(File),
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub struct File {
-    pub content: Vec<u8>,
-    pub mode: u32,
+pub(crate) struct File {
+    pub(crate) content: Vec<u8>,
+    pub(crate) mode: u32,
 }
 
 /// Of a file whose client has set none.
-pub const MODE: u32 = 0o644;
+pub(crate) const MODE: u32 = 0o644;
 
 type Outcome<T> = Result<T, FsErrorKind>;
 
 impl Tree {
-    pub fn apply(&mut self, operation: &Operation) -> Answer {
+    pub(crate) fn apply(&mut self, operation: &Operation) -> Answer {
         match self.outcome(operation) {
             Ok(answer) => answer,
             Err(kind) => Answer::Failed(kind),
@@ -113,7 +113,7 @@ impl Tree {
     }
 
     /// Fails unless `found` is what `operation` may have left of this tree when it was cut short.
-    pub fn assert_half_done(&self, operation: &Operation, found: &Self, context: &dyn Fn() -> String) {
+    pub(crate) fn assert_half_done(&self, operation: &Operation, found: &Self, context: &dyn Fn() -> String) {
         let mut done = self.clone();
         done.apply(operation);
         if found == self || *found == done {
