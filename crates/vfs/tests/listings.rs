@@ -168,3 +168,37 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_directory_of_a_hundred_thousand_objects_lists_completely_in_bounded_memory() {
+    const ENTRIES: usize = 100_000;
+    // The cache of attributes has a bound of its own.
+    let few = Config { attribute_cache_entries: 1_000, ..config() };
+    let env = env_with(few, FaultPlan::none()).await;
+    for n in 0..ENTRIES {
+        env.put(&format!("d/{n:06}"), b"", &[("mode", "33184")]).await;
+    }
+    for round in 0..2 {
+        let before = memory("VmRSS:");
+        // From here on VmHWM tells the most since now (proc_pid_clear_refs(5)).
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let mut directory = env.mount.open_directory(&path("/d")).await.unwrap();
+        let mut listed = 0;
+        while let Some(entries) = directory.next_page().await.unwrap() {
+            for entry in entries {
+                assert_eq!((entry.name, entry.attributes.mode), (format!("{listed:06}"), 0o100_640));
+                listed += 1;
+            }
+        }
+        assert_eq!(listed, ENTRIES);
+        let grown = memory("VmHWM:").saturating_sub(before);
+        assert!(grown < 8 << 20, "listing number {round} took {} MiB", grown >> 20);
+    }
+}
+
+/// What Linux tells of this process's memory, in bytes.
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
