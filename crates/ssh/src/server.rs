@@ -20,6 +20,7 @@ use crate::authentication::Authenticator;
 use crate::config::{Config, ConfigError};
 use crate::host_keys::HostKeySet;
 use crate::listener;
+use crate::listener::Refusals;
 use crate::metrics::Metrics;
 use crate::subsystem::Subsystem;
 
@@ -56,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) admission: Admission,
     pub(crate) subsystem: Subsystem,
     pub(crate) metrics: Metrics,
+    pub(crate) refusals: Refusals,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -114,6 +116,7 @@ impl Server {
             admission: Admission::new(&config),
             subsystem,
             metrics,
+            refusals: Refusals::default(),
             shutdown: shutdown.clone(),
             config,
         });
