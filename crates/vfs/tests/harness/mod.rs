@@ -134,6 +134,7 @@ impl Env {
             Call::Checksum,
             Call::CompleteUpload,
             Call::Copy,
+            Call::CopyPart,
             Call::Delete,
             Call::Get,
             Call::Head,
