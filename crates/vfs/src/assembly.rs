@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tidegate_store::{Body, Checksum, PartNumber};
 
 use self::part::Part;
+pub(crate) use self::part::ZEROS;
 pub(crate) use self::schedule::{PartSpan, Schedule};
 use crate::error::{FsError, FsErrorKind};
 
@@ -193,6 +194,30 @@ impl Assembly {
         None
     }
 
+    /// Whether a part that holds a byte of the range was handed out.
+    pub(crate) fn was_sent(&self, offset: u64, len: u64) -> bool {
+        let mut at = offset;
+        while self.sent_count > 0 && at < offset.saturating_add(len) {
+            let Some(span) = self.schedule.part_at(at) else { return false };
+            if self.is_sent(span.number) {
+                return true;
+            }
+            at = span.end();
+        }
+        false
+    }
+
+    /// Takes all bytes that are here, with their offsets.
+    pub(crate) fn take_bytes(&mut self) -> Vec<(u64, Bytes)> {
+        let mut taken = Vec::new();
+        for gathered in self.gathered.drain(..) {
+            for (offset, bytes) in gathered.part.into_bytes() {
+                taken.push((gathered.span.start + offset, bytes));
+            }
+        }
+        taken
+    }
+
     fn seal(&mut self, index: usize) -> SealedPart {
         let gathered = self.gathered.swap_remove(index);
         self.seal_part(gathered.span, gathered.part)
@@ -228,7 +253,7 @@ impl Assembly {
     }
 }
 
-fn too_large() -> FsError {
+pub(crate) fn too_large() -> FsError {
     FsError::new(
         FsErrorKind::TooLarge,
         "the file is larger than an upload of unknown size can be; use a client that tells the size when it opens \

@@ -1,5 +1,6 @@
 //! The settings of the file system.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -55,6 +56,11 @@ pub struct Config {
     /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
     /// as such. Default: 1 GiB.
     pub hole_max: ByteSize,
+    /// Where the bytes of files that are changed in place wait for their CLOSE, in files without names;
+    /// best on a disk of the machine's own. Default: the system's folder for temporary files.
+    pub scratch_dir: Option<PathBuf>,
+    /// How many bytes they may take there in all. Default: 10 GiB.
+    pub scratch_limit: ByteSize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
     /// the client's pace and the store's latency, within the file's share of the memory for reading.
     /// Default: 64 MiB.
@@ -119,6 +125,8 @@ impl Default for Config {
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 16,
             hole_max: ByteSize::gib(1),
+            scratch_dir: None,
+            scratch_limit: ByteSize::gib(10),
             read_ahead_max: ByteSize::mib(64),
             prefetch_files: 32,
             prefetch_life: Duration::from_secs(1),
@@ -154,6 +162,11 @@ impl Config {
                 "takes at least part_size and at most the budget for uploads (memory_budget times write_share)",
             ),
             ((1..=64).contains(&self.upload_concurrency), "upload_concurrency", "takes 1 to 64"),
+            (
+                self.scratch_dir.as_ref().is_none_or(|folder| folder.is_dir()),
+                "scratch_dir",
+                "takes a folder that exists",
+            ),
             (self.prefetch_files <= 256, "prefetch_files", "takes 0 to 256"),
             (
                 !self.prefetch_life.is_zero() && self.prefetch_life <= Duration::from_secs(10),
@@ -166,6 +179,11 @@ impl Config {
             Some((_, field, rule)) => Err(ConfigError { field, rule }),
             None => Ok(()),
         }
+    }
+
+    /// Where scratch files are made.
+    pub(crate) fn scratch_folder(&self) -> PathBuf {
+        self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir)
     }
 
     /// Bytes for uploads.

@@ -8,6 +8,8 @@ pub struct Metrics {
     pub(crate) write_memory: IntGauge,
     pub(crate) read_memory: IntGauge,
     pub(crate) memory_limits: IntGaugeVec,
+    pub(crate) scratch_used: IntGauge,
+    pub(crate) scratch_limit: IntGauge,
     pub(crate) budget_refusals: IntCounter,
     pub(crate) read_ahead_refusals: IntCounter,
     pub(crate) read_ahead_dropped: IntCounter,
@@ -85,6 +87,11 @@ impl Metrics {
             write_memory: memory.with_label_values(&["write"]),
             read_memory: memory.with_label_values(&["read"]),
             memory_limits: sides("tidegate_vfs_memory_limit_bytes", "Memory budget, by side (write, read)")?,
+            scratch_used: gauge(
+                "tidegate_vfs_scratch_used_bytes",
+                "Scratch space that files being changed in place take",
+            )?,
+            scratch_limit: gauge("tidegate_vfs_scratch_limit_bytes", "Scratch space that they may take")?,
             budget_refusals: counter(
                 "tidegate_vfs_budget_refusals_total",
                 "Files and writes refused because the memory budget stayed in use",

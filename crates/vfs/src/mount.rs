@@ -12,11 +12,13 @@ use crate::attributes::{FileAttributes, SetAttributes};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::directory::boundaries::Boundaries;
+use crate::edit::Scratch;
 use crate::error::FsError;
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
 use crate::metrics::Metrics;
+use crate::open_files::OpenFiles;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) prefetches: Arc<Register>,
     /// Files that were stored lately.
     pub(crate) written: Arc<Written>,
+    /// Where files that are changed in place wait for their CLOSE.
+    pub(crate) scratch: Scratch,
 }
 
 /// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
@@ -65,6 +69,9 @@ impl Vfs {
         }
         let prefetches = Arc::new(Register::new(metrics.clone()));
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
+        let scratch_limit = config.scratch_limit.as_u64();
+        metrics.scratch_limit.set(i64::try_from(scratch_limit).unwrap_or(i64::MAX));
+        let scratch = Scratch::new(config.scratch_folder(), scratch_limit, metrics.scratch_used.clone());
         Self {
             shared: Arc::new(Shared {
                 stores,
@@ -78,6 +85,7 @@ impl Vfs {
                 pages_ahead: Arc::new(Semaphore::new(PAGES_AHEAD_MAX)),
                 prefetches,
                 written: Arc::default(),
+                scratch,
             }),
         }
     }
@@ -105,8 +113,21 @@ impl Vfs {
         };
         let lookups = vfs.lookups.of(&account.tenant.name);
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let files =
-            Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, lookups, known, prefetch };
+        let open_files = OpenFiles::default();
+        let files = Files {
+            vfs,
+            store,
+            bucket,
+            keys,
+            rights,
+            home,
+            read_memory,
+            write_share,
+            lookups,
+            known,
+            prefetch,
+            open_files,
+        };
         Ok(Mount { files: Arc::new(files) })
     }
 }
@@ -116,7 +137,8 @@ impl Vfs {
 pub struct OpenOptions {
     /// Open for reading.
     pub read: bool,
-    /// Open for writing. A file that is open for both is a [`Writer`].
+    /// Open for writing. A file that is open for both is a [`Writer`], as is one that the same session is
+    /// changing.
     pub write: bool,
     /// Write at the end, whatever the offset.
     pub append: bool,
@@ -173,6 +195,8 @@ pub(crate) struct Files {
     pub(crate) lookups: TenantLookups,
     pub(crate) known: KnownDirectories,
     pub(crate) prefetch: Prefetch,
+    /// What the session has open for writing.
+    pub(crate) open_files: OpenFiles,
 }
 
 impl Mount {
@@ -202,8 +226,7 @@ impl Mount {
     ///
     /// # Errors
     /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
-    /// `PermissionDenied`; `Unsupported` for writing into a file that has content without `truncate`;
-    /// `TooLarge` if the size that is announced can't be stored.
+    /// `PermissionDenied`; `TooLarge` if the size that is announced can't be stored.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
         if options.write || options.append {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.
@@ -211,7 +234,10 @@ impl Mount {
             self.files.open_for_writing(path, options).await.map(OpenFile::Write)
         } else {
             self.files.rights.require(Permission::Read)?;
-            self.files.open_for_reading(path, options).await.map(OpenFile::Read)
+            match self.files.join_for_reading(path, options)? {
+                Some(writer) => Ok(OpenFile::Write(writer)),
+                None => self.files.open_for_reading(path, options).await.map(OpenFile::Read),
+            }
         }
     }
 
@@ -263,12 +289,11 @@ impl Mount {
         self.files.rename(from, to, replace).await
     }
 
-    /// Sets attributes of a file or directory. A size equal to the file's changes nothing; 0 empties
-    /// the file.
+    /// Sets attributes of a file or directory. A file of another size is cut, or gets zeros at its end.
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported` for any other size and for files over 5 GiB; `Conflict` if the file
-    /// changed meanwhile.
+    /// `NotFound`; `Unsupported` for files over 5 GiB unless the size changes, and for more zeros than
+    /// the limit on holes; `Conflict` if the file changed meanwhile.
     pub async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
         if set.changes_metadata() || set.is_empty() {
             self.files.rights.require(Permission::SetAttributes)?;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
-    StoreErrorKind, StoreResult, limits,
+    Receipt, StoreErrorKind, StoreResult, limits,
 };
 
 use crate::attribute_cache::Version;
@@ -15,6 +15,7 @@ use crate::key::name_of;
 use crate::known_directories::Child;
 use crate::mount::Files;
 use crate::open::too_large_to_copy;
+use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
 
 /// How often attributes are set anew when the file is replaced at the same moment.
@@ -156,6 +157,7 @@ impl Files {
             return Err(self.missing_file(path).await?);
         }
         self.keep_parent(path, &key).await?;
+        self.open_files.forget(&key);
         Ok(self.store.delete(&key).await?)
     }
 
@@ -187,18 +189,8 @@ impl Files {
         let Some(meta) = found else { return self.set_directory_attributes(path, set).await };
         let mut attributes = meta.attributes.clone();
         set.apply_to_file(&mut attributes);
-        match set.size {
-            Some(0) if meta.size > 0 => {
-                let condition = Condition::IfMatch(meta.etag);
-                self.store.put(key, Body::new(), Checksum::EMPTY, &attributes, &condition).await?;
-                return Ok(());
-            }
-            Some(size) if size != meta.size => {
-                return Err(FsError::unsupported(
-                    "changing the size of a file is not supported yet, except to 0; upload the file as a whole",
-                ));
-            }
-            _ => {}
+        if let Some(size) = set.size.filter(|size| *size != meta.size) {
+            return self.change_size(key, &meta, size, set).await;
         }
         if attributes == meta.attributes {
             return Ok(());
@@ -207,7 +199,24 @@ impl Files {
             return Err(too_large_to_copy());
         }
         let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
-        Ok(copy_onto_itself(&*self.store, &source, &attributes).await?)
+        copy_onto_itself(&*self.store, &source, &attributes).await?;
+        Ok(())
+    }
+
+    /// Changes the size of a file, and its attributes with it.
+    async fn change_size(
+        &self,
+        key: &ObjectKey,
+        meta: &ObjectMeta,
+        size: u64,
+        set: SetAttributes,
+    ) -> Result<(), FsError> {
+        let place = self.place(key.clone());
+        let base = place.base(meta.etag.clone(), meta.size);
+        // Read access, so that nothing is begun before it is known what is to be done.
+        let file = SharedFile::open(place, Draft::of_version(meta, base, set), 0, true)?;
+        file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
+        file.publish().await.map(|_| ())
     }
 
     async fn set_directory_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
@@ -327,13 +336,13 @@ pub(crate) async fn copy_onto_itself(
     store: &dyn ObjectStore,
     source: &CopySource,
     attributes: &ObjectAttributes,
-) -> StoreResult<()> {
+) -> StoreResult<Receipt> {
     let condition = source.if_match.clone().map_or(Condition::Always, Condition::IfMatch);
     match store.copy(source, &source.key, Some(attributes), &condition).await {
         // The store can't check it: what it checks of the source has to do.
         Err(error) if error.kind() == StoreErrorKind::Unsupported => {
-            store.copy(source, &source.key, Some(attributes), &Condition::Always).await.map(|_| ())
+            store.copy(source, &source.key, Some(attributes), &Condition::Always).await
         }
-        copied => copied.map(|_| ()),
+        copied => copied,
     }
 }

@@ -1,13 +1,16 @@
 //! OPEN.
 
-use tidegate_store::{Condition, ObjectAttributes, Permission, StoreErrorKind};
+use std::sync::Arc;
 
-use crate::attributes::FileKind;
+use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
+
+use crate::attributes::{FileKind, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::{Files, OpenOptions};
+use crate::open_files::{Draft, Place, SharedFile};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
-use crate::writer::{Target, Writer};
+use crate::writer::{Access, Writer};
 
 impl Files {
     pub(crate) async fn open_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Reader, FsError> {
@@ -49,8 +52,27 @@ impl Files {
         Ok(reader)
     }
 
+    /// A handle of a file that the session is changing, for reading it.
+    pub(crate) fn join_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Option<Writer>, FsError> {
+        let key = self.keys.object(path)?;
+        let Some(file) = self.open_files.find(&key).filter(|file| options.read && file.is_readable()) else {
+            return Ok(None);
+        };
+        if options.create && options.exclusive {
+            return Err(FsError::already_exists());
+        }
+        let access = Access { read: true, may_read: true, write: false, append: false };
+        file.join(access.read, access.write);
+        Ok(Some(Writer::of(file, access, false, &self.vfs.metrics)))
+    }
+
     pub(crate) async fn open_for_writing(&self, path: &VirtualPath, options: OpenOptions) -> Result<Writer, FsError> {
         let key = self.keys.object(path)?;
+        let may_read = self.rights.has(Permission::Read);
+        let access = Access { read: options.read, may_read, write: true, append: options.append };
+        if let Some(file) = self.open_files.find(&key) {
+            return self.join_for_writing(file, access, options).await;
+        }
         let may_create = self.rights.has(Permission::Write);
         let may_replace = self.rights.has(Permission::Overwrite);
         // Where any answer leads to the same, the store is not asked whether the file exists.
@@ -60,36 +82,66 @@ impl Files {
         if is_directory && existing.is_none() {
             return Err(FsError::is_a_directory());
         }
-        let mut base = ObjectAttributes::default();
-        let condition = match existing {
+        let place = self.place(key.clone());
+        let draft = match existing {
             Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
             Some(meta) => {
                 self.rights.require(Permission::Overwrite)?;
                 if options.truncate {
-                    Condition::Always
-                } else if meta.size == 0 {
-                    // Made by an earlier OPEN with nothing written (mknod of sshfs): its mode stays.
-                    base = meta.attributes;
-                    Condition::IfMatch(meta.etag)
+                    Draft::of_new(options.attributes, Condition::Always)
                 } else {
-                    return Err(FsError::unsupported(
-                        "changing or continuing a file that has content is not supported yet; upload it as a whole \
-                         (open it with TRUNC), or remove it first",
-                    ));
+                    // What OPEN says of attributes is for files that it makes, and those that were made just
+                    // before, with nothing written (mknod of sshfs).
+                    let set = if meta.size == 0 { options.attributes } else { SetAttributes::default() };
+                    let base = place.base(meta.etag.clone(), meta.size);
+                    Draft::of_version(&meta, base, SetAttributes { size: None, ..set })
                 }
             }
-            None if indifferent => Condition::Always,
+            None if indifferent => Draft::of_new(options.attributes, Condition::Always),
             None if !options.create => return Err(FsError::not_found()),
             None => {
                 self.rights.require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.
                 let may_win = options.truncate && !options.exclusive && may_replace;
-                if may_win { Condition::Always } else { Condition::IfAbsent }
+                Draft::of_new(options.attributes, if may_win { Condition::Always } else { Condition::IfAbsent })
             }
         };
-        let vfs = &self.vfs;
-        let target = Target { store: self.store.clone(), key, condition, metrics: vfs.metrics.clone() };
-        Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config)
+        let has_changed = draft.is_dirty();
+        let file = SharedFile::open(place, draft, options.attributes.size.unwrap_or(0), access.read)?;
+        self.open_files.insert(key, &file);
+        Ok(Writer::of(file, access, has_changed, &self.vfs.metrics))
+    }
+
+    async fn join_for_writing(
+        &self,
+        file: Arc<SharedFile>,
+        access: Access,
+        options: OpenOptions,
+    ) -> Result<Writer, FsError> {
+        if options.create && options.exclusive {
+            return Err(FsError::already_exists());
+        }
+        // A file that exists for this session alone is not one to be overwritten yet.
+        if !(file.is_new() && self.rights.has(Permission::Write)) {
+            self.rights.require(Permission::Overwrite)?;
+        }
+        file.join(access.read, access.write);
+        let mut writer = Writer::of(file, access, false, &self.vfs.metrics);
+        if options.truncate {
+            writer.set_attributes(SetAttributes { size: Some(0), ..options.attributes }).await?;
+        }
+        Ok(writer)
+    }
+
+    /// Where a file's bytes go to and come from.
+    pub(crate) fn place(&self, key: ObjectKey) -> Place {
+        Place {
+            vfs: Arc::clone(&self.vfs),
+            store: Arc::clone(&self.store),
+            key,
+            read_memory: self.read_memory.clone(),
+            write_share: self.write_share.clone(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_store::{ByteRange, GetObject, ObjectKey, ObjectMeta, ObjectStore, StoreErrorKind, StoreResult};
+use tidegate_store::{ByteRange, ETag, GetObject, ObjectKey, ObjectMeta, ObjectStore, StoreErrorKind, StoreResult};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -61,10 +61,24 @@ impl ReadData {
         self.len == 0
     }
 
-    fn push(&mut self, bytes: Bytes) {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.len += bytes.len();
             self.chunks.push(bytes);
+        }
+    }
+}
+
+impl ReadData {
+    /// Appends a range of these bytes to others.
+    pub(crate) fn push_range_to(&self, other: &mut Self, range: std::ops::Range<u64>) {
+        let mut at = 0_u64;
+        for chunk in &self.chunks {
+            let len = chunk.len() as u64;
+            let (from, to) = (range.start.clamp(at, at + len), range.end.clamp(at, at + len));
+            // Both lie within the chunk.
+            other.push(chunk.slice((from - at) as usize..(to - at) as usize));
+            at += len;
         }
     }
 }
@@ -149,27 +163,38 @@ impl Reader {
         let latency = Mutex::new(latency);
         let source = Source { store: Arc::clone(store), key, etag, share, latency, metrics: metrics.clone() };
         let source = Arc::new(source);
-        let mut state = State {
-            window: Window::new(size, config.read_ahead_max.as_u64()),
-            random: Random::new(size),
-            in_a_row: 0,
-            pace: Pace::default(),
-            verification,
-            buffers: None,
-            overhead: config.transfer_overhead.as_u64(),
-            tasks: JoinSet::new(),
-            metrics: metrics.clone(),
-        };
+        let mut state = State::new(size, verification, config, metrics);
         if let Some((mut permit, body)) = first {
             let len = permit.bytes().min(size);
             permit.shrink(len);
             let fetch = Fetch::begin(&mut state.tasks, &source, 0, len, Some(permit), Some(body), expected);
             state.window.push(len, fetch);
         }
+        Ok(Self::of(source, attributes, state, opened))
+    }
+
+    /// Opens a version of an object that is known, without a request.
+    pub(crate) fn of_version(
+        store: Arc<dyn ObjectStore>,
+        key: ObjectKey,
+        etag: ETag,
+        size: u64,
+        share: Share,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Self {
+        let source = Source { store, key, etag, share, latency: Mutex::default(), metrics: metrics.clone() };
+        let verification = if config.verify_downloads { Verification::new(size) } else { Verification::off() };
+        let state = State::new(size, verification, config, metrics);
+        let attributes = FileAttributes::listed(size, std::time::UNIX_EPOCH);
+        Self::of(Arc::new(source), attributes, state, Instant::now())
+    }
+
+    fn of(source: Arc<Source>, attributes: FileAttributes, state: State, opened: Instant) -> Self {
         let state = Arc::new(Mutex::new(state));
         let trim: Arc<dyn Trim> = Arc::<Mutex<State>>::clone(&state);
         source.share.trims(Arc::downgrade(&trim));
-        Ok(Self { source, attributes, state, opened, open: None })
+        Self { source, attributes, state, opened, open: None }
     }
 
     /// Counts the file as open, from now on.
@@ -290,6 +315,20 @@ impl Reader {
 }
 
 impl State {
+    fn new(size: u64, verification: Verification, config: &Config, metrics: &Metrics) -> Self {
+        Self {
+            window: Window::new(size, config.read_ahead_max.as_u64()),
+            random: Random::new(size),
+            in_a_row: 0,
+            pace: Pace::default(),
+            verification,
+            buffers: None,
+            overhead: config.transfer_overhead.as_u64(),
+            tasks: JoinSet::new(),
+            metrics: metrics.clone(),
+        }
+    }
+
     /// Adds what the reader has passed to the checksum of the whole.
     fn note_passed(&mut self) {
         for segment in self.window.take_passed() {

@@ -48,6 +48,8 @@ impl Files {
             let is_taken = error.kind() == StoreErrorKind::PreconditionFailed && self.head(&target).await?.is_some();
             return Err(if is_taken { FsError::already_exists().with_source(error) } else { error.into() });
         }
+        self.open_files.forget(&source);
+        self.open_files.forget(&target);
         match self.store.delete_version(&source, &meta.etag).await {
             // A newer file was closed under the old name while this one was copied. It stays, as if
             // it had been made behind the rename.

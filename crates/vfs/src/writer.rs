@@ -1,4 +1,4 @@
-//! A file open for writing.
+//! A handle of a file that is open for writing.
 
 mod lanes;
 mod memory;
@@ -6,21 +6,20 @@ mod transfer;
 mod upload;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::ObjectAttributes;
-use tokio::time::Instant;
 
-pub(crate) use self::transfer::Target;
-use self::upload::Upload;
+pub(crate) use self::memory::Memory;
+pub(crate) use self::transfer::{Target, Transfer, publish_error};
+pub(crate) use self::upload::{Beginning, Upload};
 use crate::attributes::{FileAttributes, SetAttributes};
-use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::Metrics;
-use crate::shares::{Registration, TenantShare, Yields};
+use crate::metrics::{Counted, Metrics};
+use crate::open_files::SharedFile;
+use crate::reader::ReadData;
 
 /// Whether a write may come now.
 pub enum Admission {
@@ -37,155 +36,145 @@ pub struct Published {
     pub size: u64,
 }
 
-/// A file open for writing. Nothing of it is visible before [`Writer::finish`]; dropped without
-/// that, nothing ever is, and what the store holds of it is removed in the background.
+/// A handle of a file that is open for writing, or for reading what is being written. All handles that a
+/// session has of a file share one state: what is written through one is read through the others.
 ///
-/// From its first byte on it holds the memory of one part (less if the file's size is known to be
-/// less). A client that then stands still has to yield it to a tenant that lacks its share: all that
-/// follows fails with `Unavailable`.
+/// Nothing of it is visible to others before [`Writer::finish`]; dropped without that, nothing ever is, and
+/// what the store holds of it is removed in the background.
+///
+/// A client that stands still in the middle of an upload has to yield its memory to a tenant that lacks its
+/// share: all that follows fails with `Unavailable`.
 ///
 /// The first failure latches: all that follows fails with it, [`Writer::finish`] too, because a
 /// write that is missing would leave a hole in the file.
 #[derive(Debug)]
 pub struct Writer {
-    slot: Arc<Slot>,
-    _registration: Registration,
+    file: Arc<SharedFile>,
+    access: Access,
+    /// Whether it was opened to make or empty the file, or has changed it.
+    has_changed: bool,
+    _open: Counted,
 }
 
-/// An upload that may be taken away.
-#[derive(Debug)]
-struct Slot {
-    state: Mutex<State>,
-    metrics: Metrics,
-}
-
-#[derive(Debug)]
-enum State {
-    Open(Box<Upload>),
-    /// What was last known of it.
-    Yielded(FileAttributes),
+/// What a handle may be used for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    /// The handle was opened for reading.
+    pub(crate) read: bool,
+    /// The user may do so.
+    pub(crate) may_read: bool,
+    pub(crate) write: bool,
+    /// Every write goes to the end.
+    pub(crate) append: bool,
 }
 
 impl Writer {
-    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing.
-    /// It takes no memory before its first byte comes.
-    ///
-    /// # Errors
-    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored.
-    pub(crate) fn open(
-        target: Target,
-        base: ObjectAttributes,
-        set: SetAttributes,
-        append: bool,
-        share: &TenantShare,
-        config: &Config,
-    ) -> Result<Self, FsError> {
-        let metrics = target.metrics.clone();
-        let share = share.writer();
-        let upload = Upload::open(target, base, set, append, share.clone(), config)?;
-        let slot = Arc::new(Slot { state: Mutex::new(State::Open(Box::new(upload))), metrics });
-        let registration = share.register(&slot);
-        Ok(Self { slot, _registration: registration })
+    /// The handle that a file was opened with, or has been [joined](SharedFile::join) by.
+    pub(crate) fn of(file: Arc<SharedFile>, access: Access, has_changed: bool, metrics: &Metrics) -> Self {
+        Self { file, access, has_changed, _open: Counted::new(&metrics.open_writers) }
     }
 
-    /// The attributes as they will be published; the size is the end of the bytes so far.
+    /// The attributes as they will be published; the size is that of the file as it is now.
     pub fn attributes(&self) -> FileAttributes {
-        match &*self.slot.state() {
-            State::Open(upload) => upload.attributes(),
-            State::Yielded(attributes) => *attributes,
-        }
+        self.file.attributes()
     }
 
     /// Asks whether `len` bytes may be written at `offset` now.
     ///
     /// # Errors
-    /// The latched failure; `TooLarge`; `Unsupported` where bytes were sent to the store already;
-    /// `Unavailable` if memory could not be had in time.
+    /// `PermissionDenied` if it was opened for reading; the latched failure; `TooLarge`; `NoSpace` if the
+    /// node's scratch space is in use; `Unsupported` for what is in the store already, too many separate
+    /// places, and holes beyond the limit; `Unavailable` if memory could not be had in time.
     pub fn admit(&mut self, offset: u64, len: u32) -> Result<Admission, FsError> {
-        self.slot.state().upload()?.admit(offset, len)
+        let offset = self.position(offset);
+        if self.access.write { self.file.admit(offset, len) } else { Err(not_open_for("writing")) }
     }
 
-    /// Takes bytes, behind [`Admission::Ready`] for them. With APPEND they go to the end of the
-    /// file, whatever `offset` says.
+    /// Takes bytes, behind [`Admission::Ready`] for them. With APPEND they go to the end of the file, whatever
+    /// `offset` says.
     ///
     /// # Errors
     /// As [`Writer::admit`].
     pub fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
-        self.slot.state().upload()?.write(offset, data)
+        if !self.access.write {
+            return Err(not_open_for("writing"));
+        }
+        self.has_changed = true;
+        let offset = self.position(offset);
+        self.file.write(offset, data)
     }
 
-    /// Sets attributes of the file to be. A size beyond the bytes so far leaves zeros between.
+    /// Reads up to `len` bytes at `offset` as the file is at this moment: fewer only at its end, none behind
+    /// it. Reading begins with this call, in a Tokio runtime, not when the future is first polled. Several
+    /// reads may run at once; the caller bounds how many.
     ///
     /// # Errors
-    /// `Unsupported` for a size below the bytes so far; `TooLarge`.
-    pub fn set_attributes(&mut self, set: SetAttributes) -> Result<(), FsError> {
-        self.slot.state().upload()?.set_attributes(set)
+    /// `PermissionDenied` if it was not opened for reading; `Unsupported` where bytes have gone to the store
+    /// already; `Conflict` if someone else has replaced the version that the changes began with.
+    pub fn read(&self, offset: u64, len: u32) -> BoxFuture<'static, Result<ReadData, FsError>> {
+        if !self.access.read {
+            return ready(Err(not_open_for("reading"))).boxed();
+        }
+        if !self.access.may_read {
+            let message = "this user may write files and not read them";
+            return ready(Err(FsError::new(FsErrorKind::PermissionDenied, message))).boxed();
+        }
+        self.file.read(offset, len)
     }
 
-    /// CLOSE: resolves once the file is stored whole and visible. After an error the old file is
-    /// untouched; only where the store's answer to the very last request was lost can the new one be
-    /// there, whole, all the same.
+    /// Sets attributes of the file to be, its size among them: what is cut off is gone, and what was never
+    /// written reads as zeros. It takes its place among reads and writes with this call.
+    ///
+    /// # Errors
+    /// The latched failure; `TooLarge`; `Unsupported` for holes beyond the limit, and for a size below that
+    /// of an upload of which parts were sent.
+    pub fn set_attributes(&mut self, set: SetAttributes) -> BoxFuture<'static, Result<(), FsError>> {
+        self.has_changed = true;
+        self.file.set_attributes(set)
+    }
+
+    fn position(&self, offset: u64) -> u64 {
+        if self.access.append { self.file.size() } else { offset }
+    }
+
+    /// Makes what was changed visible and durable. The handle stays open.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`].
+    pub fn publish(&self) -> BoxFuture<'static, Result<Published, FsError>> {
+        let file = Arc::clone(&self.file);
+        async move { file.publish().await }.boxed()
+    }
+
+    /// CLOSE: resolves once what was changed through this handle is stored whole and visible, and with
+    /// the last handle whatever was changed. After an error the old file is untouched; only where the
+    /// store's answer to the very last request was lost can the new one be there, whole, all the same.
     pub fn finish(self) -> BoxFuture<'static, Result<Published, FsError>> {
-        match self.slot.take() {
-            Some(upload) => upload.finish(),
-            None => ready(Err(yielded())).boxed(),
+        async move {
+            if self.has_changed || self.file.is_last_handle() {
+                self.file.publish().await
+            } else {
+                Ok(Published { size: self.attributes().size })
+            }
         }
+        .boxed()
     }
 
-    /// Gives the file up: nothing is published. Resolves once the store has dropped its parts, or
-    /// after a minute.
+    /// Gives the handle up, and with the last one the file: nothing is published. Resolves once the store
+    /// has dropped its parts, or after a minute.
     pub fn abandon(self) -> BoxFuture<'static, ()> {
-        self.slot.take().map_or_else(|| ready(()).boxed(), |upload| upload.abandon())
+        if self.file.is_last_handle() { self.file.abandon() } else { ready(()).boxed() }
     }
 }
 
-impl Slot {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Option<Box<Upload>> {
-        let mut state = self.state();
-        let State::Open(upload) = &*state else { return None };
-        let attributes = upload.attributes();
-        match std::mem::replace(&mut *state, State::Yielded(attributes)) {
-            State::Open(upload) => Some(upload),
-            State::Yielded(_) => None,
-        }
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.file.leave(self.access.read);
     }
 }
 
-impl State {
-    fn upload(&mut self) -> Result<&mut Upload, FsError> {
-        match self {
-            Self::Open(upload) => Ok(upload),
-            Self::Yielded(_) => Err(yielded()),
-        }
-    }
-}
-
-impl Yields for Slot {
-    fn still_since(&self) -> Option<Instant> {
-        match &*self.state() {
-            State::Open(upload) => upload.still_since(),
-            State::Yielded(_) => None,
-        }
-    }
-
-    fn make_way(&self) {
-        // Dropped behind the lock: that gives the memory back and aborts in the background.
-        if self.take().is_some() {
-            self.metrics.uploads_yielded.inc();
-            self.metrics.upload_failures.inc();
-        }
-    }
-}
-
-fn yielded() -> FsError {
-    FsError::new(
-        FsErrorKind::Unavailable,
-        "the upload stood still while the server needed its memory for others; upload the file again",
-    )
+fn not_open_for(what: &'static str) -> FsError {
+    FsError::new(FsErrorKind::PermissionDenied, format!("this file was not opened for {what}; open it for that"))
 }
 
 impl fmt::Debug for Admission {

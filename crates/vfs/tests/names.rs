@@ -131,14 +131,14 @@ async fn setstat_of_a_directory_writes_its_marker() {
 }
 
 #[tokio::test]
-async fn setstat_of_a_size_takes_the_same_or_none() {
+async fn setstat_of_a_size_keeps_the_attributes() {
     let env = env().await;
     env.put("f", b"content", &[("mode", "33152")]).await;
     let size = |size| SetAttributes { size: Some(size), ..SetAttributes::default() };
     env.mount.set_attributes(&path("/f"), size(7)).await.unwrap();
-    assert_eq!(kind(env.mount.set_attributes(&path("/f"), size(3)).await), Some(FsErrorKind::Unsupported));
-    assert_eq!(kind(env.mount.set_attributes(&path("/f"), size(9)).await), Some(FsErrorKind::Unsupported));
     assert_eq!(env.object("f").await.unwrap(), "content");
+    env.mount.set_attributes(&path("/f"), size(9)).await.unwrap();
+    assert_eq!(env.object("f").await.unwrap(), "content\0\0");
     env.mount.set_attributes(&path("/f"), size(0)).await.unwrap();
     let shown = env.mount.stat(&path("/f")).await.unwrap();
     assert_eq!((shown.size, shown.mode), (0, 0o100_600));

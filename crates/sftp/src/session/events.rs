@@ -45,10 +45,12 @@ pub(super) enum Outcome {
     Attributes(FileAttributes),
     /// AWS Transfer's word for the change, and the second path of a rename.
     Changed(&'static str, Option<VirtualPath>),
-    /// Bytes taken, and when the file was opened.
-    Closed(Published, u64, Instant),
+    /// Bytes taken and given, and when the file was opened.
+    Closed(Published, u64, u64, Instant),
     Directory(Directory, HandlePermit),
     File(Box<OpenFile>, OpenFlags, HandlePermit),
+    /// Attributes of an open file.
+    Set,
 }
 
 impl Session {
@@ -58,7 +60,7 @@ impl Session {
             Event::Page { handle, directory, result } => self.complete_page(handle, directory, result),
             Event::Path(event) => self.complete_path(event),
             Event::Read { handle, slot, result } => {
-                if let Some(OpenHandle::Read(open)) = self.handles.any(handle) {
+                if let Some(open) = self.handles.any(handle).and_then(OpenHandle::readable) {
                     open.reads.finish(slot, result);
                     self.make_ready(handle);
                 }
@@ -96,11 +98,12 @@ impl Session {
                 audit::changed(activity, &origin.path, target.as_ref(), origin.arrived.elapsed());
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
-            Outcome::Closed(published, bytes, opened) => {
-                audit::closed(&origin.path, bytes, 0, opened.elapsed());
+            Outcome::Closed(published, bytes, read, opened) => {
+                audit::closed(&origin.path, bytes, read, opened.elapsed());
                 tracing::debug!(path = %origin.path, size = published.size, "published");
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
+            Outcome::Set => self.replies.status(origin.id, StatusCode::Ok, "Success"),
             Outcome::Directory(directory, permit) => {
                 let handle = self.handles.insert(OpenHandle::Directory(Box::new(DirectoryHandle {
                     path: origin.path.clone(),
@@ -133,7 +136,10 @@ impl Session {
                             path,
                             writer,
                             append,
+                            reads: ReadQueue::default(),
+                            closing: None,
                             bytes: 0,
+                            bytes_read: 0,
                             opened,
                             _permit: permit,
                         }))

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use prometheus::IntGauge;
-use tidegate_vfs::{Directory, Reader, VirtualPath, Writer};
+use tidegate_vfs::{Directory, FsError, ReadData, Reader, VirtualPath, Writer};
 
 use super::reads::ReadQueue;
 use crate::codec::{HandleId, NameEntry};
@@ -39,7 +40,11 @@ pub(super) struct WriteHandle {
     pub(super) writer: Writer,
     /// Every WRITE goes to the end, whatever its offset says.
     pub(super) append: bool,
+    pub(super) reads: ReadQueue,
+    pub(super) closing: Option<Closing>,
+    /// Bytes taken, and bytes given.
     pub(super) bytes: u64,
+    pub(super) bytes_read: u64,
     pub(super) opened: Instant,
     pub(super) _permit: HandlePermit,
 }
@@ -67,13 +72,60 @@ pub(super) enum OpenHandle {
     Write(Box<WriteHandle>),
 }
 
+/// What READs of a handle work on, whether it is open for reading alone or not.
+pub(super) struct Readable<'a> {
+    pub(super) reads: &'a mut ReadQueue,
+    pub(super) bytes: &'a mut u64,
+    pub(super) path: &'a VirtualPath,
+    pub(super) closing: Option<Closing>,
+    file: File<'a>,
+}
+
+enum File<'a> {
+    Reader(&'a Reader),
+    Writer(&'a Writer),
+}
+
+impl Readable<'_> {
+    /// The size of the file, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        match self.file {
+            File::Reader(reader) => reader.attributes().size,
+            File::Writer(writer) => writer.attributes().size,
+        }
+    }
+
+    /// Begins a READ.
+    pub(super) fn read(&self, offset: u64, len: u32) -> BoxFuture<'static, Result<ReadData, FsError>> {
+        match self.file {
+            File::Reader(reader) => reader.read(offset, len),
+            File::Writer(writer) => writer.read(offset, len),
+        }
+    }
+}
+
 impl OpenHandle {
+    /// What READs work on.
+    pub(super) fn readable(&mut self) -> Option<Readable<'_>> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Read(handle) => {
+                let ReadHandle { path, reader, reads, closing, bytes, .. } = handle.as_mut();
+                Some(Readable { reads, bytes, path, closing: *closing, file: File::Reader(reader) })
+            }
+            Self::Write(handle) => {
+                let WriteHandle { path, writer, reads, closing, bytes_read, .. } = handle.as_mut();
+                Some(Readable { reads, bytes: bytes_read, path, closing: *closing, file: File::Writer(writer) })
+            }
+        }
+    }
+
     /// Whether a CLOSE was received: nothing behind it may use the handle.
     fn is_closing(&self) -> bool {
         match self {
             Self::Directory(handle) => handle.closing.is_some(),
             Self::Read(handle) => handle.closing.is_some(),
-            Self::Write(_) => false,
+            Self::Write(handle) => handle.closing.is_some(),
         }
     }
 }
@@ -135,6 +187,13 @@ impl Handles {
             OpenHandle::Write(handle) if handle.path == *path => Some(handle.as_mut()),
             _ => None,
         })
+    }
+
+    /// Files whose CLOSE was received and waits for the READs before it.
+    pub(super) fn closing_writers(&self) -> Vec<HandleId> {
+        let closing =
+            self.open.iter().filter(|(_, handle)| matches!(handle, OpenHandle::Write(_)) && handle.is_closing());
+        closing.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -64,9 +64,9 @@ impl Session {
 
     fn step(&mut self, id: HandleId) -> Turn {
         match self.handles.any(id) {
-            Some(OpenHandle::Read(_)) => self.step_read(id),
+            Some(OpenHandle::Read(_) | OpenHandle::Write(_)) => self.step_read(id),
             Some(OpenHandle::Directory(_)) => self.step_directory(id),
-            Some(OpenHandle::Write(_)) | None => Turn::Done,
+            None => Turn::Done,
         }
     }
 
@@ -74,7 +74,7 @@ impl Session {
         let room = self.room();
         let (nothing_waits, nothing_runs) = (self.replies.is_empty(), self.reading == 0);
         let room_to_read = READS_MAX.saturating_sub(self.reading);
-        let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return Turn::Done };
+        let Some(open) = self.handles.any(id).and_then(OpenHandle::readable) else { return Turn::Done };
         if let Some(len) = open.reads.answerable() {
             if len > room && !nothing_waits {
                 return Turn::NoRoom;
@@ -89,12 +89,12 @@ impl Session {
                 return Turn::NoRoom;
             }
             // What lies behind the end of the file is not sent.
-            let sent = u64::from(len).min(open.reader.attributes().size.saturating_sub(offset));
+            let sent = u64::from(len).min(open.size().saturating_sub(offset));
             if !self.throttle.pass_read(sent, &self.context) {
                 return Turn::NoRoom;
             }
             let Some((start, shrunk)) = open.reads.start() else { return Turn::Done };
-            let mut read = open.reader.read(start.offset, start.len);
+            let mut read = open.read(start.offset, start.len);
             let slot = start.slot;
             // What is here already, the rule behind a read-ahead, needs no event of its own.
             match (&mut read).now_or_never() {
@@ -108,13 +108,21 @@ impl Session {
         if open.reads.is_empty()
             && let Some(closing) = open.closing
         {
-            self.close_reader(id, closing);
+            match self.handles.any(id) {
+                Some(OpenHandle::Write(_)) => self.close_writer(id, closing),
+                _ => self.close_reader(id, closing),
+            }
         }
         Turn::Done
     }
 
+    /// Begins the READs of a handle that may begin now, so that they come before what is asked for next.
+    pub(super) fn begin_reads(&mut self, id: HandleId) {
+        while self.step(id) == Turn::Again {}
+    }
+
     fn answer_read(&mut self, id: HandleId, answer: ReadAnswer) {
-        let Some(OpenHandle::Read(open)) = self.handles.any(id) else { return };
+        let Some(open) = self.handles.any(id).and_then(OpenHandle::readable) else { return };
         self.reading -= cost(answer.len);
         match answer.result {
             Ok(data) if data.is_empty() => {
@@ -122,7 +130,7 @@ impl Session {
             }
             Ok(data) => {
                 let len = data.len() as u64;
-                open.bytes += len;
+                *open.bytes += len;
                 self.bytes_out += len;
                 self.context.metrics.bytes_out.inc_by(len);
                 self.replies.data(answer.id, data.chunks());

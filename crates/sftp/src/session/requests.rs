@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use tidegate_vfs::{Admission, FsError, FsErrorKind, OpenOptions, Replace, SetAttributes, VirtualPath};
 
 use super::events::{Event, Origin, Outcome, PathEvent};
@@ -51,8 +52,8 @@ impl Session {
                 let call = Call { id, operation, arrived };
                 let Some(path) = self.path(&call, &path) else { return Ok(()) };
                 if let Some(open) = self.handles.writer_at(&path) {
-                    let result = open.writer.set_attributes(attributes);
-                    self.answer_unit(&call, path, result);
+                    let set = open.writer.set_attributes(attributes);
+                    self.set_open(&call, path, set);
                 } else {
                     self.set_attributes(&call, path, attributes);
                 }
@@ -207,28 +208,43 @@ impl Session {
                 open.closing = Some(Closing { id: call.id, arrived: call.arrived });
                 self.make_ready(handle);
             }
-            Some(OpenHandle::Write(_)) => {
-                let Some(OpenHandle::Write(open)) = self.handles.remove(handle) else { return };
-                let (path, bytes, opened) = (open.path, open.bytes, open.opened);
-                let closed = open.writer.finish();
-                self.submit(&call, Footprint::close(&path), path.clone(), async move {
-                    closed.await.map(|published| Outcome::Closed(published, bytes, opened))
-                });
+            Some(OpenHandle::Write(open)) => {
+                let closing = Closing { id: call.id, arrived: call.arrived };
+                if open.reads.is_empty() {
+                    self.close_writer(handle, closing);
+                } else {
+                    open.closing = Some(closing);
+                    self.make_ready(handle);
+                }
             }
             None => self.no_such_handle(&call),
         }
     }
 
+    /// Publishes a file whose READs were answered.
+    pub(super) fn close_writer(&mut self, handle: HandleId, closing: Closing) {
+        let Some(OpenHandle::Write(open)) = self.handles.remove(handle) else { return };
+        let call = Call { id: closing.id, operation: "close", arrived: closing.arrived };
+        let (path, bytes, read, opened) = (open.path, open.bytes, open.bytes_read, open.opened);
+        let closed = open.writer.finish();
+        self.submit(&call, Footprint::close(&path), path.clone(), async move {
+            closed.await.map(|published| Outcome::Closed(published, bytes, read, opened))
+        });
+    }
+
     fn read(&mut self, call: Call, handle: HandleId, offset: u64, len: u32) {
         match self.handles.usable(handle) {
-            Some(OpenHandle::Read(open)) => {
+            Some(open @ (OpenHandle::Read(_) | OpenHandle::Write(_))) => {
+                let is_written = matches!(open, OpenHandle::Write(_));
                 let len = len.min(MAX_DATA as u32);
-                self.queued_bytes += open.reads.push(call.id, offset, len, call.arrived);
+                if let Some(open) = open.readable() {
+                    self.queued_bytes += open.reads.push(call.id, offset, len, call.arrived);
+                }
                 self.make_ready(handle);
-            }
-            Some(OpenHandle::Write(_)) => {
-                let message = "Reading from a file that is open for writing is not supported yet; close it first";
-                self.unsupported(call.id, call.operation, call.arrived, message);
+                if is_written {
+                    // A WRITE that comes behind it must not be seen by it.
+                    self.begin_reads(handle);
+                }
             }
             _ => self.no_such_handle(&call),
         }
@@ -268,9 +284,9 @@ impl Session {
     fn fsetstat(&mut self, call: &Call, handle: HandleId, attributes: SetAttributes) {
         match self.handles.usable(handle) {
             Some(OpenHandle::Write(open)) => {
-                let result = open.writer.set_attributes(attributes);
+                let set = open.writer.set_attributes(attributes);
                 let path = open.path.clone();
-                self.answer_unit(call, path, result);
+                self.set_open(call, path, set);
             }
             Some(OpenHandle::Read(open)) => {
                 let path = open.path.clone();
@@ -281,6 +297,16 @@ impl Session {
                 self.set_attributes(call, path, attributes);
             }
             None => self.no_such_handle(call),
+        }
+    }
+
+    /// Answers for attributes of an open file, which take time where its bytes have to be moved.
+    fn set_open(&mut self, call: &Call, path: VirtualPath, mut set: BoxFuture<'static, Result<(), FsError>>) {
+        match (&mut set).now_or_never() {
+            Some(result) => self.answer_unit(call, path, result),
+            None => {
+                self.submit(call, Footprint::change(&path), path, async move { set.await.map(|()| Outcome::Set) });
+            }
         }
     }
 
@@ -381,7 +407,7 @@ impl Call {
     }
 }
 
-fn path_event<F>(ticket: Ticket, origin: Origin, work: F) -> futures::future::BoxFuture<'static, Event>
+fn path_event<F>(ticket: Ticket, origin: Origin, work: F) -> BoxFuture<'static, Event>
 where
     F: Future<Output = Result<Outcome, FsError>> + Send + 'static,
 {

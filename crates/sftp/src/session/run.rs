@@ -251,10 +251,15 @@ impl Session {
 
     /// Lets requests on paths and CLOSEs that run finish, and drops all other uploads.
     async fn clean_up(&mut self, grace: Duration) {
+        for id in self.handles.closing_writers() {
+            if let Some(closing) = self.handles.any(id).and_then(|open| open.readable()?.closing) {
+                self.close_writer(id, closing);
+            }
+        }
         let handles = self.handles.drain();
         let abandoned = handles.into_iter().filter_map(|handle| match handle {
             OpenHandle::Write(handle) => {
-                audit::cut(&handle.path, handle.bytes, 0, handle.opened.elapsed());
+                audit::cut(&handle.path, handle.bytes, handle.bytes_read, handle.opened.elapsed());
                 Some(handle.writer.abandon())
             }
             OpenHandle::Read(handle) => {

@@ -6,5 +6,6 @@
 mod client;
 mod ends;
 mod files;
+mod in_place;
 mod order;
 mod throttled;

@@ -10,7 +10,7 @@ use super::extent::Extent;
 const EXTENTS_MAX: usize = 4_096;
 
 /// Zeros for holes: slices of one static block.
-static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+pub(crate) static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// A part's bytes so far; offsets are relative to its start.
 #[derive(Debug, Default)]
@@ -98,6 +98,20 @@ impl Part {
         }
         let zeros = pour_zeros(&mut body, len);
         (body, checksum.map(|sum| sum.then(zeros)))
+    }
+
+    /// The bytes, with their offsets.
+    pub(super) fn into_bytes(self) -> Vec<(u64, Bytes)> {
+        let mut taken = Vec::new();
+        for extent in self.extents {
+            let (mut at, mut body) = (extent.start, Body::new());
+            extent.pour(&mut body);
+            for chunk in body.chunks() {
+                taken.push((at, chunk.clone()));
+                at += chunk.len() as u64;
+            }
+        }
+        taken
     }
 
     #[cfg(test)]

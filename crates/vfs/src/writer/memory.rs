@@ -13,7 +13,7 @@ use crate::shares::{Grant, Urgency, WriterShare};
 /// The memory that a writer holds and that belongs to no part at the moment: its reserve, between
 /// the landing of one part and the beginning of another. See [`crate::shares`] for the rule.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     share: WriterShare,
     wait: Duration,
     refusals: IntCounter,
@@ -29,18 +29,23 @@ struct State {
 }
 
 impl Memory {
-    pub(super) fn new(share: WriterShare, wait: Duration, refusals: IntCounter) -> Self {
+    pub(crate) fn new(share: WriterShare, wait: Duration, refusals: IntCounter) -> Self {
         Self { share, wait, refusals, state: Mutex::default() }
     }
 
+    /// Bytes that there are in all, for all tenants.
+    pub(crate) fn total(&self) -> u64 {
+        self.share.total()
+    }
+
     /// All that the writer holds: of parts being gathered and under way, and in reserve.
-    pub(super) fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.share.held()
     }
 
     /// `bytes` for a part, from the reserve and from what may be had at once; `None` if that is not
     /// enough now.
-    pub(super) fn draw(&self, bytes: u64) -> Option<Grant> {
+    pub(crate) fn draw(&self, bytes: u64) -> Option<Grant> {
         let mut state = self.state();
         let reserved = state.reserve.as_ref().map_or(0, Grant::bytes);
         if reserved < bytes {
@@ -55,14 +60,14 @@ impl Memory {
     }
 
     /// Sets how much is kept as the reserve, and lets go of what lies above.
-    pub(super) fn keep(&self, bytes: u64) {
+    pub(crate) fn keep(&self, bytes: u64) {
         let mut state = self.state();
         state.keep = bytes;
         state.trim();
     }
 
     /// Takes back what a part held that has landed.
-    pub(super) fn give_back(&self, grant: Grant) {
+    pub(crate) fn give_back(&self, grant: Grant) {
         let mut state = self.state();
         state.add(grant);
         state.trim();
@@ -70,7 +75,7 @@ impl Memory {
 
     /// Waits, with a limit, until `bytes` can be drawn, without which the writer can't go on; if
     /// they could not be had, [`Memory::check`] fails from then on.
-    pub(super) fn need(self: &Arc<Self>, bytes: u64) -> BoxFuture<'static, ()> {
+    pub(crate) fn need(self: &Arc<Self>, bytes: u64) -> BoxFuture<'static, ()> {
         let memory = Arc::clone(self);
         async move {
             if !memory.fill(bytes, Urgency::Need).await {
@@ -82,7 +87,7 @@ impl Memory {
     }
 
     /// Waits until `bytes` can be drawn, as long as the caller waits for a part to land beside it.
-    pub(super) fn extra(self: &Arc<Self>, bytes: u64) -> BoxFuture<'static, ()> {
+    pub(crate) fn extra(self: &Arc<Self>, bytes: u64) -> BoxFuture<'static, ()> {
         let memory = Arc::clone(self);
         async move {
             if !memory.fill(bytes, Urgency::Extra).await {
@@ -94,7 +99,7 @@ impl Memory {
     }
 
     /// Fails once memory could not be had in time.
-    pub(super) fn check(&self) -> Result<(), FsError> {
+    pub(crate) fn check(&self) -> Result<(), FsError> {
         if self.state().refused { Err(budget_in_use()) } else { Ok(()) }
     }
 

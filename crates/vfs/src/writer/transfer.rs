@@ -1,14 +1,15 @@
 //! The parts of one upload on their way to the store.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, Receipt, StoreError,
-    StoreErrorKind, StoredPart, Upload, limits,
+    Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
+    StoreError, StoreErrorKind, StoredPart, Upload, limits,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,6 +23,9 @@ use crate::error::{FsError, FsErrorKind};
 use crate::metrics::{Counted, Metrics};
 use crate::namespace::copy_onto_itself;
 use crate::shares::Grant;
+
+/// How many parts the store copies at once for one file.
+const COPIES_AT_ONCE: usize = 8;
 
 /// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
 const ABORT_WAIT: Duration = Duration::from_secs(60);
@@ -37,16 +41,18 @@ pub(crate) struct Target {
 
 /// Sends parts, several at once, and publishes or aborts the whole. Dropped before either, it
 /// aborts in the background.
-pub(super) struct Transfer {
+pub(crate) struct Transfer {
     target: Arc<Target>,
     landings: Arc<Landings>,
     tasks: JoinSet<()>,
     begun: Option<Begun>,
 }
 
+type SharedUpload = Shared<BoxFuture<'static, Result<Upload, FsError>>>;
+
 /// A multipart upload that may exist in the store.
 struct Begun {
-    upload: Shared<BoxFuture<'static, Result<Upload, FsError>>>,
+    upload: SharedUpload,
     /// What it will be published with.
     attributes: ObjectAttributes,
 }
@@ -59,29 +65,32 @@ struct Landings {
     changed: watch::Sender<()>,
 }
 
+/// A part that the store holds, with its checksum where that is known.
+type Landed = (StoredPart, Option<Checksum>);
+
 #[derive(Debug)]
 struct State {
     in_flight: usize,
     lanes: Lanes,
-    landed: Vec<(StoredPart, Checksum)>,
+    landed: Vec<Landed>,
     failed: Option<FsError>,
 }
 
 impl Transfer {
     /// At most `lanes` parts at once, and fewer where more don't help.
-    pub(super) fn new(target: Target, lanes: usize) -> Self {
+    pub(crate) fn new(target: Target, lanes: usize) -> Self {
         let state = State { in_flight: 0, lanes: Lanes::new(lanes), landed: Vec::new(), failed: None };
         let landings = Landings { opened: Instant::now(), state: Mutex::new(state), changed: watch::channel(()).0 };
         Self { target: Arc::new(target), landings: Arc::new(landings), tasks: JoinSet::new(), begun: None }
     }
 
     /// Fails with the first error of any part, again and again.
-    pub(super) fn check(&self) -> Result<(), FsError> {
+    pub(crate) fn check(&self) -> Result<(), FsError> {
         self.landings.state().failed.clone().map_or(Ok(()), Err)
     }
 
     /// How many parts are on their way.
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.landings.state().in_flight
     }
 
@@ -97,7 +106,7 @@ impl Transfer {
     }
 
     /// Resolves once a part lands or fails behind this call.
-    pub(super) fn landing(&self) -> BoxFuture<'static, ()> {
+    pub(crate) fn landing(&self) -> BoxFuture<'static, ()> {
         let mut changed = self.landings.changed.subscribe();
         async move {
             // An error means that the upload is gone: nothing to wait for.
@@ -121,19 +130,89 @@ impl Transfer {
         memory: &Arc<Memory>,
         attributes: &ObjectAttributes,
     ) {
+        let memory = grant.map(|grant| (grant, Arc::clone(memory)));
+        let SealedPart { number, body, checksum } = part;
+        self.work(body.len(), memory, gathered, attributes, move |target, upload| async move {
+            send(&target, upload, number, body, checksum).await.map(|landed| vec![landed])
+        });
+    }
+
+    /// The same for a part of `len` bytes that are still to be read.
+    pub(crate) fn launch_read(
+        &mut self,
+        number: PartNumber,
+        len: u64,
+        bytes: impl Future<Output = Result<Body, FsError>> + Send + 'static,
+        memory: (Grant, Arc<Memory>),
+        gathered: Duration,
+        attributes: &ObjectAttributes,
+    ) {
+        self.work(len, Some(memory), gathered, attributes, move |target, upload| async move {
+            let body = bytes.await?;
+            send(&target, upload, number, body, None).await.map(|landed| vec![landed])
+        });
+    }
+
+    /// Has the store make parts of ranges of another version, a few at once. They count as one on its way.
+    pub(crate) fn launch_copies(
+        &mut self,
+        source: CopySource,
+        parts: Vec<(PartNumber, Range<u64>)>,
+        attributes: &ObjectAttributes,
+    ) {
+        self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
+            let (target, source, upload) = (&target, &source, &upload.await?);
+            let copies = parts.into_iter().map(|(number, range)| async move {
+                let range = ByteRange::new(range.start, range.end - range.start);
+                target.store.copy_part(upload, number, source, range).await
+            });
+            let copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE).map_ok(|part| {
+                let checksum = part.checksum;
+                (part, checksum)
+            });
+            copied.try_collect().await.map_err(|error| publish_error(&target.condition, error))
+        });
+    }
+
+    /// Waits until another part may be sent.
+    ///
+    /// # Errors
+    /// The first of any part.
+    pub(crate) async fn lane(&self) -> Result<(), FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            if self.has_lane() {
+                return Ok(());
+            }
+            self.waits_for_a_lane();
+            landing.await;
+        }
+    }
+
+    fn work<F, W>(
+        &mut self,
+        bytes: u64,
+        memory: Option<(Grant, Arc<Memory>)>,
+        gathered: Duration,
+        attributes: &ObjectAttributes,
+        work: W,
+    ) where
+        W: FnOnce(Arc<Target>, SharedUpload) -> F,
+        F: Future<Output = Result<Vec<Landed>, FsError>> + Send + 'static,
+    {
         while self.tasks.try_join_next().is_some() {}
         let upload = self.begun.get_or_insert_with(|| begin(&self.target, attributes)).upload.clone();
-        let memory = grant.map(|grant| (grant, Arc::clone(memory)));
-        let flight = Flight::new(&self.landings, memory, part.body.len(), gathered, &self.target.metrics);
-        let target = Arc::clone(&self.target);
+        let flight = Flight::new(&self.landings, memory, bytes, gathered, &self.target.metrics);
+        let work = work(Arc::clone(&self.target), upload);
         self.tasks.spawn(async move {
-            let result = send(&target, upload, part).await;
+            let result = work.await;
             flight.land(result);
         });
     }
 
-    /// Waits until all parts have landed and publishes them as one object.
-    pub(super) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<(), FsError> {
+    /// Waits until all parts have landed and publishes them as one object. Gives its tag.
+    pub(crate) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<ETag, FsError> {
         loop {
             let landing = self.landing();
             self.check()?;
@@ -142,40 +221,42 @@ impl Transfer {
             }
             landing.await;
         }
-        let Some(begun) = &self.begun else { return Ok(()) };
+        let Some(begun) = &self.begun else { return Err(interrupted()) };
         let upload = begun.upload.clone().await?;
         let mut landed = std::mem::take(&mut self.landings.state().landed);
         landed.sort_by_key(|(part, _)| part.number);
-        let whole = landed.iter().fold(Checksum::EMPTY, |sum, (_, part)| sum.then(*part));
+        // Unknown where the store does not tell that of a part that it copied: then it makes it itself.
+        let whole = landed.iter().try_fold(Checksum::EMPTY, |sum, (_, part)| part.map(|part| sum.then(part)));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
+        let size = parts.iter().map(|part| part.size).sum();
         let target = &self.target;
         let receipt = target
             .store
-            .complete_upload(&upload, &parts, Some(whole), &target.condition)
+            .complete_upload(&upload, &parts, whole, &target.condition)
             .await
             .map_err(|error| publish_error(&target.condition, error))?;
         if let Some(begun) = self.begun.take()
             && begun.attributes != *attributes
         {
-            rewrite_attributes(&self.target, receipt, whole.covered(), attributes).await;
+            return Ok(rewrite_attributes(&self.target, receipt.etag, size, attributes).await);
         }
-        Ok(())
+        Ok(receipt.etag)
     }
 
-    /// Publishes a file of one part in one request.
-    pub(super) async fn put(
+    /// Publishes a file of one part in one request. Gives its tag.
+    pub(crate) async fn put(
         &self,
         body: Body,
         checksum: Checksum,
         attributes: &ObjectAttributes,
-    ) -> Result<(), FsError> {
+    ) -> Result<ETag, FsError> {
         let target = &self.target;
         let put = target.store.put(&target.key, body, checksum, attributes, &target.condition).await;
-        put.map(|_| ()).map_err(|error| publish_error(&target.condition, error))
+        put.map(|receipt| receipt.etag).map_err(|error| publish_error(&target.condition, error))
     }
 
     /// Gives the upload up: nothing is published, and the store drops its parts.
-    pub(super) async fn abort(mut self) {
+    pub(crate) async fn abort(mut self) {
         // In a task of its own: whoever stops waiting for it must not stop it half-way.
         if let Some(abort) = self.take_abort() {
             let _ = tokio::spawn(abort).await;
@@ -245,33 +326,39 @@ fn begin(target: &Arc<Target>, attributes: &ObjectAttributes) -> Begun {
 
 async fn send(
     target: &Target,
-    upload: Shared<BoxFuture<'static, Result<Upload, FsError>>>,
-    part: SealedPart,
-) -> Result<(StoredPart, Checksum), FsError> {
+    upload: SharedUpload,
+    number: PartNumber,
+    body: Body,
+    checksum: Option<Checksum>,
+) -> Result<Landed, FsError> {
     let upload = upload.await?;
-    let checksum = part.checksum.unwrap_or_else(|| part.body.checksum());
-    let stored = target.store.put_part(&upload, part.number, part.body, checksum).await.map_err(upload_error)?;
-    Ok((stored, checksum))
+    let checksum = checksum.unwrap_or_else(|| body.checksum());
+    let stored = target.store.put_part(&upload, number, body, checksum).await.map_err(upload_error)?;
+    Ok((stored, Some(checksum)))
 }
 
 /// Puts attributes that were set after the upload was begun onto the published object. Failing
-/// would be wrong here: the file is there, whole.
-async fn rewrite_attributes(target: &Target, receipt: Receipt, size: u64, attributes: &ObjectAttributes) {
+/// would be wrong here: the file is there, whole. Gives the tag of what is there then.
+async fn rewrite_attributes(target: &Target, etag: ETag, size: u64, attributes: &ObjectAttributes) -> ETag {
     if size > limits::PART_MAX {
         tracing::warn!(
             key = %target.key,
             "attributes set during the upload are left out: the object is too large to be copied in one request"
         );
-        return;
+        return etag;
     }
-    let source = CopySource { key: target.key.clone(), if_match: Some(receipt.etag) };
-    if let Err(error) = copy_onto_itself(&*target.store, &source, attributes).await {
-        tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
+    let source = CopySource { key: target.key.clone(), if_match: Some(etag.clone()) };
+    match copy_onto_itself(&*target.store, &source, attributes).await {
+        Ok(receipt) => receipt.etag,
+        Err(error) => {
+            tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
+            etag
+        }
     }
 }
 
 /// What a failed completion or put means for the client.
-fn publish_error(condition: &Condition, error: StoreError) -> FsError {
+pub(crate) fn publish_error(condition: &Condition, error: StoreError) -> FsError {
     match (error.kind(), condition) {
         (StoreErrorKind::PreconditionFailed, Condition::IfAbsent) => FsError::new(
             FsErrorKind::AlreadyExists,
@@ -316,7 +403,7 @@ impl Landings {
 struct Flight {
     landings: Arc<Landings>,
     memory: Option<(Grant, Arc<Memory>)>,
-    result: Option<Result<(StoredPart, Checksum), FsError>>,
+    result: Option<Result<Vec<Landed>, FsError>>,
     bytes: u64,
     launched: Instant,
     _counted: Counted,
@@ -340,7 +427,7 @@ impl Flight {
         Self { landings: Arc::clone(landings), memory, result: None, bytes, launched, _counted: counted }
     }
 
-    fn land(mut self, result: Result<(StoredPart, Checksum), FsError>) {
+    fn land(mut self, result: Result<Vec<Landed>, FsError>) {
         self.result = Some(result);
     }
 }
@@ -355,7 +442,7 @@ impl Drop for Flight {
         state.in_flight -= 1;
         match self.result.take().unwrap_or_else(|| Err(interrupted())) {
             Ok(landed) => {
-                state.landed.push(landed);
+                state.landed.extend(landed);
                 state.lanes.landed(self.bytes, now - self.launched, now - self.landings.opened);
             }
             Err(error) => {

@@ -1,23 +1,24 @@
-//! One upload: gathers parts, sends them as they fill, publishes at CLOSE.
+//! One upload: gathers parts, sends them as they fill, publishes at CLOSE. It may go on behind a version
+//! of the file that the store copies.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
-use tidegate_store::{ObjectAttributes, PartNumber};
+use tidegate_store::{CopySource, ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
+use super::Admission;
 use super::memory::Memory;
 use super::transfer::{Target, Transfer};
-use super::{Admission, Published};
-use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart};
-use crate::attributes::{FileAttributes, SetAttributes};
+use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart, too_large};
 use crate::budget::{UNIT, round_up};
 use crate::config::Config;
+use crate::edit::copies_of_beginning;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::Counted;
 use crate::shares::{Grant, WriterShare};
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
@@ -35,7 +36,7 @@ const GROWTH_MIN: u64 = 1 << 20;
 /// less); and, beyond the budget, at most the end of one write that crossed into a part whose
 /// memory was not there yet. Without a byte it holds nothing.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(crate) struct Upload {
     assembly: Assembly,
     /// The memory of the parts being gathered.
     charges: Vec<Charge>,
@@ -50,16 +51,42 @@ pub(super) struct Upload {
     /// What the reserve is brought back to between parts, in bytes: what the latest part has.
     reserve: u64,
     hint: u64,
-    append: bool,
+    /// What the file begins with.
+    beginning: Beginning,
     attributes: ObjectAttributes,
-    opened: SystemTime,
     /// When a part was sent last.
     launched: Option<Instant>,
     /// When the client last sent something to speak of, and what it has sent since.
     progress: Instant,
     fresh: u64,
-    _open: Counted,
     target: Target,
+}
+
+/// Ranges of a version, each as the part of this number.
+#[derive(Debug)]
+struct Copies {
+    source: CopySource,
+    parts: Vec<(PartNumber, Range<u64>)>,
+}
+
+/// What stands before the bytes that an upload takes.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    /// In bytes.
+    len: u64,
+    /// How many parts it has.
+    parts: u16,
+    /// What is to be copied yet.
+    copies: Option<Copies>,
+}
+
+impl Beginning {
+    /// All of a version of `len` bytes, at least of the least size of a part.
+    pub(crate) fn of(source: CopySource, len: u64) -> Self {
+        let parts: Vec<_> = (1..).map_while(PartNumber::new).zip(copies_of_beginning(len)).collect();
+        let count = parts.last().map_or(0, |(number, _)| number.number());
+        Self { len, parts: count, copies: Some(Copies { source, parts }) }
+    }
 }
 
 /// The memory of a part that is being gathered.
@@ -71,20 +98,20 @@ struct Charge {
 }
 
 impl Upload {
-    /// Opens a file that has no bytes yet and keeps the attributes of `base` where `set` says nothing.
-    /// It takes no memory before its first byte comes.
+    /// Opens a file that begins with `beginning` and has nothing behind it yet. It takes no memory before
+    /// its first byte comes. `hint` is its final size, 0 if that is not known.
     ///
     /// # Errors
-    /// `TooLarge` if `set.size` (the final size, as a hint) can't be stored.
-    pub(super) fn open(
+    /// `TooLarge` if a file of `hint` bytes can't be stored.
+    pub(crate) fn open(
         target: Target,
-        base: ObjectAttributes,
-        set: SetAttributes,
-        append: bool,
+        attributes: ObjectAttributes,
+        hint: u64,
+        beginning: Beginning,
         share: WriterShare,
         config: &Config,
     ) -> Result<Self, FsError> {
-        let hint = set.size.unwrap_or(0);
+        let hint = hint.saturating_sub(beginning.len);
         // A hint costs its sender nothing: the parts that it asks for must leave room for others.
         let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
         let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
@@ -94,8 +121,6 @@ impl Upload {
             })
             .ok_or_else(too_large_for_this_node)?;
         let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
-        let mut attributes = base;
-        set.apply_to_new_file(&mut attributes);
         Ok(Self {
             assembly: Assembly::new(schedule, config.hole_max.as_u64()),
             charges: Vec::new(),
@@ -107,20 +132,13 @@ impl Upload {
             failed: None,
             reserve: 0,
             hint,
-            append,
+            beginning,
             attributes,
-            opened: SystemTime::now(),
             launched: None,
             progress: Instant::now(),
             fresh: 0,
-            _open: Counted::new(&target.metrics.open_writers),
             target,
         })
-    }
-
-    /// The attributes as they will be published; the size is the end of the bytes so far.
-    pub(super) fn attributes(&self) -> FileAttributes {
-        FileAttributes::of_upload(self.end(), &self.attributes, self.opened)
     }
 
     /// Asks whether `len` bytes may be written at `offset` now.
@@ -128,17 +146,16 @@ impl Upload {
     /// # Errors
     /// The latched failure; `TooLarge`; `Unsupported` where bytes were sent to the store already;
     /// `Unavailable` if memory could not be had in time.
-    pub(super) fn admit(&mut self, offset: u64, len: u32) -> Result<Admission, FsError> {
+    pub(crate) fn admit(&mut self, offset: u64, len: u32) -> Result<Admission, FsError> {
         let admission = self.try_admit(offset, u64::from(len));
         self.latched(admission)
     }
 
-    /// Takes bytes, behind [`Admission::Ready`] for them. With APPEND they go to the end of the
-    /// file, whatever `offset` says.
+    /// Takes bytes, behind [`Admission::Ready`] for them.
     ///
     /// # Errors
     /// As [`Upload::admit`].
-    pub(super) fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+    pub(crate) fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
         self.fresh += data.len() as u64;
         if self.fresh >= UNIT {
             (self.fresh, self.progress) = (0, Instant::now());
@@ -147,61 +164,79 @@ impl Upload {
         self.latched(written)
     }
 
-    /// Sets attributes of the file to be. A size beyond the bytes so far leaves zeros between.
+    /// Makes the file longer; what is not written reads as zeros.
     ///
     /// # Errors
-    /// `Unsupported` for a size below the bytes so far; `TooLarge`.
-    pub(super) fn set_attributes(&mut self, set: SetAttributes) -> Result<(), FsError> {
-        if let Some(size) = set.size {
-            if size < self.end() {
-                return Err(FsError::unsupported(
-                    "a file that is being written can't be made shorter; close it and upload it again",
-                ));
-            }
-            self.assembly.extend_to(size)?;
-        }
-        set.apply_to_file(&mut self.attributes);
-        Ok(())
+    /// `TooLarge`; `Unsupported` for holes beyond the limit.
+    pub(crate) fn extend_to(&mut self, size: u64) -> Result<(), FsError> {
+        self.assembly.extend_to(size.saturating_sub(self.beginning.len))
     }
 
-    /// CLOSE: resolves once the file is stored whole and visible. After an error the old file is
-    /// untouched; only where the store's answer to the very last request was lost can the new one be
-    /// there, whole, all the same.
-    pub(super) fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Published, FsError>> {
-        let mut writer = self;
-        async move {
-            let published = writer.publish().await;
-            let metrics = &writer.target.metrics;
-            match &published {
-                Ok(_) => metrics.published.inc(),
-                Err(_) => {
-                    metrics.upload_failures.inc();
-                    writer.transfer.abort().await;
-                }
-            }
-            published
+    /// Sets the attributes to publish.
+    pub(crate) fn set_attributes(&mut self, attributes: ObjectAttributes) {
+        self.attributes = attributes;
+    }
+
+    /// Whether all of it is here, so that it may be taken somewhere else.
+    pub(crate) fn is_all_here(&self) -> bool {
+        self.failed.is_none() && !self.transfer.is_begun()
+    }
+
+    /// Whether bytes can be written to a range: not before what it begins with, nor into parts that
+    /// were sent.
+    pub(crate) fn takes(&self, offset: u64, len: u64) -> bool {
+        len == 0 || (offset >= self.beginning.len && !self.assembly.was_sent(offset - self.beginning.len, len))
+    }
+
+    /// What is here of the file, with the offsets of the bytes in it. The upload goes on holding the
+    /// memory for as long as it lives.
+    pub(crate) fn take_bytes(&mut self) -> Vec<(u64, Bytes)> {
+        let mut bytes = self.assembly.take_bytes();
+        bytes.extend(self.spill.take());
+        bytes.into_iter().map(|(offset, bytes)| (offset + self.beginning.len, bytes)).collect()
+    }
+
+    /// How much of the file stands before what it takes, in bytes.
+    pub(crate) fn begins_with(&self) -> u64 {
+        self.beginning.len
+    }
+
+    /// Ends it: all that follows fails with this.
+    pub(crate) fn fail(&mut self, error: &FsError) {
+        self.failed.get_or_insert_with(|| error.clone());
+    }
+
+    /// Publishes: resolves once the file is stored whole and visible, with the new version's tag and
+    /// size. After an error the old file is untouched; only where the store's answer to the very last
+    /// request was lost can the new one be there, whole, all the same.
+    pub(crate) async fn finish(mut self: Box<Self>) -> Result<(ETag, u64), FsError> {
+        let published = self.publish().await;
+        if published.is_err() {
+            self.transfer.abort().await;
         }
-        .boxed()
+        published
     }
 
     /// Gives the file up: nothing is published. Resolves once the store has dropped its parts, or
     /// after a minute.
-    pub(super) fn abandon(self) -> BoxFuture<'static, ()> {
+    pub(crate) fn abandon(self) -> BoxFuture<'static, ()> {
         self.transfer.abort().boxed()
     }
 
     /// Since when the client has sent nothing to speak of while all memory waits for it.
-    pub(super) fn still_since(&self) -> Option<Instant> {
+    pub(crate) fn still_since(&self) -> Option<Instant> {
         (self.transfer.in_flight() == 0).then_some(self.progress)
     }
 
-    fn end(&self) -> u64 {
+    /// The size of the file so far.
+    pub(crate) fn end(&self) -> u64 {
         let spilled = self.spill.as_ref().map_or(0, |(offset, data)| offset + data.len() as u64);
-        self.assembly.end().max(spilled)
+        self.beginning.len + self.assembly.end().max(spilled)
     }
 
+    /// An offset in the file as one in what is taken.
     fn position(&self, offset: u64) -> u64 {
-        if self.append { self.end() } else { offset }
+        offset.saturating_sub(self.beginning.len)
     }
 
     fn latched<T>(&mut self, result: Result<T, FsError>) -> Result<T, FsError> {
@@ -211,7 +246,8 @@ impl Upload {
         result
     }
 
-    fn check(&self) -> Result<(), FsError> {
+    /// Fails with what ended it, again and again.
+    pub(crate) fn check(&self) -> Result<(), FsError> {
         self.failed.clone().map_or(Ok(()), Err)?;
         self.transfer.check()?;
         self.memory.check()
@@ -223,7 +259,7 @@ impl Upload {
             return Ok(Admission::Wait(wait));
         }
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
-        Ok(match self.secure(&piece) {
+        Ok(match self.secure(&piece)? {
             Secured::Later(wait) => Admission::Wait(wait),
             Secured::Smaller | Secured::Yes => Admission::Ready,
         })
@@ -250,7 +286,7 @@ impl Upload {
     /// that are ready. Gives what to wait for if it had to spill.
     fn place(&mut self, mut offset: u64, mut data: Bytes) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
         while let Some(piece) = self.assembly.piece(offset, data.len() as u64)? {
-            match self.secure(&piece) {
+            match self.secure(&piece)? {
                 Secured::Later(wait) => {
                     self.spill = Some((offset, data));
                     return Ok(Some(wait));
@@ -258,17 +294,18 @@ impl Upload {
                 Secured::Smaller => continue,
                 Secured::Yes => {}
             }
+            self.number_of(piece.span.number)?;
             self.assembly.write(&piece, data.split_to(piece.len as usize))?;
             offset += piece.len;
             while let Some(part) = self.assembly.take_ready() {
-                self.launch(part);
+                self.launch(part)?;
             }
         }
         Ok(None)
     }
 
     /// Makes sure that there is memory for a piece, or tells what to wait for.
-    fn secure(&mut self, piece: &Piece) -> Secured {
+    fn secure(&mut self, piece: &Piece) -> Result<Secured, FsError> {
         let number = piece.span.number;
         let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
             return self.begin_part(piece);
@@ -276,33 +313,33 @@ impl Upload {
         let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
         let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
         if need <= held {
-            return Secured::Yes;
+            return Ok(Secured::Yes);
         }
         // The file turns out larger than its hint.
         let landing = self.transfer.landing();
         let (wanted, least) = (piece.span.len.min(need.max(2 * held)) - held, need - held);
         let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
-            return self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN)));
+            return Ok(self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN))));
         };
         if let Some(charge) = self.charges.get_mut(index) {
             charge.grant.merge(grant);
             self.reserve = charge.grant.bytes();
         }
         self.memory.keep(self.lacking());
-        Secured::Yes
+        Ok(Secured::Yes)
     }
 
     /// Takes the memory of a part that has no bytes yet: all that it is going to need.
-    fn begin_part(&mut self, piece: &Piece) -> Secured {
+    fn begin_part(&mut self, piece: &Piece) -> Result<Secured, FsError> {
         while let Some(full) = self.assembly.take_full() {
-            self.launch(full);
+            self.launch(full)?;
         }
         // Before the lanes and the memory are looked at: what lands in between must not be missed.
         let landing = self.transfer.landing();
         if !self.transfer.has_lane() {
             self.transfer.waits_for_a_lane();
             self.target.metrics.lane_stalls.inc();
-            return Secured::Later(landing);
+            return Ok(Secured::Later(landing));
         }
         let buffers = self.lacking_for_buffers();
         let mut span = piece.span;
@@ -320,14 +357,14 @@ impl Upload {
             let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
             match smaller.filter(|_| coming < wanted) {
                 Some(smaller) => span = smaller,
-                None => return self.wait_for_memory(landing, wanted + buffers),
+                None => return Ok(self.wait_for_memory(landing, wanted + buffers)),
             }
         };
         self.assembly.settle(&span);
         self.reserve = grant.bytes();
         self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
         self.memory.keep(self.lacking());
-        if span == piece.span { Secured::Yes } else { Secured::Smaller }
+        Ok(if span == piece.span { Secured::Yes } else { Secured::Smaller })
     }
 
     /// What the transfer's buffers are to be counted with, if they are not yet. A small file of known
@@ -371,7 +408,17 @@ impl Upload {
         self.reserve.saturating_sub(self.charged())
     }
 
-    fn launch(&mut self, part: SealedPart) {
+    /// The number of a part of what is taken, in the file.
+    fn number_of(&self, number: PartNumber) -> Result<PartNumber, FsError> {
+        let shifted = number.number().checked_add(self.beginning.parts).and_then(PartNumber::new);
+        shifted.ok_or_else(too_large)
+    }
+
+    fn launch(&mut self, part: SealedPart) -> Result<(), FsError> {
+        let number = self.number_of(part.number)?;
+        if let Some(Copies { source, parts }) = self.beginning.copies.take() {
+            self.transfer.launch_copies(source, parts, &self.attributes);
+        }
         let index = self.charges.iter().position(|charge| charge.number == part.number);
         let charge = index.map(|index| self.charges.swap_remove(index));
         self.memory.keep(self.lacking());
@@ -380,10 +427,12 @@ impl Upload {
         let since = charge.as_ref().map(|charge| charge.begun).max(self.launched.replace(now));
         let gathered = since.map_or(Duration::ZERO, |since| now - since);
         let grant = charge.map(|charge| charge.grant);
+        let part = SealedPart { number, ..part };
         self.transfer.launch(part, grant, gathered, &self.memory, &self.attributes);
+        Ok(())
     }
 
-    async fn publish(&mut self) -> Result<Published, FsError> {
+    async fn publish(&mut self) -> Result<(ETag, u64), FsError> {
         loop {
             self.check()?;
             match self.place_spill()? {
@@ -393,34 +442,22 @@ impl Upload {
         }
         // Nothing comes from the client any more.
         self.buffers = None;
-        let size = self.assembly.end();
+        let size = self.end();
         if !self.transfer.is_begun()
+            && self.beginning.copies.is_none()
             && let Some((body, checksum)) = self.assembly.take_whole()
         {
             let checksum = checksum.unwrap_or_else(|| body.checksum());
-            self.transfer.put(body, checksum, &self.attributes).await?;
-            return Ok(Published { size });
+            return Ok((self.transfer.put(body, checksum, &self.attributes).await?, size));
         }
         // No part is begun any more: what lands from now on is free.
         self.reserve = 0;
         let mut cursor = 0;
         while let Some(part) = self.assembly.take_rest(&mut cursor) {
-            self.wait_for_a_lane().await?;
-            self.launch(part);
+            self.transfer.lane().await?;
+            self.launch(part)?;
         }
-        self.transfer.complete(&self.attributes).await?;
-        Ok(Published { size })
-    }
-
-    async fn wait_for_a_lane(&self) -> Result<(), FsError> {
-        loop {
-            let landing = self.transfer.landing();
-            self.transfer.check()?;
-            if self.transfer.has_lane() {
-                return Ok(());
-            }
-            landing.await;
-        }
+        Ok((self.transfer.complete(&self.attributes).await?, size))
     }
 }
 

@@ -100,6 +100,14 @@ pub fn account(permissions: &[Permission]) -> Account {
 impl Env {
     /// Stores an object behind the file system's back.
     pub async fn put(&self, key: &str, content: &'static [u8], metadata: &[(&str, &str)]) {
+        self.put_with(key, Bytes::from_static(content), metadata).await;
+    }
+
+    pub async fn put_bytes(&self, key: &str, content: Bytes) {
+        self.put_with(key, content, &[]).await;
+    }
+
+    async fn put_with(&self, key: &str, content: Bytes, metadata: &[(&str, &str)]) {
         let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let attributes = ObjectAttributes { content_type: None, metadata };
         let body = Body::from(content);
@@ -134,6 +142,7 @@ impl Env {
             Call::Checksum,
             Call::CompleteUpload,
             Call::Copy,
+            Call::CopyPart,
             Call::Delete,
             Call::Get,
             Call::Head,

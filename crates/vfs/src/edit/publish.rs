@@ -1,0 +1,147 @@
+//! How a changed file becomes the new version.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_store::{Body, CopySource, ETag, ObjectAttributes, PartNumber, limits};
+
+use super::content::{Content, Hold};
+use super::plan::{PartPlan, Sizes, plan};
+use crate::config::Config;
+use crate::error::{FsError, FsErrorKind};
+use crate::namespace::copy_onto_itself;
+use crate::reader::ReadData;
+use crate::shares::Grant;
+use crate::writer::{Memory, Target, Transfer, publish_error};
+
+/// To which part of the memory for uploads the parts of a changed file grow at most.
+const POOL_SHARE: u64 = 8;
+
+/// A file as it was when its publication began. The scratch file stays as it is until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    content: Content,
+    turn: u64,
+    hold: Hold,
+}
+
+impl Publication {
+    pub(super) fn new(content: Content, turn: u64, hold: Hold) -> Self {
+        Self { content, turn, hold }
+    }
+
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// The size of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.content.size
+    }
+
+    /// Publishes it with these attributes: in one request if it is small, else in parts, of which the store
+    /// copies those that are as they were. Gives the new version's tag. After an error the old file is
+    /// untouched; only where the store's answer to the very last request was lost can the new one be there,
+    /// whole, all the same.
+    pub(crate) async fn publish(
+        &self,
+        target: Target,
+        attributes: &ObjectAttributes,
+        memory: Memory,
+        config: &Config,
+    ) -> Result<ETag, FsError> {
+        let memory = Arc::new(memory);
+        let size = self.content.size;
+        if self.content.is_unchanged()
+            && size <= limits::PART_MAX
+            && let Some(source) = self.source()
+        {
+            let copied = copy_onto_itself(&*target.store, &source, attributes).await;
+            return copied.map(|receipt| receipt.etag).map_err(|error| publish_error(&target.condition, error));
+        }
+        let mut transfer = Transfer::new(target, config.upload_concurrency);
+        let published = if size <= config.part_size.as_u64() {
+            let _grant = draw(&memory, &transfer, size).await?;
+            let body = body(self.read(0..size).await?);
+            let checksum = body.checksum();
+            transfer.put(body, checksum, attributes).await
+        } else {
+            self.publish_parts(&mut transfer, attributes, &memory, config).await
+        };
+        if published.is_err() {
+            transfer.abort().await;
+        }
+        published
+    }
+
+    async fn publish_parts(
+        &self,
+        transfer: &mut Transfer,
+        attributes: &ObjectAttributes,
+        memory: &Arc<Memory>,
+        config: &Config,
+    ) -> Result<ETag, FsError> {
+        let part = config.part_size.as_u64();
+        let part_min = part.min(limits::PART_MIN);
+        let sizes = Sizes { part_min, part, part_max: (memory.total() / POOL_SHARE).max(part) };
+        // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
+        let source = self.source().filter(|_| self.content.base.as_ref().is_some_and(|base| base.size > part_min));
+        let unchanged = if source.is_some() { self.content.unchanged() } else { Vec::new() };
+        let parts = plan(self.content.size, &unchanged, sizes).ok_or_else(|| {
+            FsError::new(
+                FsErrorKind::TooLarge,
+                "a file of this size can't be changed at so many places at once; upload it as a whole",
+            )
+        })?;
+        let (mut copies, mut sent) = (Vec::new(), Vec::new());
+        for (number, part) in (1..).map_while(PartNumber::new).zip(parts) {
+            match part {
+                PartPlan::Copy(range) => copies.push((number, range)),
+                PartPlan::Send(range) => sent.push((number, range)),
+            }
+        }
+        if let Some(source) = source.filter(|_| !copies.is_empty()) {
+            transfer.launch_copies(source, copies, attributes);
+        }
+        for (number, range) in sent {
+            transfer.lane().await?;
+            let len = range.end - range.start;
+            let grant = draw(memory, transfer, len).await?;
+            let reading = self.read(range);
+            let bytes = async move { reading.await.map(body) };
+            transfer.launch_read(number, len, bytes, (grant, Arc::clone(memory)), Duration::ZERO, attributes);
+        }
+        transfer.complete(attributes).await
+    }
+
+    fn read(&self, range: Range<u64>) -> impl Future<Output = Result<ReadData, FsError>> + Send + use<> {
+        self.content.read(range, Arc::clone(&self.hold))
+    }
+
+    fn source(&self) -> Option<CopySource> {
+        let base = self.content.base.as_ref()?;
+        Some(CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) })
+    }
+}
+
+/// Memory for a part, waited for if need be.
+async fn draw(memory: &Arc<Memory>, transfer: &Transfer, bytes: u64) -> Result<Grant, FsError> {
+    loop {
+        let landing = transfer.landing();
+        transfer.check()?;
+        memory.check()?;
+        if let Some(grant) = memory.draw(bytes.max(1)) {
+            return Ok(grant);
+        }
+        if transfer.in_flight() > 0 {
+            futures::future::select(landing, memory.extra(bytes)).await;
+        } else {
+            memory.need(bytes).await;
+        }
+    }
+}
+
+fn body(data: ReadData) -> Body {
+    data.into_chunks().into_iter().collect()
+}

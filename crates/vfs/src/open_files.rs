@@ -1,0 +1,42 @@
+//! The files that one session has open for writing: all its handles of a file share one state.
+
+mod draft;
+mod file;
+mod publish;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tidegate_store::ObjectKey;
+
+pub(crate) use self::draft::Draft;
+pub(crate) use self::file::{Place, SharedFile};
+
+/// A session's files by their keys.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles {
+    files: Mutex<HashMap<ObjectKey, Weak<SharedFile>>>,
+}
+
+impl OpenFiles {
+    /// The file under a key, if it is open and was not given up.
+    pub(crate) fn find(&self, key: &ObjectKey) -> Option<Arc<SharedFile>> {
+        self.files().get(key)?.upgrade().filter(|file| file.is_usable())
+    }
+
+    /// Makes it the file that further OPENs of its key find.
+    pub(crate) fn insert(&self, key: ObjectKey, file: &Arc<SharedFile>) {
+        let mut files = self.files();
+        files.retain(|_, file| file.strong_count() > 0);
+        files.insert(key, Arc::downgrade(file));
+    }
+
+    /// The key names another file from now on, or none: who has the old one open goes on with that.
+    pub(crate) fn forget(&self, key: &ObjectKey) {
+        self.files().remove(key);
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<ObjectKey, Weak<SharedFile>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,549 @@
+//! One file that a session has open, whatever the number of its handles.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use tidegate_store::{CopySource, ETag, ObjectKey, ObjectStore, limits};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::draft::Draft;
+use crate::attributes::{FileAttributes, SetAttributes};
+use crate::edit::{Base, Edit};
+use crate::error::{FsError, FsErrorKind};
+use crate::mount::Shared;
+use crate::reader::{ReadData, TenantMemory};
+use crate::shares::{Registration, TenantShare, Yields};
+use crate::writer::{Admission, Beginning, Memory, Target, Upload};
+
+/// Where a file's bytes go to and come from.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) vfs: Arc<Shared>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) key: ObjectKey,
+    pub(crate) read_memory: TenantMemory,
+    pub(crate) write_share: TenantShare,
+}
+
+impl Place {
+    /// A version of the file as what changes begin with.
+    pub(crate) fn base(&self, etag: ETag, size: u64) -> Arc<Base> {
+        Arc::new(Base {
+            vfs: Arc::clone(&self.vfs),
+            store: Arc::clone(&self.store),
+            memory: self.read_memory.clone(),
+            key: self.key.clone(),
+            etag,
+            size,
+            reader: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        let vfs = &self.vfs;
+        Memory::new(self.write_share.writer(), vfs.config.budget_wait, vfs.metrics.budget_refusals.clone())
+    }
+
+    pub(super) fn edit(&self, base: Option<Arc<Base>>, base_end: u64) -> Box<Edit> {
+        Box::new(Edit::new(base, base_end, &self.vfs.scratch, self.memory(), self.vfs.config.hole_max.as_u64()))
+    }
+
+    /// What the store copies at least: the least size of a part.
+    fn copy_min(&self) -> u64 {
+        self.vfs.config.part_size.as_u64().min(limits::PART_MIN)
+    }
+}
+
+/// A file that is open. What is written goes straight to the store where that is possible (a new file, or one
+/// that is emptied or appended to, by clients that do not read it), else to scratch: [`crate::edit`].
+/// It moves from the first way to the second as long as all of it is still here.
+pub(crate) struct SharedFile {
+    pub(super) place: Place,
+    pub(super) state: Mutex<FileState>,
+    pub(super) changed: watch::Sender<()>,
+}
+
+pub(super) struct FileState {
+    pub(super) content: Content,
+    pub(super) draft: Draft,
+    /// The file's final size as its client told, 0 if it did not.
+    hint: u64,
+    /// Handles that are open, and those of them that may read.
+    handles: usize,
+    readers: usize,
+    /// An edit is being published.
+    pub(super) publishing: bool,
+    pub(super) registration: Option<Registration>,
+}
+
+/// Where the file's bytes are.
+pub(super) enum Content {
+    Edit(Box<Edit>),
+    Failed(FsError, u64),
+    /// On the way from one to the other: what is asked for meanwhile waits.
+    Moving(Moving),
+    Upload(Box<Upload>),
+}
+
+pub(super) struct Moving {
+    pub(super) size: u64,
+    pub(super) deferred: Vec<Deferred>,
+}
+
+/// What was asked for while a file was on its way.
+pub(super) enum Deferred {
+    Read { offset: u64, len: u32, begun: oneshot::Sender<Reading> },
+    Resize { size: u64, done: oneshot::Sender<Result<(), FsError>> },
+}
+
+type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
+
+impl SharedFile {
+    /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
+    /// `reads` tells whether its first handle may read.
+    ///
+    /// # Errors
+    /// `TooLarge` if a new file of `hint` bytes can't be stored.
+    pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
+        let size = draft.base.as_ref().map_or(0, |base| base.size);
+        let content = Content::Edit(place.edit(draft.base.clone(), size));
+        let state = FileState {
+            content,
+            draft,
+            hint,
+            handles: 1,
+            readers: usize::from(reads),
+            publishing: false,
+            registration: None,
+        };
+        let file = Arc::new(Self { place, state: Mutex::new(state), changed: watch::channel(()).0 });
+        if size == 0 && !reads {
+            file.begin_upload(&mut file.state(), Beginning::default())?;
+        }
+        Ok(file)
+    }
+
+    /// Another handle. Where one may also write, what is read through it must not go to the store.
+    pub(crate) fn join(self: &Arc<Self>, reads: bool, writes: bool) {
+        let mut state = self.state();
+        state.handles += 1;
+        state.readers += usize::from(reads);
+        if reads && writes && matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
+            self.move_to_scratch(&mut state);
+        }
+    }
+
+    /// A handle less.
+    pub(crate) fn leave(&self, reads: bool) {
+        let mut state = self.state();
+        state.handles -= 1;
+        state.readers -= usize::from(reads);
+    }
+
+    /// Whether it is open and has not failed.
+    pub(crate) fn is_usable(&self) -> bool {
+        let state = self.state();
+        state.handles > 0 && !matches!(&state.content, Content::Failed(..))
+    }
+
+    /// Whether nobody but this session knows of it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.state().draft.base.is_none()
+    }
+
+    /// Whether its bytes can be read, as opposed to having gone to the store.
+    pub(crate) fn is_readable(&self) -> bool {
+        match &self.state().content {
+            Content::Edit(_) | Content::Moving(_) => true,
+            Content::Failed(..) => false,
+            Content::Upload(upload) => upload.is_all_here(),
+        }
+    }
+
+    pub(crate) fn is_last_handle(&self) -> bool {
+        self.state().handles == 1
+    }
+
+    /// The attributes as they will be published; the size is that of the file as it is now.
+    pub(crate) fn attributes(&self) -> FileAttributes {
+        let state = self.state();
+        state.draft.shown(state.size())
+    }
+
+    /// The size of the file as it is now.
+    pub(crate) fn size(&self) -> u64 {
+        self.state().size()
+    }
+
+    /// Asks whether `len` bytes may be written at `offset` now.
+    ///
+    /// # Errors
+    /// The latched failure; others as they are of [`Upload::admit`] and [`Edit::admit`].
+    pub(crate) fn admit(self: &Arc<Self>, offset: u64, len: u32) -> Result<Admission, FsError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if let Some(beginning) = self.streams(state, offset, len) {
+            state.draft.touch();
+            match beginning {
+                Some(beginning) => self.begin_upload(state, beginning)?,
+                None => self.fetch_beginning(state),
+            }
+        }
+        if let Content::Upload(upload) = &mut state.content
+            && !upload.takes(offset, u64::from(len))
+        {
+            if !upload.is_all_here() {
+                let error = upload.check().err().unwrap_or_else(sent_already);
+                upload.fail(&error);
+                return Err(error);
+            }
+            self.move_to_scratch(state);
+        }
+        match &mut state.content {
+            Content::Edit(edit) => edit.admit(offset, u64::from(len), || self.change()),
+            Content::Failed(error, _) => Err(error.clone()),
+            Content::Moving(_) => Ok(Admission::Wait(self.change())),
+            Content::Upload(upload) => upload.admit(offset, len),
+        }
+    }
+
+    /// Takes bytes, behind [`Admission::Ready`] for them.
+    ///
+    /// # Errors
+    /// As [`SharedFile::admit`].
+    pub(crate) fn write(self: &Arc<Self>, offset: u64, data: Bytes) -> Result<(), FsError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if state.draft.touch()
+            && let Content::Upload(upload) = &mut state.content
+        {
+            upload.set_attributes(state.draft.attributes().clone());
+        }
+        match &mut state.content {
+            Content::Edit(edit) => {
+                edit.write(offset, data)?;
+                self.flush(edit);
+                Ok(())
+            }
+            Content::Failed(error, _) => Err(error.clone()),
+            Content::Moving(_) => Err(busy()),
+            Content::Upload(upload) => upload.write(offset, data),
+        }
+    }
+
+    /// The bytes of a range as they are now, fewer at the end of the file. Reading begins with this call.
+    pub(crate) fn read(self: &Arc<Self>, offset: u64, len: u32) -> Reading {
+        self.read_in(&mut self.state(), offset, len)
+    }
+
+    /// Sets attributes of the file to be.
+    pub(crate) fn set_attributes(self: &Arc<Self>, set: SetAttributes) -> BoxFuture<'static, Result<(), FsError>> {
+        let mut state = self.state();
+        state.draft.set(set);
+        let attributes = state.draft.attributes().clone();
+        if let Content::Upload(upload) = &mut state.content {
+            upload.set_attributes(attributes);
+        }
+        match set.size {
+            Some(size) => self.resize(&mut state, size),
+            None => ready(Ok(())).boxed(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves with the next change of the state.
+    pub(super) fn change(&self) -> BoxFuture<'static, ()> {
+        let mut changed = self.changed.subscribe();
+        async move {
+            // An error means that the file is gone: nothing to wait for.
+            let _ = changed.changed().await;
+        }
+        .boxed()
+    }
+
+    /// Takes an upload's bytes out of it, and gives up what the store has of it.
+    pub(crate) fn abandon(&self) -> BoxFuture<'static, ()> {
+        let mut state = self.state();
+        let size = state.size();
+        match std::mem::replace(&mut state.content, Content::Failed(busy(), size)) {
+            Content::Upload(upload) => upload.abandon(),
+            _ => ready(()).boxed(),
+        }
+    }
+
+    /// Ends the wait for a change: the bytes are somewhere else now. What was asked for meanwhile is
+    /// begun, in the order sent.
+    pub(super) fn arrive(self: &Arc<Self>, content: Content) {
+        let mut state = self.state();
+        if let Content::Moving(moving) = std::mem::replace(&mut state.content, content) {
+            for deferred in moving.deferred {
+                match deferred {
+                    Deferred::Read { offset, len, begun } => {
+                        let _ = begun.send(self.read_in(&mut state, offset, len));
+                    }
+                    Deferred::Resize { size, done } => {
+                        let resized = self.resize(&mut state, size);
+                        tokio::spawn(async move { done.send(resized.await) });
+                    }
+                }
+            }
+        }
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// Brings what is in memory to scratch, in the background.
+    pub(super) fn flush(self: &Arc<Self>, edit: &mut Edit) {
+        let Some(mut flush) = edit.begin_flush() else { return };
+        let file = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let flushed = flush.run().await;
+                let next = match &mut file.state().content {
+                    Content::Edit(edit) => {
+                        edit.end_flush(flushed);
+                        edit.begin_flush()
+                    }
+                    _ => None,
+                };
+                file.changed.send_replace(());
+                match next {
+                    Some(next) => flush = next,
+                    None => break,
+                }
+            }
+        });
+    }
+
+    fn read_in(self: &Arc<Self>, state: &mut FileState, offset: u64, len: u32) -> Reading {
+        if matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
+            self.move_to_scratch(state);
+        }
+        match &mut state.content {
+            Content::Edit(edit) => match edit.check() {
+                Ok(()) => edit.read(offset, u64::from(len)),
+                Err(error) => ready(Err(error)).boxed(),
+            },
+            Content::Failed(error, _) => ready(Err(error.clone())).boxed(),
+            Content::Moving(moving) => {
+                let (begun, reading) = oneshot::channel::<Reading>();
+                moving.deferred.push(Deferred::Read { offset, len, begun });
+                async move {
+                    match reading.await {
+                        Ok(reading) => reading.await,
+                        Err(_) => Err(busy()),
+                    }
+                }
+                .boxed()
+            }
+            Content::Upload(upload) => ready(Err(upload.check().err().unwrap_or_else(sent_already))).boxed(),
+        }
+    }
+
+    fn resize(self: &Arc<Self>, state: &mut FileState, size: u64) -> BoxFuture<'static, Result<(), FsError>> {
+        if state.size() != size {
+            state.draft.touch();
+        }
+        match self.try_resize(state, size) {
+            ControlFlow::Break(result) => ready(result).boxed(),
+            ControlFlow::Continue(()) => {
+                self.move_to_scratch(state);
+                let Content::Moving(moving) = &mut state.content else { return ready(Err(busy())).boxed() };
+                let (done, resized) = oneshot::channel();
+                moving.deferred.push(Deferred::Resize { size, done });
+                async move { resized.await.unwrap_or_else(|_| Err(busy())) }.boxed()
+            }
+        }
+    }
+
+    /// Changes the size at once, unless the bytes have to be moved first.
+    fn try_resize(self: &Arc<Self>, state: &mut FileState, size: u64) -> ControlFlow<Result<(), FsError>> {
+        let upload = match &mut state.content {
+            Content::Edit(edit) => return ControlFlow::Break(edit.set_size(size)),
+            Content::Failed(error, _) => return ControlFlow::Break(Err(error.clone())),
+            Content::Moving(_) => return ControlFlow::Continue(()),
+            Content::Upload(upload) => upload,
+        };
+        if size >= upload.end() {
+            return ControlFlow::Break(upload.extend_to(size));
+        }
+        if size > 0 && upload.is_all_here() {
+            return ControlFlow::Continue(());
+        }
+        if size > 0 {
+            return ControlFlow::Break(Err(FsError::unsupported(
+                "a file of which parts are in the storage already can't be made shorter, except empty; close it first",
+            )));
+        }
+        // Dropped, it removes what the store has of it.
+        state.content = Content::Edit(self.place.edit(state.draft.base.clone(), 0));
+        state.registration = None;
+        ControlFlow::Break(Ok(()))
+    }
+
+    /// How what is written next may go straight to the store: behind this, or behind a beginning that is
+    /// fetched first (`Some(None)`).
+    fn streams(&self, state: &FileState, offset: u64, len: u32) -> Option<Option<Beginning>> {
+        let Content::Edit(edit) = &state.content else { return None };
+        if state.readers > 0 || state.publishing || len == 0 || !edit.is_untouched() {
+            return None;
+        }
+        if edit.size() == 0 {
+            return Some(Some(Beginning::default()));
+        }
+        let base = state.draft.base.as_ref().filter(|_| edit.is_unchanged() && offset == edit.size())?;
+        if base.size <= self.place.copy_min() {
+            return Some(None);
+        }
+        let source = CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) };
+        Some(Some(Beginning::of(source, base.size)))
+    }
+
+    fn begin_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<(), FsError> {
+        let upload = self.new_upload(state, beginning)?;
+        state.content = Content::Upload(Box::new(upload));
+        Ok(())
+    }
+
+    fn new_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<Upload, FsError> {
+        let share = self.place.write_share.writer();
+        let attributes = state.draft.attributes().clone();
+        let config = &self.place.vfs.config;
+        let upload = Upload::open(self.target(state), attributes, state.hint, beginning, share.clone(), config)?;
+        state.registration = Some(share.register(self));
+        Ok(upload)
+    }
+
+    /// Where it is published, and under which condition.
+    pub(super) fn target(&self, state: &FileState) -> Target {
+        let Place { vfs, store, key, .. } = &self.place;
+        let condition = state.draft.condition.clone();
+        Target { store: Arc::clone(store), key: key.clone(), condition, metrics: vfs.metrics.clone() }
+    }
+
+    /// Puts what the file has, less than a part can have, in front of what is to come.
+    fn fetch_beginning(self: &Arc<Self>, state: &mut FileState) {
+        let Some(base) = state.draft.base.clone() else { return };
+        let upload = self.new_upload(state, Beginning::default());
+        state.content = Content::Moving(Moving { size: base.size, deferred: Vec::new() });
+        let file = Arc::clone(self);
+        tokio::spawn(async move {
+            let fetched = async {
+                let (mut upload, mut at) = (upload?, 0);
+                for chunk in base.read(0..base.size).await?.into_chunks() {
+                    let len = chunk.len() as u32;
+                    while let Admission::Wait(wait) = upload.admit(at, len)? {
+                        wait.await;
+                    }
+                    upload.write(at, chunk)?;
+                    at += u64::from(len);
+                }
+                Ok(upload)
+            };
+            let content = match fetched.await {
+                Ok(upload) => Content::Upload(Box::new(upload)),
+                Err(error) => Content::Failed(error, base.size),
+            };
+            file.arrive(content);
+        });
+    }
+
+    /// Takes the bytes out of an upload of which nothing was sent.
+    fn move_to_scratch(self: &Arc<Self>, state: &mut FileState) {
+        let size = state.size();
+        let moving = Content::Moving(Moving { size, deferred: Vec::new() });
+        let mut upload = match std::mem::replace(&mut state.content, moving) {
+            Content::Upload(upload) => upload,
+            other => {
+                state.content = other;
+                return;
+            }
+        };
+        state.registration = None;
+        let bytes = upload.take_bytes();
+        let base_end = upload.begins_with();
+        let base = state.draft.base.clone();
+        let file = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut edit = file.place.edit(base, base_end);
+            let stored = edit.store_ahead(bytes.clone()).await.and_then(|()| {
+                bytes.iter().for_each(|(offset, bytes)| edit.note_stored(*offset, bytes.len() as u64));
+                edit.set_size(size)
+            });
+            let content = match stored {
+                Ok(()) => Content::Edit(edit),
+                Err(error) => Content::Failed(error, size),
+            };
+            // The memory that the bytes were in goes back only now.
+            drop((bytes, upload));
+            file.arrive(content);
+        });
+    }
+}
+
+impl FileState {
+    pub(super) fn size(&self) -> u64 {
+        match &self.content {
+            Content::Edit(edit) => edit.size(),
+            Content::Failed(_, size) => *size,
+            Content::Moving(moving) => moving.size,
+            Content::Upload(upload) => upload.end(),
+        }
+    }
+}
+
+impl Yields for SharedFile {
+    fn still_since(&self) -> Option<Instant> {
+        match &self.state().content {
+            Content::Upload(upload) => upload.still_since(),
+            _ => None,
+        }
+    }
+
+    fn make_way(&self) {
+        let mut state = self.state();
+        if !matches!(&state.content, Content::Upload(_)) {
+            return;
+        }
+        let size = state.size();
+        let upload = std::mem::replace(&mut state.content, Content::Failed(yielded(), size));
+        drop(state);
+        let metrics = &self.place.vfs.metrics;
+        metrics.uploads_yielded.inc();
+        metrics.upload_failures.inc();
+        // Behind the lock: that gives the memory back and aborts in the background.
+        drop(upload);
+        self.changed.send_replace(());
+    }
+}
+
+impl std::fmt::Debug for SharedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedFile").field("key", &self.place.key).finish_non_exhaustive()
+    }
+}
+
+fn sent_already() -> FsError {
+    FsError::unsupported(
+        "this range of the file is in the storage already and can't be read or written again before the file is \
+         closed; close it and open it again",
+    )
+}
+
+pub(super) fn busy() -> FsError {
+    FsError::new(FsErrorKind::Unavailable, "the server is busy with this file; try again")
+}
+
+fn yielded() -> FsError {
+    FsError::new(
+        FsErrorKind::Unavailable,
+        "the upload stood still while the server needed its memory for others; upload the file again",
+    )
+}
