@@ -55,6 +55,15 @@ pub struct Config {
     /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
     /// as such. Default: 1 GiB.
     pub hole_max: ByteSize,
+    /// Largest file that is copied inside the store in one request, for RENAME and new attributes; larger
+    /// ones are copied in parts, several at once. At most 5 GiB. Default: 5 GiB.
+    pub copy_whole_max: ByteSize,
+    /// Size of those parts, 5 MiB to 5 GiB; larger where a file would have more than 10,000 of them.
+    /// Default: 256 MiB.
+    pub copy_part_size: ByteSize,
+    /// Copies inside the store that one request (a RENAME of a directory, or of such a file) has under
+    /// way at once (1 to 128). A node has 256 of them at most. Default: 32.
+    pub copy_concurrency: usize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
     /// the client's pace and the store's latency, within the file's share of the memory for reading.
     /// Default: 64 MiB.
@@ -119,6 +128,9 @@ impl Default for Config {
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 16,
             hole_max: ByteSize::gib(1),
+            copy_whole_max: ByteSize::gib(5),
+            copy_part_size: ByteSize::mib(256),
+            copy_concurrency: 32,
             read_ahead_max: ByteSize::mib(64),
             prefetch_files: 32,
             prefetch_life: Duration::from_secs(1),
@@ -154,6 +166,13 @@ impl Config {
                 "takes at least part_size and at most the budget for uploads (memory_budget times write_share)",
             ),
             ((1..=64).contains(&self.upload_concurrency), "upload_concurrency", "takes 1 to 64"),
+            (self.copy_whole_max.as_u64() <= limits::PART_MAX, "copy_whole_max", "takes at most 5 GiB"),
+            (
+                (limits::PART_MIN..=limits::PART_MAX).contains(&self.copy_part_size.as_u64()),
+                "copy_part_size",
+                "takes 5 MiB to 5 GiB",
+            ),
+            ((1..=128).contains(&self.copy_concurrency), "copy_concurrency", "takes 1 to 128"),
             (self.prefetch_files <= 256, "prefetch_files", "takes 0 to 256"),
             (
                 !self.prefetch_life.is_zero() && self.prefetch_life <= Duration::from_secs(10),

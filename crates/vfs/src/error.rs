@@ -97,6 +97,12 @@ impl FsError {
         self
     }
 
+    /// Takes over the cause of another error, for the log.
+    pub(crate) fn caused_by(mut self, other: Self) -> Self {
+        self.source = other.source;
+        self
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(FsErrorKind::NotFound, "no such file or directory")
     }

@@ -112,6 +112,13 @@ impl KnownDirectories {
         self.learn(path.clone(), true, Some(BTreeSet::new()));
     }
 
+    /// A directory, with a marker, was moved to this path by this session.
+    pub(crate) fn moved_to(&self, path: &VirtualPath) {
+        self.forget(path);
+        self.made(path);
+        self.learn(path.clone(), true, None);
+    }
+
     /// A directory has a marker: this session has seen or made it.
     pub(crate) fn marked(&self, path: &VirtualPath) {
         if let Some(known) = self.entries().get_mut(path)

@@ -8,6 +8,7 @@ mod attribute_cache;
 mod attributes;
 mod budget;
 mod config;
+mod copying;
 mod directory;
 mod error;
 mod key;

@@ -10,6 +10,7 @@ use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::config::Config;
+use crate::copying::{Copier, CopyRoom};
 use crate::directory::Directory;
 use crate::error::FsError;
 use crate::key::KeySpace;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) prefetches: Arc<Register>,
     /// Files that were stored lately.
     pub(crate) written: Arc<Written>,
+    copies: CopyRoom,
 }
 
 /// Requests for attributes that all listings together have under way at once: as many directories as
@@ -71,6 +73,7 @@ impl Vfs {
                 lookups: Semaphore::new(LOOKUPS_MAX),
                 prefetches,
                 written: Arc::default(),
+                copies: CopyRoom::default(),
             }),
         }
     }
@@ -164,6 +167,13 @@ pub(crate) struct Files {
     pub(crate) prefetch: Prefetch,
 }
 
+impl Files {
+    /// For the copies of one request.
+    pub(crate) fn copier(&self) -> Copier {
+        Copier::new(self.store.clone(), self.vfs.copies.clone(), &self.vfs.config, &self.vfs.metrics)
+    }
+}
+
 impl Mount {
     /// Where the user's sessions start.
     pub fn home(&self) -> &VirtualPath {
@@ -240,23 +250,27 @@ impl Mount {
         self.files.remove(path).await
     }
 
-    /// Renames a file; its content and attributes stay. A path renamed to itself stays.
+    /// Renames a file, or a directory with everything below it; content and attributes stay. A path
+    /// renamed to itself stays. Takes as long as the store takes to copy; if it ends half-way, asking
+    /// again goes on.
     ///
     /// # Errors
     /// `NotFound` for the file or the target's parent directory; `AlreadyExists` if the target exists
-    /// and may not be replaced; `IsADirectory` if it is a directory; `Unsupported` for directories and
-    /// for files over 5 GiB.
+    /// and may not be replaced, or if a file of a directory meets another one at its target;
+    /// `IsADirectory` for a file onto a directory and `NotADirectory` for the reverse;
+    /// `DirectoryNotEmpty`; `InvalidName` for a directory into itself, or if paths get too long;
+    /// `Conflict` if files keep changing.
     pub async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: Replace) -> Result<(), FsError> {
         // A file that exists is replaced only by those who may overwrite: `rename` asks.
         self.files.rights.require(Permission::Rename)?;
-        self.files.rename(from, to, replace).await
+        self.files.rename(from, to, replace, false).await
     }
 
     /// Sets attributes of a file or directory. A size equal to the file's changes nothing; 0 empties
     /// the file.
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported` for any other size and for files over 5 GiB; `Conflict` if the file
+    /// `NotFound`; `Unsupported` for any other size; `Conflict` if the file
     /// changed meanwhile.
     pub async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
         if set.changes_metadata() || set.is_empty() {

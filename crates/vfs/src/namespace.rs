@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
-    StoreErrorKind, StoreResult, limits,
+    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
+    StoreErrorKind, limits,
 };
 
 use crate::attribute_cache::Version;
@@ -14,7 +14,6 @@ use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
 use crate::mount::Files;
-use crate::open::too_large_to_copy;
 use crate::path::VirtualPath;
 
 /// How often attributes are set anew when the file is replaced at the same moment.
@@ -173,11 +172,9 @@ impl Files {
         if attributes == meta.attributes {
             return Ok(());
         }
-        if meta.size > limits::PART_MAX {
-            return Err(too_large_to_copy());
-        }
         let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
-        Ok(copy_onto_itself(&*self.store, &source, &attributes).await?)
+        self.copier().copy_onto_itself(&source, meta.size, &attributes).await?;
+        Ok(())
     }
 
     async fn set_directory_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
@@ -258,6 +255,23 @@ impl Files {
         Ok(())
     }
 
+    /// Before everything below the directory `path` goes: gives the directory above a marker if it has
+    /// none, as [`Files::keep_parent`] does.
+    pub(crate) async fn mark_parent(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        if self.known.has_marker(&parent) {
+            return Ok(());
+        }
+        let mut attributes = ObjectAttributes::default();
+        SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
+        match self.put_marker(&self.keys.marker(&parent)?, &attributes, &Condition::IfAbsent).await {
+            Err(error) if error.kind() == FsErrorKind::Conflict => {}
+            other => other?,
+        }
+        self.known.marked(&parent);
+        Ok(())
+    }
+
     /// What a missing file is to the client: `IsADirectory` or `NotFound`.
     pub(crate) async fn missing_file(&self, path: &VirtualPath) -> Result<FsError, FsError> {
         Ok(if self.has_entries(path).await? { FsError::is_a_directory() } else { FsError::not_found() })
@@ -277,7 +291,7 @@ impl Files {
         Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None, start_after: None }).await?)
     }
 
-    async fn put_marker(
+    pub(crate) async fn put_marker(
         &self,
         marker: &ObjectKey,
         attributes: &ObjectAttributes,
@@ -286,24 +300,5 @@ impl Files {
         self.store.put(marker, Body::new(), Checksum::EMPTY, attributes, condition).await?;
         self.vfs.attributes.forget_directory(&self.bucket, marker);
         Ok(())
-    }
-}
-
-/// Gives the version that `source` names new attributes, unless another one has taken its place.
-///
-/// # Errors
-/// `PreconditionFailed` if so; any that the copy may give.
-pub(crate) async fn copy_onto_itself(
-    store: &dyn ObjectStore,
-    source: &CopySource,
-    attributes: &ObjectAttributes,
-) -> StoreResult<()> {
-    let condition = source.if_match.clone().map_or(Condition::Always, Condition::IfMatch);
-    match store.copy(source, &source.key, Some(attributes), &condition).await {
-        // The store can't check it: what it checks of the source has to do.
-        Err(error) if error.kind() == StoreErrorKind::Unsupported => {
-            store.copy(source, &source.key, Some(attributes), &Condition::Always).await.map(|_| ())
-        }
-        copied => copied.map(|_| ()),
     }
 }

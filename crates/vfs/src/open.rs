@@ -3,7 +3,7 @@
 use tidegate_store::{Condition, ObjectAttributes, Permission, StoreErrorKind};
 
 use crate::attributes::FileKind;
-use crate::error::{FsError, FsErrorKind};
+use crate::error::FsError;
 use crate::mount::{Files, OpenOptions};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
@@ -88,15 +88,8 @@ impl Files {
             }
         };
         let vfs = &self.vfs;
-        let target = Target { store: self.store.clone(), key, condition, metrics: vfs.metrics.clone() };
+        let (store, copier, metrics) = (self.store.clone(), self.copier(), vfs.metrics.clone());
+        let target = Target { store, copier, key, condition, metrics };
         Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config)
     }
-}
-
-/// For requests that copy inside the store.
-pub(crate) fn too_large_to_copy() -> FsError {
-    FsError::new(
-        FsErrorKind::Unsupported,
-        "this is not supported yet for files over 5 GiB; upload the file under its new name or with its new attributes",
-    )
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, Receipt, StoreError,
-    StoreErrorKind, StoredPart, Upload, limits,
+    StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
+use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::{Counted, Metrics};
-use crate::namespace::copy_onto_itself;
 use crate::shares::Grant;
 
 /// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
@@ -30,6 +30,7 @@ const ABORT_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) copier: Copier,
     pub(crate) key: ObjectKey,
     pub(crate) condition: Condition,
     pub(crate) metrics: Metrics,
@@ -257,15 +258,8 @@ async fn send(
 /// Puts attributes that were set after the upload was begun onto the published object. Failing
 /// would be wrong here: the file is there, whole.
 async fn rewrite_attributes(target: &Target, receipt: Receipt, size: u64, attributes: &ObjectAttributes) {
-    if size > limits::PART_MAX {
-        tracing::warn!(
-            key = %target.key,
-            "attributes set during the upload are left out: the object is too large to be copied in one request"
-        );
-        return;
-    }
     let source = CopySource { key: target.key.clone(), if_match: Some(receipt.etag) };
-    if let Err(error) = copy_onto_itself(&*target.store, &source, attributes).await {
+    if let Err(error) = target.copier.copy_onto_itself(&source, size, attributes).await {
         tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
     }
 }
