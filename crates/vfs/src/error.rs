@@ -23,6 +23,8 @@ pub enum FsErrorKind {
     InvalidName,
     /// A directory where a file is needed.
     IsADirectory,
+    /// A path leads through too many symbolic links.
+    LinkLoop,
     /// A quota or the node's scratch space is used up.
     NoSpace,
     /// A file where a directory is needed.
@@ -49,6 +51,7 @@ impl FsErrorKind {
             Self::DirectoryNotEmpty => "directory-not-empty",
             Self::InvalidName => "invalid-name",
             Self::IsADirectory => "is-a-directory",
+            Self::LinkLoop => "link-loop",
             Self::NoSpace => "no-space",
             Self::NotADirectory => "not-a-directory",
             Self::NotFound => "not-found",

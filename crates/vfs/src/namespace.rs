@@ -9,10 +9,11 @@ use tidegate_store::{
 };
 
 use crate::attribute_cache::Version;
-use crate::attributes::{FileAttributes, SetAttributes};
+use crate::attributes::{FileAttributes, FileKind, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
+use crate::links::{Found, is_link, may_be_link};
 use crate::mount::Files;
 use crate::path::VirtualPath;
 
@@ -128,7 +129,13 @@ impl Files {
         Ok(self.store.delete(&key).await?)
     }
 
-    pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+    /// Where `follow`, a symbolic link's attributes are not its own to set.
+    pub(crate) async fn set_attributes(
+        &self,
+        path: &VirtualPath,
+        set: SetAttributes,
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         if path.is_root() {
             self.keys.marker(path)?;
         }
@@ -136,12 +143,12 @@ impl Files {
         // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
         let mut known = self.vfs.written.get(&self.bucket, &key);
         for _ in 1..ATTRIBUTE_TRIES {
-            match self.try_set_attributes(path, &key, known.take(), set).await {
+            match self.try_set_attributes(path, &key, known.take(), set, follow).await {
                 Err(error) if error.kind() == FsErrorKind::Conflict => {}
                 other => return other,
             }
         }
-        self.try_set_attributes(path, &key, None, set).await
+        self.try_set_attributes(path, &key, None, set, follow).await
     }
 
     /// `known` is the file as it was just stored, where that is known.
@@ -151,16 +158,20 @@ impl Files {
         key: &ObjectKey,
         known: Option<ObjectMeta>,
         set: SetAttributes,
-    ) -> Result<(), FsError> {
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         let found = if known.is_some() { known } else { self.head(key).await? };
-        let Some(meta) = found else { return self.set_directory_attributes(path, set).await };
+        let Some(meta) = found else { return self.set_directory_attributes(path, set).await.map(Found::Here) };
+        if follow && is_link(&meta) {
+            return Ok(Found::Link);
+        }
         let mut attributes = meta.attributes.clone();
         set.apply_to_file(&mut attributes);
         match set.size {
             Some(0) if meta.size > 0 => {
                 let condition = Condition::IfMatch(meta.etag);
                 self.store.put(key, Body::new(), Checksum::EMPTY, &attributes, &condition).await?;
-                return Ok(());
+                return Ok(Found::Here(()));
             }
             Some(size) if size != meta.size => {
                 return Err(FsError::unsupported(
@@ -170,11 +181,11 @@ impl Files {
             _ => {}
         }
         if attributes == meta.attributes {
-            return Ok(());
+            return Ok(Found::Here(()));
         }
         let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
         self.copier().copy_onto_itself(&source, meta.size, &attributes).await?;
-        Ok(())
+        Ok(Found::Here(()))
     }
 
     async fn set_directory_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
@@ -219,7 +230,16 @@ impl Files {
         let names: BTreeSet<Box<str>> =
             page.common_prefixes.iter().filter_map(|prefix| name_of(&below, prefix)).map(Into::into).collect();
         let is_listed = names.contains(name);
-        self.known.learn(parent, has_marker, is_complete.then_some(names));
+        let suspects = page.objects.iter().filter(|object| {
+            let version = Version { key: &object.key, etag: &object.etag, last_modified: object.last_modified };
+            let is_file = |shown: FileAttributes| shown.kind != FileKind::Symlink;
+            may_be_link(object.size)
+                && !self.vfs.links.is_file(&self.bucket, &object.key, &object.etag)
+                && !self.vfs.attributes.known_file(&self.bucket, version).is_some_and(is_file)
+        });
+        let suspects: BTreeSet<Box<str>> =
+            suspects.filter_map(|object| name_of(&below, object.key.as_str())).map(Into::into).collect();
+        self.known.learn_names(parent, has_marker, is_complete.then_some(names), is_complete.then_some(suspects));
         if is_complete || is_listed { Ok(is_listed) } else { self.has_entries(path).await }
     }
 

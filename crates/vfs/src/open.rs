@@ -4,13 +4,18 @@ use tidegate_store::{Condition, ObjectAttributes, Permission, StoreErrorKind};
 
 use crate::attributes::FileKind;
 use crate::error::FsError;
+use crate::links::{Found, is_link, may_be_link};
 use crate::mount::{Files, OpenOptions};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
 use crate::writer::{Target, Writer};
 
 impl Files {
-    pub(crate) async fn open_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Reader, FsError> {
+    pub(crate) async fn open_for_reading(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<Found<Reader>, FsError> {
         if !options.read {
             return Err(FsError::unsupported(
                 "a file is opened for reading or for writing; the request asks for neither",
@@ -41,28 +46,43 @@ impl Files {
         if options.create && options.exclusive {
             return Err(FsError::already_exists());
         }
-        if reader.attributes().kind == FileKind::Symlink {
-            return Err(FsError::unsupported(
-                "this is a symbolic link, which the server does not follow; open its target",
-            ));
+        if reader.attributes().kind == FileKind::Symlink && may_be_link(reader.attributes().size) {
+            return Ok(Found::Link);
         }
-        Ok(reader)
+        Ok(Found::Here(reader))
     }
 
-    pub(crate) async fn open_for_writing(&self, path: &VirtualPath, options: OpenOptions) -> Result<Writer, FsError> {
+    pub(crate) async fn open_for_writing(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<Found<Writer>, FsError> {
         let key = self.keys.object(path)?;
         let may_create = self.rights.has(Permission::Write);
         let may_replace = self.rights.has(Permission::Overwrite);
-        // Where any answer leads to the same, the store is not asked whether the file exists.
+        // Where any answer leads to the same, the store is not asked whether the file exists, unless it
+        // may be a link.
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
-        let existing = async { if indifferent { Ok(None) } else { self.head(&key).await } };
-        let (existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        let is_asked = !indifferent || self.known.may_be_link(path) == Some(true);
+        let existing = async { if is_asked { self.head(&key).await } else { Ok(None) } };
+        let (mut existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        if !is_asked && self.known.may_be_link(path) != Some(false) {
+            existing = self.head(&key).await?;
+        }
+        match &existing {
+            Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
+            Some(meta) if is_link(meta) => return Ok(Found::Link),
+            Some(meta) => {
+                self.known.not_linked(path);
+                self.vfs.links.note_file(&self.bucket, &key, &meta.etag);
+            }
+            None => {}
+        }
         if is_directory && existing.is_none() {
             return Err(FsError::is_a_directory());
         }
         let mut base = ObjectAttributes::default();
         let condition = match existing {
-            Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
             Some(meta) => {
                 self.rights.require(Permission::Overwrite)?;
                 if options.truncate {
@@ -90,6 +110,6 @@ impl Files {
         let vfs = &self.vfs;
         let (store, copier, metrics) = (self.store.clone(), self.copier(), vfs.metrics.clone());
         let target = Target { store, copier, key, condition, metrics };
-        Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config)
+        Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config).map(Found::Here)
     }
 }

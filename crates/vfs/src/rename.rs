@@ -7,6 +7,7 @@ mod tree;
 use tidegate_store::{Condition, CopySource, ObjectKey, Permission, StoreErrorKind};
 
 use crate::error::{FsError, FsErrorKind};
+use crate::links::is_link;
 use crate::mount::{Files, Replace};
 use crate::path::VirtualPath;
 
@@ -44,6 +45,9 @@ impl Files {
         let Some(meta) = meta else { return Ok(()) };
         if from.parent() != to.parent() {
             self.keep_parent(from, &source).await?;
+        }
+        if is_link(&meta) {
+            self.known.linked(to);
         }
         let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };

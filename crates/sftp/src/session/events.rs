@@ -1,5 +1,6 @@
 //! What the futures of a session end in, and what follows from it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_vfs::{Directory, DirectoryEntry, FileAttributes, FsError, OpenFile, Published, ReadData, VirtualPath};
@@ -49,6 +50,8 @@ pub(super) enum Outcome {
     Closed(Published, u64, Instant),
     Directory(Directory, HandlePermit),
     File(Box<OpenFile>, OpenFlags, HandlePermit),
+    /// A path, or what a symbolic link says.
+    Name(Arc<str>),
 }
 
 impl Session {
@@ -96,6 +99,7 @@ impl Session {
                 audit::changed(activity, &origin.path, target.as_ref(), origin.arrived.elapsed());
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
+            Outcome::Name(name) => self.replies.path(origin.id, &name),
             Outcome::Closed(published, bytes, opened) => {
                 audit::closed(&origin.path, bytes, 0, opened.elapsed());
                 tracing::debug!(path = %origin.path, size = published.size, "published");

@@ -6,5 +6,6 @@
 mod client;
 mod ends;
 mod files;
+mod links;
 mod order;
 mod throttled;
