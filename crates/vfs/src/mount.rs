@@ -23,7 +23,7 @@ use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::seen_links::SeenLinks;
 use crate::shares::{Shares, TenantShare};
-use crate::writer::Writer;
+use crate::writer::{Destinations, Writer};
 use crate::written::Written;
 
 /// The file system of a node: settings, memory budget and caches that all sessions share.
@@ -110,7 +110,9 @@ impl Vfs {
             Prefetch::off()
         };
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let files = Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
+        let uploads = Destinations::default();
+        let files =
+            Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch, uploads };
         Ok(Mount { files: Arc::new(files) })
     }
 }
@@ -175,6 +177,8 @@ pub(crate) struct Files {
     pub(crate) write_share: TenantShare,
     pub(crate) known: KnownDirectories,
     pub(crate) prefetch: Prefetch,
+    /// What the session uploads.
+    pub(crate) uploads: Destinations,
 }
 
 impl Files {
@@ -337,7 +341,7 @@ impl Mount {
     }
 
     /// Renames a file, a symbolic link, or a directory with everything below it; content and attributes
-    /// stay. A path renamed to itself stays. Takes as long as the store takes to copy; if it ends half-way,
+    /// stay. What this session is uploading is published under its new name. A path renamed to itself stays. Takes as long as the store takes to copy; if it ends half-way,
     /// asking again goes on.
     ///
     /// # Errors
@@ -351,7 +355,7 @@ impl Mount {
             .follow_two(from, to, async |from, to| {
                 // A file that exists is replaced only by those who may overwrite: `rename` asks.
                 self.files.rights.require(Permission::Rename)?;
-                self.files.rename(&from, &to, replace, false).await
+                self.files.rename(&from, &to, replace).await
             })
             .await
     }

@@ -8,7 +8,7 @@ use crate::links::{Found, is_link, may_be_link};
 use crate::mount::{Files, OpenOptions};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
-use crate::writer::{Target, Writer};
+use crate::writer::{Destination, Target, Writer};
 
 impl Files {
     pub(crate) async fn open_for_reading(
@@ -109,7 +109,9 @@ impl Files {
         };
         let vfs = &self.vfs;
         let (store, copier, metrics) = (self.store.clone(), self.copier(), vfs.metrics.clone());
-        let target = Target { store, copier, key, condition, metrics };
+        let destination = Destination::new(key.clone(), condition);
+        self.uploads.add(&destination);
+        let target = Target { store, copier, key, destination, metrics };
         Writer::open(target, base, options.attributes, options.append, &self.write_share, &vfs.config).map(Found::Here)
     }
 }

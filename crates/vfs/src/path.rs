@@ -97,6 +97,14 @@ impl VirtualPath {
         rest.strip_prefix('/').unwrap_or(rest)
     }
 
+    /// This path behind a rename of `from`, which [contains](Self::contains) it, to `to`.
+    ///
+    /// # Errors
+    /// `InvalidName` if it gets too long.
+    pub fn moved(&self, from: &Self, to: &Self) -> Result<Self, FsError> {
+        Self::resolve(to, self.below(from).as_bytes())
+    }
+
     /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
         self.relative().is_empty()

@@ -4,7 +4,7 @@ mod moving;
 mod progress;
 mod tree;
 
-use tidegate_store::{Condition, CopySource, ObjectKey, Permission, StoreErrorKind};
+use tidegate_store::{Condition, CopySource, ObjectKey, ObjectMeta, Permission, StoreErrorKind};
 
 use crate::error::{FsError, FsErrorKind};
 use crate::links::is_link;
@@ -17,23 +17,21 @@ impl Files {
     /// What someone else writes to `from` between the copy and the delete is lost with it where the
     /// store does not honour the condition of the delete.
     ///
-    /// `is_open` says that `from` is being written: there need be no file of that name yet.
-    pub(crate) async fn rename(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: Replace,
-        is_open: bool,
-    ) -> Result<(), FsError> {
+    /// A file that the session is writing need not be there yet.
+    pub(crate) async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: Replace) -> Result<(), FsError> {
         let (source, target) = (self.keys.object(from)?, self.keys.object(to)?);
+        let uploads = self.uploads.at(&source);
         if from == to {
-            return if is_open { Ok(()) } else { self.stat(from).await.map(|_| ()) };
+            return if uploads.is_empty() { self.stat(from).await.map(|_| ()) } else { Ok(()) };
+        }
+        if replace == Replace::Never && !self.uploads.at(&target).is_empty() {
+            return Err(FsError::already_exists());
         }
         let may_replace = replace == Replace::Existing && self.rights.has(Permission::Overwrite);
         let existing = async { if may_replace { Ok(None) } else { self.head(&target).await } };
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
-        if meta.is_none() && !is_open {
+        if meta.is_none() && uploads.is_empty() {
             return self.rename_directory(from, to, replace).await;
         }
         match replace {
@@ -42,22 +40,40 @@ impl Files {
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
-        let Some(meta) = meta else { return Ok(()) };
+        if let Some(meta) = meta {
+            self.rename_object(from, to, (&source, &target), meta, may_replace).await?;
+        } else if !may_replace {
+            // Nothing is at the target, and nothing that appears there is to be replaced.
+            uploads.iter().for_each(|upload| upload.set(target.clone(), Condition::IfAbsent));
+            return Ok(());
+        }
+        uploads.iter().for_each(|upload| upload.set(target.clone(), Condition::Always));
+        Ok(())
+    }
+
+    async fn rename_object(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        (source, target): (&ObjectKey, &ObjectKey),
+        meta: ObjectMeta,
+        may_replace: bool,
+    ) -> Result<(), FsError> {
         if from.parent() != to.parent() {
-            self.keep_parent(from, &source).await?;
+            self.keep_parent(from, source).await?;
         }
         if is_link(&meta) {
             self.known.linked(to);
         }
         let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };
-        if let Err(error) = self.copier().copy(&copy, meta.size, &target, None, &condition).await {
+        if let Err(error) = self.copier().copy(&copy, meta.size, target, None, &condition).await {
             let is_taken = !may_replace
                 && error.kind() == StoreErrorKind::PreconditionFailed
-                && self.head(&target).await?.is_some();
+                && self.head(target).await?.is_some();
             return Err(if is_taken { FsError::already_exists().with_source(error) } else { error.into() });
         }
-        match self.store.delete_version(&source, &meta.etag).await {
+        match self.store.delete_version(source, &meta.etag).await {
             // A newer file was closed under the old name while this one was copied. It stays, as if
             // it had been made behind the rename.
             Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Ok(()),

@@ -1,5 +1,6 @@
 //! A file open for writing.
 
+mod destination;
 mod lanes;
 mod memory;
 mod transfer;
@@ -14,6 +15,7 @@ use futures::future::{BoxFuture, ready};
 use tidegate_store::ObjectAttributes;
 use tokio::time::Instant;
 
+pub(crate) use self::destination::{Destination, Destinations};
 pub(crate) use self::transfer::Target;
 use self::upload::Upload;
 use crate::attributes::{FileAttributes, SetAttributes};

@@ -97,6 +97,9 @@ impl Session {
             Outcome::Attributes(attributes) => self.replies.attributes(origin.id, &attributes),
             Outcome::Changed(activity, target) => {
                 audit::changed(activity, &origin.path, target.as_ref(), origin.arrived.elapsed());
+                if let Some(target) = &target {
+                    self.handles.renamed(&origin.path, target);
+                }
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
             Outcome::Name(name) => self.replies.path(origin.id, &name),

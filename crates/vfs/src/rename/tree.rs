@@ -71,6 +71,10 @@ impl Files {
         self.known.forget(from);
         self.known.forget(to);
         self.move_all(from, to, (&source, &target)).await?;
+        for upload in self.uploads.below(&source) {
+            let (key, condition) = upload.now();
+            upload.set(moved_key(&key, &source, &target)?, condition);
+        }
         self.finish(from, to, (&source, &target), attributes).await
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, Receipt, StoreError,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, Receipt, StoreError,
     StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::destination::Destination;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
@@ -31,8 +32,9 @@ const ABORT_WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Target {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) copier: Copier,
+    /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
-    pub(crate) condition: Condition,
+    pub(crate) destination: Arc<Destination>,
     pub(crate) metrics: Metrics,
 }
 
@@ -150,15 +152,22 @@ impl Transfer {
         let whole = landed.iter().fold(Checksum::EMPTY, |sum, (_, part)| sum.then(*part));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
         let target = &self.target;
+        let (key, condition) = target.destination.now();
+        if key != upload.key {
+            let receipt = target.store.complete_upload(&upload, &parts, Some(whole), &Condition::IfAbsent).await;
+            let etag = receipt.map_err(|error| publish_error(&Condition::IfAbsent, error))?.etag;
+            self.begun = None;
+            return target.publish_renamed(upload.key, etag, whole.covered(), attributes).await;
+        }
         let receipt = target
             .store
-            .complete_upload(&upload, &parts, Some(whole), &target.condition)
+            .complete_upload(&upload, &parts, Some(whole), &condition)
             .await
-            .map_err(|error| publish_error(&target.condition, error))?;
+            .map_err(|error| publish_error(&condition, error))?;
         if let Some(begun) = self.begun.take()
             && begun.attributes != *attributes
         {
-            rewrite_attributes(&self.target, receipt, whole.covered(), attributes).await;
+            rewrite_attributes(&self.target, &key, receipt, whole.covered(), attributes).await;
         }
         Ok(())
     }
@@ -171,8 +180,9 @@ impl Transfer {
         attributes: &ObjectAttributes,
     ) -> Result<(), FsError> {
         let target = &self.target;
-        let put = target.store.put(&target.key, body, checksum, attributes, &target.condition).await;
-        put.map(|_| ()).map_err(|error| publish_error(&target.condition, error))
+        let (key, condition) = target.destination.now();
+        let put = target.store.put(&key, body, checksum, attributes, &condition).await;
+        put.map(|_| ()).map_err(|error| publish_error(&condition, error))
     }
 
     /// Gives the upload up: nothing is published, and the store drops its parts.
@@ -208,6 +218,28 @@ impl Transfer {
     }
 }
 
+impl Target {
+    /// A multipart upload can only be completed under the name that it was begun with. If the file was
+    /// renamed since, it goes on from there to its new name.
+    async fn publish_renamed(
+        &self,
+        old: ObjectKey,
+        etag: ETag,
+        size: u64,
+        attributes: &ObjectAttributes,
+    ) -> Result<(), FsError> {
+        let (key, condition) = self.destination.now();
+        let source = CopySource { key: old, if_match: Some(etag.clone()) };
+        let copied = self.copier.copy(&source, size, &key, Some(attributes), &condition).await;
+        copied.map_err(|error| publish_error(&condition, error))?;
+        match self.store.delete_version(&source.key, &etag).await {
+            // Somebody has made another file of the old name by now.
+            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Ok(()),
+            deleted => Ok(deleted?),
+        }
+    }
+}
+
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transfer")
@@ -233,7 +265,7 @@ fn begin(target: &Arc<Target>, attributes: &ObjectAttributes) -> Begun {
     let (target, attributes) = (Arc::clone(target), attributes.clone());
     let task = tokio::spawn({
         let attributes = attributes.clone();
-        async move { target.store.begin_upload(&target.key, &attributes).await }
+        async move { target.store.begin_upload(&target.destination.now().0, &attributes).await }
     });
     let upload = async move {
         match task.await {
@@ -257,8 +289,14 @@ async fn send(
 
 /// Puts attributes that were set after the upload was begun onto the published object. Failing
 /// would be wrong here: the file is there, whole.
-async fn rewrite_attributes(target: &Target, receipt: Receipt, size: u64, attributes: &ObjectAttributes) {
-    let source = CopySource { key: target.key.clone(), if_match: Some(receipt.etag) };
+async fn rewrite_attributes(
+    target: &Target,
+    key: &ObjectKey,
+    receipt: Receipt,
+    size: u64,
+    attributes: &ObjectAttributes,
+) {
+    let source = CopySource { key: key.clone(), if_match: Some(receipt.etag) };
     if let Err(error) = target.copier.copy_onto_itself(&source, size, attributes).await {
         tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
     }
