@@ -17,6 +17,7 @@ use crate::attribute_cache::Version;
 use crate::attributes::FileAttributes;
 use crate::config::ListingAttributes;
 use crate::error::{FsError, FsErrorKind};
+use crate::links::{Found, is_link};
 use crate::mount::Files;
 use crate::path::VirtualPath;
 
@@ -55,7 +56,7 @@ struct Page {
 
 impl Directory {
     /// Opens a directory with the request that lists its first page.
-    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Self, FsError> {
+    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Found<Self>, FsError> {
         let below = files.keys.below(path)?;
         let mut ranges = Ranges::new(Arc::clone(&files), below.clone());
         let mut page = ranges.next().await?.unwrap_or_default();
@@ -65,13 +66,16 @@ impl Directory {
             page = ranges.next().await?.unwrap_or_default();
         }
         if is_empty(&page) && ranges.is_done() && !path.is_root() {
-            let is_file = files.head(&files.keys.object(path)?).await?.is_some();
-            return Err(if is_file { FsError::not_a_directory() } else { FsError::not_found() });
+            return match files.head(&files.keys.object(path)?).await? {
+                Some(meta) if is_link(&meta) => Ok(Found::Link),
+                Some(_) => Err(FsError::not_a_directory()),
+                None => Err(FsError::not_found()),
+            };
         }
         files.known.seen(path);
         let listing = Listing { ranges, names: Names::new(below), is_begun: false };
         let coming = Coming::fetch(Arc::clone(&files), path.clone(), listing, Some(page));
-        Ok(Self { files, path: path.clone(), coming: Some(coming) })
+        Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
 
     /// The next entries, about 1,000, in the order of their keys; `None` at the end.

@@ -38,6 +38,9 @@ pub struct Metrics {
     pub(crate) listing_pages_ahead: IntCounter,
     pub(crate) attribute_hits: IntCounter,
     pub(crate) attribute_misses: IntCounter,
+    pub(crate) copies_in_flight: IntGauge,
+    pub(crate) directory_renames: IntGauge,
+    pub(crate) renamed_objects: IntCounter,
 }
 
 impl Metrics {
@@ -156,6 +159,15 @@ impl Metrics {
             )?,
             attribute_hits: cache.with_label_values(&["hit"]),
             attribute_misses: cache.with_label_values(&["miss"]),
+            copies_in_flight: gauge(
+                "tidegate_vfs_copies_in_flight",
+                "Copies of parts and of directories' files under way inside the store",
+            )?,
+            directory_renames: gauge("tidegate_vfs_directory_renames", "Directories being renamed")?,
+            renamed_objects: counter(
+                "tidegate_vfs_renamed_objects_total",
+                "Objects that renames of directories have moved",
+            )?,
         })
     }
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
-    Receipt, StoreErrorKind, StoreResult, limits,
+    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
+    StoreErrorKind, limits,
 };
 
 use crate::attribute_cache::Version;
-use crate::attributes::{FileAttributes, SetAttributes};
+use crate::attributes::{FileAttributes, FileKind, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
+use crate::links::{Found, is_link, may_be_link};
 use crate::mount::Files;
-use crate::open::too_large_to_copy;
 use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
 
@@ -161,7 +161,13 @@ impl Files {
         Ok(self.store.delete(&key).await?)
     }
 
-    pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+    /// Where `follow`, a symbolic link's attributes are not its own to set.
+    pub(crate) async fn set_attributes(
+        &self,
+        path: &VirtualPath,
+        set: SetAttributes,
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         if path.is_root() {
             self.keys.marker(path)?;
         }
@@ -169,12 +175,12 @@ impl Files {
         // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
         let mut known = self.vfs.written.get(&self.bucket, &key);
         for _ in 1..ATTRIBUTE_TRIES {
-            match self.try_set_attributes(path, &key, known.take(), set).await {
+            match self.try_set_attributes(path, &key, known.take(), set, follow).await {
                 Err(error) if error.kind() == FsErrorKind::Conflict => {}
                 other => return other,
             }
         }
-        self.try_set_attributes(path, &key, None, set).await
+        self.try_set_attributes(path, &key, None, set, follow).await
     }
 
     /// `known` is the file as it was just stored, where that is known.
@@ -184,23 +190,24 @@ impl Files {
         key: &ObjectKey,
         known: Option<ObjectMeta>,
         set: SetAttributes,
-    ) -> Result<(), FsError> {
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         let found = if known.is_some() { known } else { self.head(key).await? };
-        let Some(meta) = found else { return self.set_directory_attributes(path, set).await };
+        let Some(meta) = found else { return self.set_directory_attributes(path, set).await.map(Found::Here) };
+        if follow && is_link(&meta) {
+            return Ok(Found::Link);
+        }
         let mut attributes = meta.attributes.clone();
         set.apply_to_file(&mut attributes);
         if let Some(size) = set.size.filter(|size| *size != meta.size) {
-            return self.change_size(key, &meta, size, set).await;
+            return self.change_size(key, &meta, size, set).await.map(Found::Here);
         }
         if attributes == meta.attributes {
-            return Ok(());
-        }
-        if meta.size > limits::PART_MAX {
-            return Err(too_large_to_copy());
+            return Ok(Found::Here(()));
         }
         let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
-        copy_onto_itself(&*self.store, &source, &attributes).await?;
-        Ok(())
+        self.copier().copy_onto_itself(&source, meta.size, &attributes).await?;
+        Ok(Found::Here(()))
     }
 
     /// Changes the size of a file, and its attributes with it.
@@ -212,7 +219,7 @@ impl Files {
         set: SetAttributes,
     ) -> Result<(), FsError> {
         let place = self.place(key.clone());
-        let base = place.base(meta.etag.clone(), meta.size);
+        let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
         let file = SharedFile::open(place, Draft::of_version(meta, base, set), 0, true)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
@@ -261,7 +268,16 @@ impl Files {
         let names: BTreeSet<Box<str>> =
             page.common_prefixes.iter().filter_map(|prefix| name_of(&below, prefix)).map(Into::into).collect();
         let is_listed = names.contains(name);
-        self.known.learn(parent, has_marker, is_complete.then_some(names));
+        let suspects = page.objects.iter().filter(|object| {
+            let version = Version { key: &object.key, etag: &object.etag, last_modified: object.last_modified };
+            let is_file = |shown: FileAttributes| shown.kind != FileKind::Symlink;
+            may_be_link(object.size)
+                && !self.vfs.links.is_file(&self.bucket, &object.key, &object.etag)
+                && !self.vfs.attributes.known_file(&self.bucket, version).is_some_and(is_file)
+        });
+        let suspects: BTreeSet<Box<str>> =
+            suspects.filter_map(|object| name_of(&below, object.key.as_str())).map(Into::into).collect();
+        self.known.learn_names(parent, has_marker, is_complete.then_some(names), is_complete.then_some(suspects));
         if is_complete || is_listed { Ok(is_listed) } else { self.has_entries(path).await }
     }
 
@@ -297,6 +313,23 @@ impl Files {
         Ok(())
     }
 
+    /// Before everything below the directory `path` goes: gives the directory above a marker if it has
+    /// none, as [`Files::keep_parent`] does.
+    pub(crate) async fn mark_parent(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        if self.known.has_marker(&parent) {
+            return Ok(());
+        }
+        let mut attributes = ObjectAttributes::default();
+        SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
+        match self.put_marker(&self.keys.marker(&parent)?, &attributes, &Condition::IfAbsent).await {
+            Err(error) if error.kind() == FsErrorKind::Conflict => {}
+            other => other?,
+        }
+        self.known.marked(&parent);
+        Ok(())
+    }
+
     /// What a missing file is to the client: `IsADirectory` or `NotFound`.
     pub(crate) async fn missing_file(&self, path: &VirtualPath) -> Result<FsError, FsError> {
         Ok(if self.has_entries(path).await? { FsError::is_a_directory() } else { FsError::not_found() })
@@ -316,7 +349,7 @@ impl Files {
         Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None, start_after: None }).await?)
     }
 
-    async fn put_marker(
+    pub(crate) async fn put_marker(
         &self,
         marker: &ObjectKey,
         attributes: &ObjectAttributes,
@@ -325,24 +358,5 @@ impl Files {
         self.store.put(marker, Body::new(), Checksum::EMPTY, attributes, condition).await?;
         self.vfs.attributes.forget_directory(&self.bucket, marker);
         Ok(())
-    }
-}
-
-/// Gives the version that `source` names new attributes, unless another one has taken its place.
-///
-/// # Errors
-/// `PreconditionFailed` if so; any that the copy may give.
-pub(crate) async fn copy_onto_itself(
-    store: &dyn ObjectStore,
-    source: &CopySource,
-    attributes: &ObjectAttributes,
-) -> StoreResult<Receipt> {
-    let condition = source.if_match.clone().map_or(Condition::Always, Condition::IfMatch);
-    match store.copy(source, &source.key, Some(attributes), &condition).await {
-        // The store can't check it: what it checks of the source has to do.
-        Err(error) if error.kind() == StoreErrorKind::Unsupported => {
-            store.copy(source, &source.key, Some(attributes), &Condition::Always).await
-        }
-        copied => copied,
     }
 }

@@ -31,6 +31,22 @@ impl OpenFiles {
         files.insert(key, Arc::downgrade(file));
     }
 
+    /// RENAME: the file under one key is that under another from now on.
+    pub(crate) fn rename(&self, from: &ObjectKey, to: &ObjectKey) {
+        let mut files = self.files();
+        match files.remove(from) {
+            Some(file) => files.insert(to.clone(), file),
+            None => files.remove(to),
+        };
+    }
+
+    /// Those below a directory's marker.
+    pub(crate) fn below(&self, marker: &ObjectKey) -> Vec<(ObjectKey, Arc<SharedFile>)> {
+        let files = self.files();
+        let below = files.iter().filter(|(key, _)| key.as_str().starts_with(marker.as_str()));
+        below.filter_map(|(key, file)| Some((key.clone(), file.upgrade().filter(|file| file.is_usable())?))).collect()
+    }
+
     /// The key names another file from now on, or none: who has the old one open goes on with that.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         self.files().remove(key);

@@ -1,5 +1,6 @@
 //! A handle of a file that is open for writing.
 
+mod destination;
 mod lanes;
 mod memory;
 mod transfer;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
+pub(crate) use self::destination::Destination;
 pub(crate) use self::memory::Memory;
 pub(crate) use self::transfer::{Target, Transfer, publish_error};
 pub(crate) use self::upload::{Beginning, Upload};

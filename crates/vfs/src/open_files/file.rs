@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::{CopySource, ETag, ObjectKey, ObjectStore, limits};
+use tidegate_store::{Condition, CopySource, ETag, ObjectKey, ObjectStore, limits};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -17,13 +17,14 @@ use crate::error::{FsError, FsErrorKind};
 use crate::mount::Shared;
 use crate::reader::{ReadData, TenantMemory};
 use crate::shares::{Registration, TenantShare, Yields};
-use crate::writer::{Admission, Beginning, Memory, Target, Upload};
+use crate::writer::{Admission, Beginning, Destination, Memory, Target, Upload};
 
 /// Where a file's bytes go to and come from.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
     pub(crate) read_memory: TenantMemory,
     pub(crate) write_share: TenantShare,
@@ -31,12 +32,12 @@ pub(crate) struct Place {
 
 impl Place {
     /// A version of the file as what changes begin with.
-    pub(crate) fn base(&self, etag: ETag, size: u64) -> Arc<Base> {
+    pub(crate) fn base(&self, key: ObjectKey, etag: ETag, size: u64) -> Arc<Base> {
         Arc::new(Base {
             vfs: Arc::clone(&self.vfs),
             store: Arc::clone(&self.store),
             memory: self.read_memory.clone(),
-            key: self.key.clone(),
+            key,
             etag,
             size,
             reader: OnceLock::new(),
@@ -63,6 +64,7 @@ impl Place {
 /// It moves from the first way to the second as long as all of it is still here.
 pub(crate) struct SharedFile {
     pub(super) place: Place,
+    pub(super) destination: Arc<Destination>,
     pub(super) state: Mutex<FileState>,
     pub(super) changed: watch::Sender<()>,
 }
@@ -111,6 +113,7 @@ impl SharedFile {
     pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
+        let destination = Destination::new(place.key.clone(), draft.condition.clone());
         let state = FileState {
             content,
             draft,
@@ -120,7 +123,7 @@ impl SharedFile {
             publishing: false,
             registration: None,
         };
-        let file = Arc::new(Self { place, state: Mutex::new(state), changed: watch::channel(()).0 });
+        let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
         if size == 0 && !reads {
             file.begin_upload(&mut file.state(), Beginning::default())?;
         }
@@ -148,6 +151,39 @@ impl SharedFile {
     pub(crate) fn is_usable(&self) -> bool {
         let state = self.state();
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
+    }
+
+    /// RENAME: the file has another name from now on. `moved` is what of it was there and is now under that
+    /// name: the version that it was and its tag there.
+    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(&ETag, ETag)>, condition: Condition) {
+        let mut state = self.state();
+        let base = state.draft.base.clone();
+        let (condition, base) = match (moved, base) {
+            (Some((before, after)), Some(base)) if base.etag == *before => {
+                (Condition::IfMatch(after.clone()), Some(self.place.base(key.clone(), after, base.size)))
+            }
+            // What the changes began with is not there any more.
+            (_, Some(base)) => (Condition::IfMatch(base.etag.clone()), None),
+            (_, None) => (condition, None),
+        };
+        if let Some(base) = base {
+            state.draft.base = Some(Arc::clone(&base));
+            if let Content::Edit(edit) = &mut state.content {
+                edit.move_base(base);
+            }
+        }
+        drop(state);
+        self.destination.set(key, condition);
+    }
+
+    /// What must hold when it is published.
+    pub(crate) fn condition(&self) -> Condition {
+        self.destination.now().1
+    }
+
+    /// The version that changes began with: its tag and size; `None` if there was none.
+    pub(crate) fn version(&self) -> Option<(ETag, u64)> {
+        self.state().draft.base.as_ref().map(|base| (base.etag.clone(), base.size))
     }
 
     /// Whether nobody but this session knows of it yet.
@@ -416,16 +452,21 @@ impl SharedFile {
         let share = self.place.write_share.writer();
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
-        let upload = Upload::open(self.target(state), attributes, state.hint, beginning, share.clone(), config)?;
+        let upload = Upload::open(self.target(), attributes, state.hint, beginning, share.clone(), config)?;
         state.registration = Some(share.register(self));
         Ok(upload)
     }
 
     /// Where it is published, and under which condition.
-    pub(super) fn target(&self, state: &FileState) -> Target {
+    pub(super) fn target(&self) -> Target {
         let Place { vfs, store, key, .. } = &self.place;
-        let condition = state.draft.condition.clone();
-        Target { store: Arc::clone(store), key: key.clone(), condition, metrics: vfs.metrics.clone() }
+        Target {
+            store: Arc::clone(store),
+            copier: vfs.copier(store),
+            key: key.clone(),
+            destination: Arc::clone(&self.destination),
+            metrics: vfs.metrics.clone(),
+        }
     }
 
     /// Puts what the file has, less than a part can have, in front of what is to come.

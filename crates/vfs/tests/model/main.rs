@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tidegate_store::faulty::{FaultPlan, Rates};
 
 use self::node::{Cluster, Ending};
-use self::operation::{Operation, any_operation};
+use self::operation::{Answer, Operation, any_operation};
 use self::reference::Tree;
 
 /// Two nodes on one bucket, and no faults: each answer and the whole tree are as in the reference.
@@ -52,7 +52,11 @@ fn with_faults(seed: u64, operations: &[(usize, Operation)]) {
             } else {
                 assert!(answer.is_fault(), "{answer:?} instead of {expected:?}; {}", context());
                 before.assert_half_done(operation, &found, &context);
-                tree = found;
+                if before.is_long(operation) && expected == Answer::Done {
+                    cluster.finish(*node, operation, &tree, &context).await;
+                } else {
+                    tree = found;
+                }
             }
         }
     });
@@ -76,7 +80,11 @@ fn with_crashes(operations: &[(usize, Operation)], crash_at: &[u16]) {
                 Ending::Died => {
                     let found = cluster.tree().await;
                     before.assert_half_done(operation, &found, &context);
-                    tree = found;
+                    if before.is_long(operation) && expected == Answer::Done {
+                        cluster.finish(1 - node, operation, &tree, &context).await;
+                    } else {
+                        tree = found;
+                    }
                 }
             }
         }

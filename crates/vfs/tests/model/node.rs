@@ -99,6 +99,21 @@ impl Cluster {
         ending
     }
 
+    /// Asks for an operation again that was cut short, until it is done.
+    pub(crate) async fn finish(&self, node: usize, operation: &Operation, done: &Tree, context: &dyn Fn() -> String) {
+        for _ in 0..100 {
+            if self.tree().await == *done {
+                // Only its answer was lost.
+                return;
+            }
+            match self.apply(node, operation).await {
+                Answer::Done => break,
+                answer => assert!(answer.is_fault(), "{answer:?}, asked again; {}", context()),
+            }
+        }
+        assert_eq!(self.tree().await, *done, "asked again; {}", context());
+    }
+
     /// All there is, as a node sees it that has just been started and whose store never fails.
     pub(crate) async fn tree(&self) -> Tree {
         let metrics = Metrics::register(&Registry::new()).unwrap();

@@ -100,7 +100,7 @@ impl Tree {
         }
         self.require_parent(to)?;
         if matches!(source, Entry::Directory) {
-            return Err(FsErrorKind::Unsupported);
+            return self.rename_directory(from, to, replace);
         }
         match self.entry(to) {
             Some(_) if !replace => return Err(FsErrorKind::AlreadyExists),
@@ -112,12 +112,65 @@ impl Tree {
         Ok(Answer::Done)
     }
 
+    fn rename_directory(&mut self, from: &str, to: &str, replace: bool) -> Outcome<Answer> {
+        if to.starts_with(&format!("{from}/")) {
+            return Err(FsErrorKind::InvalidName);
+        }
+        match self.entry(to) {
+            Some(_) if !replace => return Err(FsErrorKind::AlreadyExists),
+            Some(Entry::File(_)) => return Err(FsErrorKind::NotADirectory),
+            Some(Entry::Directory) if !self.children(to).is_empty() => return Err(FsErrorKind::DirectoryNotEmpty),
+            _ => {}
+        }
+        let moved: Vec<String> = self.0.keys().filter(|path| is_below(path, from)).cloned().collect();
+        for path in moved {
+            if let Some(entry) = self.0.remove(&path) {
+                self.0.insert(path.replacen(from, to, 1), entry);
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Whether this is the rename of a directory, which the store can do only piece by piece.
+    pub(crate) fn is_long(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::Rename { from, .. } if matches!(self.entry(from), Some(Entry::Directory)))
+    }
+
+    /// Fails unless `found` is this tree with some of what lies in the one directory in the other, or in
+    /// both.
+    fn assert_moving(&self, from: &str, to: &str, found: &Self, context: &dyn Fn() -> String) {
+        let is_apart = |path: &str| !is_below(path, from) && !is_below(path, to);
+        let apart = |tree: &Self| -> BTreeMap<String, Entry> {
+            tree.0
+                .iter()
+                .filter(|(path, _)| is_apart(path))
+                .map(|(path, entry)| (path.clone(), entry.clone()))
+                .collect()
+        };
+        assert!(apart(self) == apart(found), "{}\nbefore {self:#?}\nfound {found:#?}", context());
+        for (path, entry) in self.0.iter().filter(|(path, _)| is_below(path, from)) {
+            let places = [path.clone(), path.replacen(from, to, 1)];
+            let there: Vec<&Entry> = places.iter().filter_map(|place| found.entry(place)).collect();
+            assert!(
+                !there.is_empty() && there.iter().all(|there| *there == entry),
+                "{path} is lost; {}\nbefore {self:#?}\nfound {found:#?}",
+                context()
+            );
+        }
+    }
+
     /// Fails unless `found` is what `operation` may have left of this tree when it was cut short.
     pub(crate) fn assert_half_done(&self, operation: &Operation, found: &Self, context: &dyn Fn() -> String) {
         let mut done = self.clone();
         done.apply(operation);
         if found == self || *found == done {
             return;
+        }
+        if let Operation::Rename { from, to, .. } = operation
+            && self.is_long(operation)
+            && done != *self
+        {
+            return self.assert_moving(from, to, found, context);
         }
         if let Operation::Rename { from, to, .. } = operation {
             // Copied, and not yet removed: both names have it, and the rename can be asked for again.
@@ -160,6 +213,10 @@ impl Tree {
         });
         names.collect()
     }
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl fmt::Debug for Tree {
