@@ -45,10 +45,18 @@ struct Page {
 impl Directory {
     /// Opens a directory with the request that lists its first page.
     pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Self, FsError> {
-        let below = files.keys.below(path)?;
-        let page = files.list(below.clone(), true, limits::LIST_MAX).await?;
+        let is_fixed = files.keys.mounted().is_fixed(path);
+        let (below, page) = match files.keys.below(path) {
+            // A directory by the mounts below it alone.
+            Err(error) if error.kind() == FsErrorKind::NotFound && is_fixed => Default::default(),
+            below => {
+                let below = below?;
+                let page = files.list(below.clone(), true, limits::LIST_MAX).await?;
+                (below, page)
+            }
+        };
         let is_empty = page.objects.is_empty() && page.common_prefixes.is_empty() && page.next.is_none();
-        if is_empty && !path.is_root() {
+        if is_empty && !is_fixed {
             let is_file = files.head(&files.keys.object(path)?).await?.is_some();
             return Err(if is_file { FsError::not_a_directory() } else { FsError::not_found() });
         }
@@ -56,7 +64,8 @@ impl Directory {
         Ok(Self { files, path: path.clone(), coming: Some(coming) })
     }
 
-    /// The next entries, about 1,000, in the order of their keys; `None` at the end.
+    /// The next entries, about 1,000, in the order of their keys, behind those of what is mounted here;
+    /// `None` at the end.
     ///
     /// # Errors
     /// Any that the store gives. The listing ends with it.
@@ -105,11 +114,16 @@ impl Coming {
                 }
             };
             let next = page.next.clone();
-            let (named, unnameable) = names.of_page(page);
+            let (mut named, unnameable) = names.of_page(page);
             files.vfs.metrics.unnameable_keys.inc_by(unnameable);
-            let entries = files.entries(&path, named).await?;
+            // What is mounted in a directory hides what the store has there under the same name.
+            let mounted = files.keys.mounted().names_in(&path);
+            named.retain(|named| !mounted.contains(named.name()));
+            let mut entries = files.entries(&path, named).await?;
             if is_first {
                 files.prefetch.learn(&path, &entries, next.is_some());
+                let attributes = FileAttributes::directory();
+                entries.splice(..0, mounted.into_iter().map(|name| DirectoryEntry { name, attributes }));
             } else {
                 files.prefetch.touch(&path);
             }

@@ -15,6 +15,7 @@ mod known_directories;
 mod machine_memory;
 mod metrics;
 mod mount;
+mod mounted;
 mod namespace;
 mod open;
 mod path;

@@ -15,6 +15,7 @@ use crate::error::FsError;
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::metrics::Metrics;
+use crate::mounted::Mounted;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
@@ -79,18 +80,18 @@ impl Vfs {
     ///
     /// # Errors
     /// `PermissionDenied` or `Unavailable` if the tenant's store can't be opened; `InvalidName` if
-    /// the account's home is no path.
+    /// the account's home, or where something is mounted for it, is no path.
     pub async fn mount(&self, account: &Account) -> Result<Mount, FsError> {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
         let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
         let store = vfs.stores.open(&account.tenant).await?;
         let store: Arc<dyn ObjectStore> =
             Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone(), vfs.written.clone()));
-        let keys = KeySpace::new(account.tenant.prefix.clone());
-        let rights = Rights::new(account.user.permissions.clone());
+        let keys = KeySpace::new(Mounted::new(&account.tenant.prefix, &account.user.mappings)?);
+        let rights = Rights::new(account.user.permissions.clone(), &account.user.rules);
         let read_memory = vfs.read_memory.of(account.tenant.name.clone());
         let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
-        let prefetch = if rights.has(Permission::List) && rights.has(Permission::Read) {
+        let prefetch = if rights.has_anywhere(Permission::List) && rights.has_anywhere(Permission::Read) {
             let (vfs, store, memory) = (vfs.clone(), store.clone(), read_memory.clone());
             Prefetch::new(Opener { vfs, store, memory, bucket: bucket.clone(), keys: keys.clone() })
         } else {
@@ -175,7 +176,10 @@ impl Mount {
     /// # Errors
     /// `NotFound`; any other that the store gives.
     pub async fn stat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
-        self.files.rights.require_any(&[Permission::List, Permission::Read, Permission::Write])?;
+        let seen = [Permission::List, Permission::Read, Permission::Write];
+        if !self.files.rights.inside(path).has_any(&seen) {
+            self.files.rights.of(path).require_any(&seen)?;
+        }
         self.files.stat(path).await
     }
 
@@ -196,10 +200,11 @@ impl Mount {
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
         if options.write || options.append {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.
-            self.files.rights.require_any(&[Permission::Write, Permission::Overwrite])?;
+            self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
+            self.files.keys.mounted().may_create(path)?;
             self.files.open_for_writing(path, options).await.map(OpenFile::Write)
         } else {
-            self.files.rights.require(Permission::Read)?;
+            self.files.rights.of(path).require(Permission::Read)?;
             self.files.open_for_reading(path, options).await.map(OpenFile::Read)
         }
     }
@@ -209,7 +214,7 @@ impl Mount {
     /// # Errors
     /// `NotFound`, `NotADirectory`.
     pub async fn open_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
-        self.files.rights.require(Permission::List)?;
+        self.files.rights.inside(path).require(Permission::List)?;
         Directory::open(Arc::clone(&self.files), path).await
     }
 
@@ -218,7 +223,8 @@ impl Mount {
     /// # Errors
     /// `AlreadyExists`; `NotFound` if the parent directory is missing.
     pub async fn make_directory(&self, path: &VirtualPath, attributes: SetAttributes) -> Result<(), FsError> {
-        self.files.rights.require(Permission::Mkdir)?;
+        self.files.rights.of(path).require(Permission::Mkdir)?;
+        self.files.keys.mounted().may_create(path)?;
         self.files.make_directory(path, attributes).await
     }
 
@@ -227,7 +233,8 @@ impl Mount {
     /// # Errors
     /// `NotFound`, `NotADirectory`, `DirectoryNotEmpty`; `PermissionDenied` for the root.
     pub async fn remove_directory(&self, path: &VirtualPath) -> Result<(), FsError> {
-        self.files.rights.require(Permission::Delete)?;
+        self.files.rights.of(path).require(Permission::Delete)?;
+        self.files.keys.mounted().may_change(path)?;
         self.files.remove_directory(path).await
     }
 
@@ -236,7 +243,8 @@ impl Mount {
     /// # Errors
     /// `NotFound`, `IsADirectory`.
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
-        self.files.rights.require(Permission::Delete)?;
+        self.files.rights.of(path).require(Permission::Delete)?;
+        self.files.keys.mounted().may_change(path)?;
         self.files.remove(path).await
     }
 
@@ -248,7 +256,12 @@ impl Mount {
     /// for files over 5 GiB.
     pub async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: Replace) -> Result<(), FsError> {
         // A file that exists is replaced only by those who may overwrite: `rename` asks.
-        self.files.rights.require(Permission::Rename)?;
+        for path in [from, to] {
+            self.files.rights.of(path).require(Permission::Rename)?;
+            self.files.keys.mounted().may_change(path)?;
+            self.files.rights.require_uniform(path)?;
+        }
+        self.files.keys.mounted().may_create(to)?;
         self.files.rename(from, to, replace).await
     }
 
@@ -260,11 +273,12 @@ impl Mount {
     /// changed meanwhile.
     pub async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
         if set.changes_metadata() || set.is_empty() {
-            self.files.rights.require(Permission::SetAttributes)?;
+            self.files.rights.of(path).require(Permission::SetAttributes)?;
         }
         if set.size.is_some() {
-            self.files.rights.require(Permission::Overwrite)?;
+            self.files.rights.of(path).require(Permission::Overwrite)?;
         }
+        self.files.keys.mounted().may_change(path)?;
         self.files.set_attributes(path, set).await
     }
 }

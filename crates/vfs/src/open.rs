@@ -51,8 +51,8 @@ impl Files {
 
     pub(crate) async fn open_for_writing(&self, path: &VirtualPath, options: OpenOptions) -> Result<Writer, FsError> {
         let key = self.keys.object(path)?;
-        let may_create = self.rights.has(Permission::Write);
-        let may_replace = self.rights.has(Permission::Overwrite);
+        let may_create = self.rights.of(path).has(Permission::Write);
+        let may_replace = self.rights.of(path).has(Permission::Overwrite);
         // Where any answer leads to the same, the store is not asked whether the file exists.
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
         let existing = async { if indifferent { Ok(None) } else { self.head(&key).await } };
@@ -64,7 +64,7 @@ impl Files {
         let condition = match existing {
             Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
             Some(meta) => {
-                self.rights.require(Permission::Overwrite)?;
+                self.rights.of(path).require(Permission::Overwrite)?;
                 if options.truncate {
                     Condition::Always
                 } else if meta.size == 0 {
@@ -81,7 +81,7 @@ impl Files {
             None if indifferent => Condition::Always,
             None if !options.create => return Err(FsError::not_found()),
             None => {
-                self.rights.require(Permission::Write)?;
+                self.rights.of(path).require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.
                 let may_win = options.truncate && !options.exclusive && may_replace;
                 if may_win { Condition::Always } else { Condition::IfAbsent }
