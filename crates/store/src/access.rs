@@ -136,6 +136,13 @@ impl Mappings {
         &self.0
     }
 
+    /// Whether a directory is there for the user in any case, or may be: it lies in one that is mapped,
+    /// or has one below it. Without mappings, all may be.
+    pub fn show(&self, path: &DirectoryPath) -> bool {
+        let shows = |mapping: &Mapping| mapping.entry.rest(path).is_some() || path.rest(&mapping.entry).is_some();
+        self.0.is_empty() || self.0.iter().any(shows)
+    }
+
     /// A target with the user's name in the places that AWS Transfer Family puts it.
     pub fn target_for(target: &str, user: &UserName) -> String {
         target.replace(Self::USER_NAME, user.as_str())
@@ -280,6 +287,17 @@ mod tests {
             assert!(matches!(mappings(twice), Err(InvalidAccess::Overlap(..))), "{twice:?}");
         }
         assert_eq!(mappings(&[("/a", "/x"), ("/a", "/y")]), Err(InvalidAccess::Twice("/a".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_mapped_and_what_leads_there_is_shown() {
+        let mappings = mappings(&[("/a/b", "/x")]).unwrap();
+        for (path, shown) in
+            [("/", true), ("/a", true), ("/a/b", true), ("/a/b/c", true), ("/a/c", false), ("/x", false)]
+        {
+            assert_eq!(mappings.show(&path.parse().unwrap()), shown, "{path}");
+        }
+        assert!(Mappings::default().show(&"/x".parse().unwrap()));
     }
 
     #[test]
