@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
+use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UserName};
 
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, SetAttributes};
@@ -97,7 +97,8 @@ impl Vfs {
             Prefetch::off()
         };
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let files = Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
+        let user = account.user.name.clone();
+        let files = Files { user, vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
         Ok(Mount { files: Arc::new(files) })
     }
 }
@@ -151,6 +152,7 @@ pub struct Mount {
 
 /// What a mount's requests work on.
 pub(crate) struct Files {
+    user: UserName,
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) read_memory: TenantMemory,
@@ -165,6 +167,11 @@ pub(crate) struct Files {
 }
 
 impl Mount {
+    /// The name that the user logged in with.
+    pub fn user(&self) -> &str {
+        self.files.user.as_str()
+    }
+
     /// Where the user's sessions start.
     pub fn home(&self) -> &VirtualPath {
         &self.files.home

@@ -5,6 +5,7 @@
 
 mod client;
 mod ends;
+mod extensions;
 mod files;
 mod order;
 mod throttled;
