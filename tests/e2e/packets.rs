@@ -13,7 +13,19 @@ async fn extensions_that_work_are_announced_and_no_others() {
     let dev = Dev::start();
     let oracle = Oracle::connect(&dev.ssh).await;
     let names: Vec<_> = oracle.extensions.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["limits@openssh.com", "lsetstat@openssh.com", "posix-rename@openssh.com"]);
+    assert_eq!(
+        names,
+        [
+            "expand-path@openssh.com",
+            "fstatvfs@openssh.com",
+            "home-directory",
+            "limits@openssh.com",
+            "lsetstat@openssh.com",
+            "posix-rename@openssh.com",
+            "statvfs@openssh.com",
+            "users-groups-by-id@openssh.com",
+        ]
+    );
 
     let limits = oracle.sftp.limits().await.expect("limits@openssh.com");
     assert!(limits.max_read_len >= 255 << 10 && limits.max_write_len >= 255 << 10, "{limits:?}");

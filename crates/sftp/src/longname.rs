@@ -6,14 +6,21 @@ use time::OffsetDateTime;
 /// Half a year in seconds: older files show their year in place of the time of day, as `ls` does.
 const RECENT: u64 = 182 * 24 * 60 * 60;
 
-/// Formats one entry as OpenSSH's server does (`ls_file`), times in UTC.
-pub(crate) fn longname(name: &str, attributes: &FileAttributes, now: u64) -> String {
+/// The name of an owner or a group: files that nobody has given to anybody else (uid and gid 0, as
+/// objects without such attributes show) are the user's own. `None` for all other numbers.
+pub(crate) fn name_of_id(id: u32, user: &str) -> Option<&str> {
+    (id == 0).then_some(user)
+}
+
+/// Formats one entry as OpenSSH's server does (`ls_file`), times in UTC; `user` is whose session it is.
+pub(crate) fn longname(name: &str, attributes: &FileAttributes, user: &str, now: u64) -> String {
+    let named = |id: u32| name_of_id(id, user).map_or_else(|| id.to_string(), str::to_owned);
     format!(
         "{} {:3} {:<8} {:<8} {:>8} {} {}",
         mode_string(attributes.mode),
         1,
-        attributes.uid,
-        attributes.gid,
+        named(attributes.uid),
+        named(attributes.gid),
         attributes.size,
         date(attributes.mtime, now),
         name
@@ -71,19 +78,19 @@ mod tests {
         // 2023-11-14 22:13:20 UTC.
         let mtime = 1_700_000_000;
         assert_eq!(
-            longname("a b", &file(0o100_644, mtime), mtime + 60),
-            "-rw-r--r--   1 0        0            1234 Nov 14 22:13 a b"
+            longname("a b", &file(0o100_644, mtime), "alice", mtime + 60),
+            "-rw-r--r--   1 alice    alice        1234 Nov 14 22:13 a b"
         );
         assert_eq!(
-            longname("d", &file(0o041_777, mtime), mtime + RECENT),
-            "drwxrwxrwt   1 0        0            1234 Nov 14  2023 d"
+            longname("d", &file(0o041_777, mtime), "alice", mtime + RECENT),
+            "drwxrwxrwt   1 alice    alice        1234 Nov 14  2023 d"
         );
     }
 
     #[test]
     fn future_times_show_their_year() {
-        assert!(longname("f", &file(0o104_711, 4_102_444_800), 1_700_000_000).contains("Jan  1  2100"));
-        assert!(longname("f", &file(0o104_711, 0), 0).starts_with("-rws--x--x"));
-        assert!(longname("f", &file(0o104_611, u64::MAX), 0).starts_with("-rwS--x--x"));
+        assert!(longname("f", &file(0o104_711, 4_102_444_800), "alice", 1_700_000_000).contains("Jan  1  2100"));
+        assert!(longname("f", &file(0o104_711, 0), "alice", 0).starts_with("-rws--x--x"));
+        assert!(longname("f", &file(0o104_611, u64::MAX), "alice", 0).starts_with("-rwS--x--x"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
+use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UserName};
 
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, FileKind, SetAttributes};
@@ -128,7 +128,9 @@ impl Vfs {
         let lookups = vfs.lookups.of(&account.tenant.name);
         let known = KnownDirectories::new(vfs.config.directory_life);
         let open_files = OpenFiles::default();
+        let user = account.user.name.clone();
         let files = Files {
+            user,
             vfs,
             store,
             bucket,
@@ -196,6 +198,7 @@ pub struct Mount {
 
 /// What a mount's requests work on.
 pub(crate) struct Files {
+    user: UserName,
     pub(crate) vfs: Arc<Shared>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) read_memory: TenantMemory,
@@ -228,6 +231,11 @@ impl Files {
 }
 
 impl Mount {
+    /// The name that the user logged in with.
+    pub fn user(&self) -> &str {
+        self.files.user.as_str()
+    }
+
     /// Where the user's sessions start.
     pub fn home(&self) -> &VirtualPath {
         &self.files.home

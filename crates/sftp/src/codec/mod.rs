@@ -7,11 +7,13 @@
 
 mod attributes;
 mod cursor;
+mod extension;
 mod output;
 mod request;
 mod response;
 
 pub use attributes::RawAttributes;
+pub use extension::{Extension, FileSystem, names_by_id};
 pub use request::{HandleId, Malformed, OpenFlags, Request, RequestKind, decode};
 pub use response::{NameEntry, Replies, StatusCode};
 

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::MAX_PACKET;
 use super::attributes::{RawAttributes, read_attributes};
 use super::cursor::Cursor;
+use super::extension::{Extension, decode_extension};
 
 /// Names an open file or directory of a session. On the wire it is eight hexadecimal digits, as
 /// some clients keep handles as text; a handle of any other form was not handed out by us and
@@ -169,6 +170,11 @@ pub enum Request {
         path: Bytes,
         attributes: RawAttributes,
     },
+    /// An extension that works on the files of the user.
+    Extension {
+        id: u32,
+        extension: Extension,
+    },
     /// An extension that is not announced.
     Extended {
         id: u32,
@@ -212,6 +218,7 @@ impl Request {
             Self::Limits { .. } => "limits",
             Self::Lsetstat { .. } => "lsetstat",
             Self::Extended { .. } => "extended",
+            Self::Extension { extension, .. } => extension.name(),
             Self::Unknown { .. } => "unknown",
         })
     }
@@ -283,7 +290,7 @@ fn decode_body(body: Bytes) -> Result<Request, Malformed> {
     })
 }
 
-fn handle(cursor: &mut Cursor) -> Result<HandleId, Malformed> {
+pub(super) fn handle(cursor: &mut Cursor) -> Result<HandleId, Malformed> {
     cursor.string().map(|bytes| HandleId::from_wire(&bytes))
 }
 
@@ -296,6 +303,9 @@ fn extended(id: u32, mut cursor: Cursor) -> Result<Request, Malformed> {
         b"lsetstat@openssh.com" => {
             Request::Lsetstat { id, path: data.string()?, attributes: read_attributes(&mut data)? }
         }
-        _ => Request::Extended { id, name },
+        _ => match decode_extension(&name, &mut data)? {
+            Some(extension) => Request::Extension { id, extension },
+            None => Request::Extended { id, name },
+        },
     })
 }

@@ -182,6 +182,12 @@ impl Replies {
         }
     }
 
+    /// EXTENDED_REPLY with this body, made by the extension's own encoder.
+    pub fn extended(&mut self, id: u32, body: &[u8]) {
+        self.header(SSH_FXP_EXTENDED_REPLY, id, body.len());
+        self.out.put(body);
+    }
+
     /// The packet's length, its type and the request's id; `body` bytes follow.
     fn header(&mut self, packet_type: u8, id: u32, body: usize) {
         let [a, b, c, d] = ((5 + body) as u32).to_be_bytes();

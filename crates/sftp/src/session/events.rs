@@ -49,6 +49,8 @@ pub(super) enum Outcome {
     /// Bytes taken and given, and when the file was opened.
     Closed(Published, u64, u64, Instant),
     Directory(Directory, HandlePermit),
+    /// The body of an EXTENDED_REPLY.
+    Extended(Vec<u8>),
     File(Box<OpenFile>, OpenFlags, HandlePermit),
     /// A path, or what a symbolic link says.
     Name(Arc<str>),
@@ -111,6 +113,7 @@ impl Session {
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
             Outcome::Set => self.replies.status(origin.id, StatusCode::Ok, "Success"),
+            Outcome::Extended(body) => self.replies.extended(origin.id, &body),
             Outcome::Directory(directory, permit) => {
                 let handle = self.handles.insert(OpenHandle::Directory(Box::new(DirectoryHandle {
                     path: origin.path.clone(),
@@ -188,9 +191,9 @@ impl Session {
         open.directory = Some(directory);
         match result {
             Ok(Some(entries)) => {
-                let now = unix_now();
+                let (now, user) = (unix_now(), self.context.mount.user());
                 open.entries.extend(entries.into_iter().map(|entry| NameEntry {
-                    longname: longname(&entry.name, &entry.attributes, now),
+                    longname: longname(&entry.name, &entry.attributes, user, now),
                     name: entry.name,
                     attributes: entry.attributes,
                 }));

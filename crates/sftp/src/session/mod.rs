@@ -12,6 +12,7 @@
 
 mod audit;
 mod events;
+mod extensions;
 mod handles;
 mod order;
 mod pump;

@@ -21,8 +21,16 @@ use crate::tenants::HandlePermit;
 const SLICE_MIN: usize = 192 << 10;
 
 /// What is announced, as pairs of name and version.
-const EXTENSIONS: &[(&str, &str)] =
-    &[("posix-rename@openssh.com", "1"), ("limits@openssh.com", "1"), ("lsetstat@openssh.com", "1")];
+const EXTENSIONS: &[(&str, &str)] = &[
+    ("posix-rename@openssh.com", "1"),
+    ("limits@openssh.com", "1"),
+    ("lsetstat@openssh.com", "1"),
+    ("expand-path@openssh.com", "1"),
+    ("fstatvfs@openssh.com", "2"),
+    ("home-directory", "1"),
+    ("statvfs@openssh.com", "2"),
+    ("users-groups-by-id@openssh.com", "1"),
+];
 
 /// The extension that makes hard links: clients try it though it is not announced.
 const HARD_LINK: &[u8] = b"hardlink@openssh.com";
@@ -152,6 +160,7 @@ impl Session {
                 let message = "There are no hard links here: a file has one name; copy it, or make a symbolic link";
                 self.unsupported(id, operation, arrived, message);
             }
+            Request::Extension { id, extension } => self.extension(Call { id, operation, arrived }, extension),
             Request::Extended { id, name } => {
                 tracing::debug!(extension = %name.escape_ascii(), "not supported");
                 self.unsupported(id, operation, arrived, "This extension is not supported");
@@ -369,7 +378,7 @@ impl Session {
     }
 
     /// Starts a request on a path as soon as none before it stands in its way.
-    fn submit<F>(&mut self, call: &Call, footprint: Footprint, path: VirtualPath, work: F)
+    pub(super) fn submit<F>(&mut self, call: &Call, footprint: Footprint, path: VirtualPath, work: F)
     where
         F: Future<Output = Result<Outcome, FsError>> + Send + 'static,
     {
@@ -380,7 +389,7 @@ impl Session {
     }
 
     /// Resolves a client's path against the user's home, or answers why that can't be.
-    fn path(&mut self, call: &Call, path: &Bytes) -> Option<VirtualPath> {
+    pub(super) fn path(&mut self, call: &Call, path: &Bytes) -> Option<VirtualPath> {
         match VirtualPath::resolve(self.context.mount.home(), path) {
             Ok(path) => Some(path),
             Err(error) => {
@@ -413,12 +422,12 @@ impl Session {
         None
     }
 
-    fn no_such_handle(&mut self, call: &Call) {
+    pub(super) fn no_such_handle(&mut self, call: &Call) {
         let message = "This handle is not open for such a request";
         self.answer_status(call.id, call.operation, call.arrived, StatusCode::Failure, message);
     }
 
-    fn unsupported(&mut self, id: u32, operation: &'static str, arrived: Instant, message: &str) {
+    pub(super) fn unsupported(&mut self, id: u32, operation: &'static str, arrived: Instant, message: &str) {
         self.answer_status(id, operation, arrived, StatusCode::OpUnsupported, message);
     }
 
@@ -437,14 +446,14 @@ impl Session {
 
 /// A request as far as its answer needs it.
 #[derive(Clone, Copy)]
-struct Call {
-    id: u32,
-    operation: &'static str,
-    arrived: Instant,
+pub(super) struct Call {
+    pub(super) id: u32,
+    pub(super) operation: &'static str,
+    pub(super) arrived: Instant,
 }
 
 impl Call {
-    fn origin(&self, path: VirtualPath) -> Origin {
+    pub(super) fn origin(&self, path: VirtualPath) -> Origin {
         Origin { id: self.id, operation: self.operation, path, arrived: self.arrived }
     }
 }

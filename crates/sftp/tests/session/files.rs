@@ -43,7 +43,19 @@ async fn the_oracle_client_can_do_everything() {
     let version = sftp.init().await.unwrap();
     assert_eq!(version.version, 3);
     let announced: BTreeSet<_> = version.extensions.keys().map(String::as_str).collect();
-    assert_eq!(announced, BTreeSet::from(["limits@openssh.com", "lsetstat@openssh.com", "posix-rename@openssh.com"]));
+    assert_eq!(
+        announced,
+        BTreeSet::from([
+            "expand-path@openssh.com",
+            "fstatvfs@openssh.com",
+            "home-directory",
+            "limits@openssh.com",
+            "lsetstat@openssh.com",
+            "posix-rename@openssh.com",
+            "statvfs@openssh.com",
+            "users-groups-by-id@openssh.com",
+        ])
+    );
     let limits = sftp.limits().await.unwrap();
     assert_eq!((limits.max_packet_len, limits.max_read_len, limits.max_write_len), (262_144, 261_120, 261_120));
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod ends;
+mod extensions;
 mod files;
 mod in_place;
 mod links;

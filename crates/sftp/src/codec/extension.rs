@@ -1,0 +1,126 @@
+//! Extensions beyond those that OpenSSH's client can't do without.
+//!
+//! Source: OpenSSH's PROTOCOL, section 4, for `expand-path@openssh.com`, `statvfs@openssh.com`,
+//! `fstatvfs@openssh.com` and `users-groups-by-id@openssh.com`; for `home-directory`
+//! draft-ietf-secsh-filexfer-extensions-00, section 5.
+
+use bytes::Bytes;
+
+use super::cursor::Cursor;
+use super::request::handle;
+use super::{HandleId, MAX_PACKET, Malformed};
+
+/// The fields of an EXTENDED request behind its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields carry the names that their documents give them")]
+pub enum Extension {
+    ExpandPath { path: Bytes },
+    FstatVfs { handle: HandleId },
+    HomeDirectory { user: Bytes },
+    StatVfs { path: Bytes },
+    UsersGroupsById { uids: Bytes, gids: Bytes },
+}
+
+impl Extension {
+    /// The extension's name in metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ExpandPath { .. } => "expand-path",
+            Self::FstatVfs { .. } => "fstatvfs",
+            Self::HomeDirectory { .. } => "home-directory",
+            Self::StatVfs { .. } => "statvfs",
+            Self::UsersGroupsById { .. } => "users-groups-by-id",
+        }
+    }
+}
+
+/// Decodes the fields of the extension of this name; `None` if it is none of these.
+pub(super) fn decode_extension(name: &[u8], data: &mut Cursor) -> Result<Option<Extension>, Malformed> {
+    Ok(Some(match name {
+        b"expand-path@openssh.com" => Extension::ExpandPath { path: data.string()? },
+        b"fstatvfs@openssh.com" => Extension::FstatVfs { handle: handle(data)? },
+        b"home-directory" => Extension::HomeDirectory { user: data.string()? },
+        b"statvfs@openssh.com" => Extension::StatVfs { path: data.string()? },
+        b"users-groups-by-id@openssh.com" => Extension::UsersGroupsById { uids: data.string()?, gids: data.string()? },
+        _ => return Ok(None),
+    }))
+}
+
+/// What `statvfs@openssh.com` tells of the file system that a path lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// What it holds in all, in bytes.
+    pub total: u64,
+    /// What may be added to it, in bytes.
+    pub free: u64,
+}
+
+impl FileSystem {
+    /// One without a limit: 1 EiB, which every client's arithmetic can take.
+    pub const UNLIMITED: Self = Self { total: 1 << 60, free: 1 << 60 };
+
+    /// The unit of the answer, in bytes.
+    const BLOCK: u64 = 4096;
+    /// Files that there may be; as many as clients with 32 bits can count.
+    const FILES: u64 = u32::MAX as u64;
+    /// `SSH_FXE_STATVFS_ST_NOSUID`.
+    const NO_SUID: u64 = 2;
+    const NAME_MAX: u64 = 255;
+
+    /// The body of the answer: eleven numbers of 64 bits.
+    pub fn encode(self) -> Vec<u8> {
+        let (blocks, free) = (self.total / Self::BLOCK, self.free.min(self.total) / Self::BLOCK);
+        let (files, id) = (Self::FILES, 0);
+        [Self::BLOCK, Self::BLOCK, blocks, free, free, files, files, files, id, Self::NO_SUID, Self::NAME_MAX]
+            .into_iter()
+            .flat_map(u64::to_be_bytes)
+            .collect()
+    }
+}
+
+/// The body of the answer to `users-groups-by-id@openssh.com`: for each number its name, empty where
+/// `name` has none. `None` if the numbers are cut short or the answer does not fit one packet.
+pub fn names_by_id(uids: &[u8], gids: &[u8], name: impl Fn(u32) -> Option<Bytes>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    for ids in [uids, gids] {
+        let (ids, rest) = ids.as_chunks::<4>();
+        let mut names = Vec::new();
+        for id in ids {
+            let name = name(u32::from_be_bytes(*id)).unwrap_or_default();
+            names.extend_from_slice(&(name.len() as u32).to_be_bytes());
+            names.extend_from_slice(&name);
+            if names.len() > MAX_PACKET {
+                return None;
+            }
+        }
+        if !rest.is_empty() {
+            return None;
+        }
+        body.extend_from_slice(&(names.len() as u32).to_be_bytes());
+        body.append(&mut names);
+    }
+    (body.len() + 16 <= MAX_PACKET).then_some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_its_name_and_unknown_ones_an_empty_one() {
+        let uids = [0_u32.to_be_bytes(), 7_u32.to_be_bytes()].concat();
+        let name = |id| (id == 0).then(|| Bytes::from_static(b"me"));
+        let body = names_by_id(&uids, &[], name).unwrap();
+        assert_eq!(body, b"\0\0\0\x0a\0\0\0\x02me\0\0\0\0\0\0\0\0");
+        assert_eq!(names_by_id(&uids[..7], &[], name), None);
+        assert_eq!(names_by_id(&vec![0; MAX_PACKET - 64], &[], name), None, "it would not fit a packet");
+    }
+
+    #[test]
+    fn a_file_system_without_a_limit_is_all_free() {
+        let body = FileSystem::UNLIMITED.encode();
+        let numbers: Vec<_> = body.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number)).collect();
+        assert_eq!(numbers.len(), 11);
+        assert_eq!((numbers[0], numbers[2], numbers[4], numbers[9], numbers[10]), (4096, 1 << 48, 1 << 48, 2, 255));
+    }
+}
