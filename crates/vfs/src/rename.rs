@@ -4,7 +4,7 @@ mod moving;
 mod progress;
 mod tree;
 
-use tidegate_store::{Condition, CopySource, ObjectKey, ObjectMeta, Permission, StoreErrorKind};
+use tidegate_store::{Condition, CopySource, ObjectAttributes, ObjectKey, ObjectMeta, Permission, StoreErrorKind};
 
 use crate::error::{FsError, FsErrorKind};
 use crate::links::is_link;
@@ -67,7 +67,7 @@ impl Files {
         }
         let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };
-        if let Err(error) = self.copier().copy(&copy, meta.size, target, None, &condition).await {
+        if let Err(error) = self.copier().copy(&copy, meta.size, target, in_its_class(&meta), &condition).await {
             let is_taken = !may_replace
                 && error.kind() == StoreErrorKind::PreconditionFailed
                 && self.head(target).await?.is_some();
@@ -80,6 +80,12 @@ impl Files {
             deleted => Ok(deleted?),
         }
     }
+}
+
+/// What a copy must be told so that it is like its source: a copy that is told nothing keeps all but the
+/// storage class.
+fn in_its_class(meta: &ObjectMeta) -> Option<&ObjectAttributes> {
+    meta.attributes.headers.storage_class.as_ref().map(|_| &meta.attributes)
 }
 
 /// `key`, which begins with `from`, with `to` in place of that.
