@@ -8,7 +8,7 @@ use crate::error::{FsError, FsErrorKind};
 ///
 /// | request | permission |
 /// |---|---|
-/// | STAT, LSTAT | list, read or write: whoever may upload may see whether it arrived |
+/// | STAT, LSTAT, READLINK | list, read or write: whoever may upload may see whether it arrived |
 /// | OPENDIR | list |
 /// | OPEN for reading | read |
 /// | OPEN for writing | write for a new file, overwrite for an existing one; attributes are part of it |
@@ -16,6 +16,9 @@ use crate::error::{FsError, FsErrorKind};
 /// | REMOVE, RMDIR | delete |
 /// | RENAME | rename; overwrite too where it replaces a file |
 /// | SETSTAT | set-attributes; overwrite for a size |
+/// | SYMLINK | write |
+///
+/// Where a request follows a symbolic link, it is asked for anew at what the link leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Rights(Permissions);
 
