@@ -30,7 +30,7 @@ pub use host_keys::{HostKeyStore, SealedBlob};
 pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,
-    ObjectAttributes, ObjectKey, ObjectMeta, Receipt,
+    ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
 };
 pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
 pub use tenant_limits::{Bandwidth, InvalidBandwidth, LimitChange, TenantLimits, TenantLimitsChange};

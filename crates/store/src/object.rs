@@ -63,6 +63,25 @@ pub struct ObjectAttributes {
     /// User metadata without the `x-amz-meta-` prefix, together at most 2 KiB: names come back in
     /// lower case; values are printable ASCII, without spaces at their ends.
     pub metadata: BTreeMap<String, String>,
+    /// What else other tools keep with an object.
+    pub headers: SystemHeaders,
+}
+
+/// Headers that the store keeps with an object and has no use for itself, and the class that it is stored
+/// in. Values are printable ASCII.
+/// Source: Amazon S3 User Guide, "Working with object metadata", system-defined metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemHeaders {
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// `Content-Disposition`.
+    pub content_disposition: Option<String>,
+    /// `Content-Encoding`.
+    pub content_encoding: Option<String>,
+    /// `Content-Language`.
+    pub content_language: Option<String>,
+    /// `x-amz-storage-class`; `None` for `STANDARD`.
+    pub storage_class: Option<String>,
 }
 
 /// What HEAD tells about one version of an object.
@@ -230,6 +249,8 @@ pub struct ListedObject {
     pub etag: ETag,
     /// When the store made this version.
     pub last_modified: SystemTime,
+    /// The class that it is stored in; `None` for `STANDARD`.
+    pub storage_class: Option<String>,
 }
 
 /// One page of a listing, in the order of the keys' UTF-8 bytes.

@@ -218,7 +218,8 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     async fn list_uploads(&self, prefix: &str, after: Option<&Upload>) -> StoreResult<UploadsPage>;
 
     /// Copies an object of at most [`limits::PART_MAX`] bytes inside the store (CopyObject), with
-    /// new attributes, or those of the source where `attributes` is `None`. Source and target may
+    /// new attributes, or those of the source where `attributes` is `None`, but for its storage class:
+    /// that is `STANDARD` then, as S3 has it. Source and target may
     /// be the same key if attributes are given.
     ///
     /// # Errors

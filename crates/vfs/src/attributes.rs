@@ -216,6 +216,7 @@ mod tests {
             attributes: ObjectAttributes {
                 content_type: None,
                 metadata: metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                ..ObjectAttributes::default()
             },
             checksum: None,
         }

@@ -133,7 +133,7 @@ impl Files {
 
     /// Whether a path is known to lead through no link.
     pub(crate) fn is_plain(&self, path: &VirtualPath) -> bool {
-        path.is_root() || self.known.is_known(path)
+        self.keys.mounted().is_fixed(path) || self.known.is_known(path)
     }
 
     /// What a link says: its target as it was written.
@@ -148,7 +148,7 @@ impl Files {
     /// Makes a link at `path` that says `target`; whether anything is there is not asked.
     pub(crate) async fn make_link(&self, target: &[u8], path: &VirtualPath) -> Result<(), FsError> {
         let target = target_text(target)?;
-        if path.is_root() {
+        if self.keys.mounted().is_fixed(path) {
             return Err(FsError::already_exists());
         }
         let key = self.keys.object(path)?;

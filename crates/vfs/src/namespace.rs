@@ -326,13 +326,14 @@ impl Files {
     /// Before everything below the directory `path` goes: gives the directory above a marker if it has
     /// none, as [`Files::keep_parent`] does.
     pub(crate) async fn mark_parent(&self, path: &VirtualPath) -> Result<(), FsError> {
-        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        let Some(parent) = path.parent() else { return Ok(()) };
+        let Some(marker) = self.keys.kept(&parent) else { return Ok(()) };
         if self.known.has_marker(&parent) {
             return Ok(());
         }
         let mut attributes = ObjectAttributes::default();
         SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
-        match self.put_marker(&self.keys.marker(&parent)?, &attributes, &Condition::IfAbsent).await {
+        match self.put_marker(&marker, &attributes, &Condition::IfAbsent).await {
             Err(error) if error.kind() == FsErrorKind::Conflict => {}
             other => other?,
         }

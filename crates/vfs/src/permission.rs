@@ -15,7 +15,7 @@ use crate::path::VirtualPath;
 ///
 /// | request | permission |
 /// |---|---|
-/// | STAT, LSTAT | list, read or write: whoever may upload may see whether it arrived. For a directory, what is allowed in it counts too |
+/// | STAT, LSTAT, READLINK | list, read or write: whoever may upload may see whether it arrived. For a directory, what is allowed in it counts too |
 /// | OPENDIR | list, in the directory itself |
 /// | OPEN for reading | read |
 /// | OPEN for writing | write for a new file, overwrite for an existing one; attributes are part of it |
@@ -24,6 +24,8 @@ use crate::path::VirtualPath;
 /// | RENAME | rename, at both ends; overwrite too where it replaces a file |
 /// | SETSTAT | set-attributes; overwrite for a size |
 /// | SYMLINK | symlink |
+///
+/// Where a request follows a symbolic link, it is asked for anew at what the link leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Rights {
     everywhere: Permissions,

@@ -4,7 +4,9 @@ mod moving;
 mod progress;
 mod tree;
 
-use tidegate_store::{Condition, CopySource, ETag, ObjectKey, ObjectMeta, Permission, StoreErrorKind};
+use tidegate_store::{
+    Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Permission, StoreErrorKind,
+};
 
 use crate::error::{FsError, FsErrorKind};
 use crate::links::is_link;
@@ -73,7 +75,7 @@ impl Files {
         }
         let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };
-        let receipt = match self.copier().copy(&copy, meta.size, target, None, &condition).await {
+        let receipt = match self.copier().copy(&copy, meta.size, target, in_its_class(&meta), &condition).await {
             Ok(receipt) => receipt,
             Err(error) => {
                 let is_taken = !may_replace
@@ -90,6 +92,12 @@ impl Files {
         }
         Ok(receipt.etag)
     }
+}
+
+/// What a copy must be told so that it is like its source: a copy that is told nothing keeps all but the
+/// storage class.
+fn in_its_class(meta: &ObjectMeta) -> Option<&ObjectAttributes> {
+    meta.attributes.headers.storage_class.as_ref().map(|_| &meta.attributes)
 }
 
 /// `key`, which begins with `from`, with `to` in place of that.

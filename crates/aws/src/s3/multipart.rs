@@ -1,7 +1,7 @@
 //! Multipart uploads.
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use aws_sdk_s3::types::{EncodingType, Part};
+use aws_sdk_s3::types::{EncodingType, Part, StorageClass};
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, PartNumber, PartsPage,
     Receipt, StoreError, StoreErrorKind, StoreResult, StoredPart, Upload, UploadsPage,
@@ -31,6 +31,11 @@ impl S3Bucket {
             .bucket(&*self.name)
             .key(key.as_str())
             .set_content_type(attributes.content_type.clone())
+            .set_cache_control(attributes.headers.cache_control.clone())
+            .set_content_disposition(attributes.headers.content_disposition.clone())
+            .set_content_encoding(attributes.headers.content_encoding.clone())
+            .set_content_language(attributes.headers.content_language.clone())
+            .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
             .set_metadata(Some(attributes.metadata.clone().into_iter().collect()));
         if self.settings.checksums == Checksums::Crc64nvme {
             // FULL_OBJECT: the completion carries the checksum of the whole, which S3 joins from

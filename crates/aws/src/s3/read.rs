@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::Engine as _;
 use tidegate_store::{
     ByteRange, Checksum, ETag, GetObject, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta,
-    StoreErrorKind, StoreResult,
+    StoreErrorKind, StoreResult, SystemHeaders,
 };
 
 use super::body::answer_body;
@@ -36,7 +36,14 @@ impl S3Bucket {
             .send()
             .await
             .map_err(|error| store_error(OPERATION, &at, error))?;
-        let (attributes, mark) = attributes(output.content_type, output.metadata);
+        let headers = SystemHeaders {
+            cache_control: output.cache_control,
+            content_disposition: output.content_disposition,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            storage_class: output.storage_class.and_then(|class| named(class.as_str())),
+        };
+        let (attributes, mark) = attributes(output.content_type, output.metadata, headers);
         let meta = ObjectMeta {
             size: unsigned(output.content_length, OPERATION, &at)?,
             etag: etag(output.e_tag, OPERATION, &at)?,
@@ -103,7 +110,14 @@ impl S3Bucket {
         };
         // S3 leaves the checksum out of the answer to a range, unless that is a part or the whole.
         let is_whole = !ranged || output.content_length.and_then(|len| u64::try_from(len).ok()) == Some(size);
-        let (attributes, _) = attributes(output.content_type, output.metadata);
+        let headers = SystemHeaders {
+            cache_control: output.cache_control,
+            content_disposition: output.content_disposition,
+            content_encoding: output.content_encoding,
+            content_language: output.content_language,
+            storage_class: output.storage_class.and_then(|class| named(class.as_str())),
+        };
+        let (attributes, _) = attributes(output.content_type, output.metadata, headers);
         let meta = ObjectMeta {
             size,
             etag: etag(output.e_tag, OPERATION, &at)?,
@@ -139,6 +153,7 @@ impl S3Bucket {
                 size: unsigned(object.size, OPERATION, &at)?,
                 etag: etag(object.e_tag, OPERATION, &at)?,
                 last_modified: modified(object.last_modified, OPERATION, &at)?,
+                storage_class: object.storage_class.and_then(|class| named(class.as_str())),
             });
         }
         let common_prefixes = output
@@ -203,11 +218,17 @@ fn checksum(value: Option<String>, size: u64) -> Option<Checksum> {
 fn attributes(
     content_type: Option<String>,
     metadata: Option<HashMap<String, String>>,
+    headers: SystemHeaders,
 ) -> (ObjectAttributes, Option<String>) {
     let mut metadata = metadata.unwrap_or_default();
     let mark = metadata.remove(MARK);
     let metadata = metadata.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-    (ObjectAttributes { content_type, metadata }, mark)
+    (ObjectAttributes { content_type, metadata, headers }, mark)
+}
+
+/// S3 tells every class but `STANDARD` with an object, and other stores tell that one too.
+fn named(class: &str) -> Option<String> {
+    (class != "STANDARD").then(|| class.to_owned())
 }
 
 /// `bytes=first-last` (RFC 9110 section 14.1.2).
@@ -261,7 +282,7 @@ mod tests {
     #[test]
     fn the_mark_of_a_write_is_not_shown_as_metadata() {
         let metadata = HashMap::from([(MARK.to_owned(), "0123".to_owned()), ("Mtime".to_owned(), "1".to_owned())]);
-        let (attributes, mark) = attributes(None, Some(metadata));
+        let (attributes, mark) = attributes(None, Some(metadata), SystemHeaders::default());
         assert_eq!(mark.as_deref(), Some("0123"));
         assert_eq!(attributes.metadata.into_iter().collect::<Vec<_>>(), [("mtime".to_owned(), "1".to_owned())]);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::Builder as ConfigOverride;
-use aws_sdk_s3::types::MetadataDirective;
+use aws_sdk_s3::types::{MetadataDirective, StorageClass};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -45,6 +45,11 @@ impl S3Bucket {
             .key(key.as_str())
             .content_length(signed(len))
             .set_content_type(attributes.content_type.clone())
+            .set_cache_control(attributes.headers.cache_control.clone())
+            .set_content_disposition(attributes.headers.content_disposition.clone())
+            .set_content_encoding(attributes.headers.content_encoding.clone())
+            .set_content_language(attributes.headers.content_language.clone())
+            .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
             .set_metadata(Some(marked(attributes, mark.as_deref())))
             .set_checksum_crc64_nvme(self.checksum(checksum))
             .set_if_match(if_match)
@@ -91,6 +96,11 @@ impl S3Bucket {
             Some(attributes) => request
                 .metadata_directive(MetadataDirective::Replace)
                 .set_content_type(attributes.content_type.clone())
+                .set_cache_control(attributes.headers.cache_control.clone())
+                .set_content_disposition(attributes.headers.content_disposition.clone())
+                .set_content_encoding(attributes.headers.content_encoding.clone())
+                .set_content_language(attributes.headers.content_language.clone())
+                .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
                 .set_metadata(Some(marked(attributes, mark.as_deref()))),
         };
         let sent = request

@@ -11,6 +11,9 @@ use super::failure::Failure;
 /// Source: Amazon S3 User Guide, "Working with object metadata".
 const METADATA_MAX: usize = 2048;
 
+/// The class that S3 does not name.
+const STANDARD: &str = dto::StorageClass::STANDARD;
+
 /// Kept as JSON in the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,6 +32,9 @@ pub(crate) struct ObjectHeaders {
     pub(crate) expires: Option<dto::Timestamp>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) metadata: BTreeMap<String, String>,
+    /// `None` for `STANDARD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storage_class: Option<String>,
 }
 
 impl ObjectHeaders {
@@ -54,7 +60,14 @@ impl ObjectHeaders {
             content_type,
             expires,
             metadata,
+            storage_class: None,
         })
+    }
+
+    /// With the class that a request asks for; it changes nothing in how the object is stored.
+    pub(crate) fn in_class(mut self, class: Option<&dto::StorageClass>) -> Self {
+        self.storage_class = class.map(dto::StorageClass::as_str).filter(|class| *class != STANDARD).map(str::to_owned);
+        self
     }
 
     /// As S3 answers for objects that were stored without a type.

@@ -9,7 +9,7 @@ use super::deviation::Deviation;
 use super::outcome::{done, refusal, refused};
 use super::suite::{Suite, pattern, wrong_checksum};
 use crate::error::StoreErrorKind;
-use crate::object::{Body, Condition, ListRequest, ObjectAttributes, ObjectMeta};
+use crate::object::{Body, Condition, ListRequest, ObjectAttributes, ObjectMeta, SystemHeaders};
 
 pub(super) async fn check(suite: &Suite<'_>) {
     round_trip(suite).await;
@@ -77,6 +77,7 @@ async fn replacement(suite: &Suite<'_>) {
     let kept = ObjectAttributes {
         content_type: Some("text/plain".to_owned()),
         metadata: BTreeMap::from([("old".to_owned(), "1".to_owned())]),
+        ..ObjectAttributes::default()
     };
     let body = Body::from(Bytes::from_static(b"old"));
     let checksum = body.checksum();
@@ -112,20 +113,38 @@ async fn attributes(suite: &Suite<'_>) {
             (text("with-dash_and_line"), text("x")),
             (text("long"), "v".repeat(1_500)),
         ]),
+        headers: headers(),
     };
     let body = Body::from(Bytes::from_static(b"x"));
     let checksum = body.checksum();
     done("put", suite.store.put(&key, body.clone(), checksum, &given, &Condition::Always).await);
     let meta = done("head", suite.store.head(&key).await);
-    assert_eq!(meta.attributes, given, "head gives back content type and metadata");
-    assert_eq!(suite.get(&key).await.0.meta.attributes, given, "get gives back content type and metadata");
+    assert_eq!(meta.attributes, given, "head gives back content type, metadata and headers");
+    assert_eq!(suite.get(&key).await.0.meta.attributes, given, "get gives back content type, metadata and headers");
+    let page = done("list", suite.store.list(&suite.page_of(&key)).await);
+    let classes: Vec<_> = page.objects.iter().map(|object| object.storage_class.as_deref()).collect();
+    assert_eq!(classes, [Some("STANDARD_IA")], "a listing tells the storage class");
 
     let shouted =
-        ObjectAttributes { content_type: None, metadata: BTreeMap::from([(text("UpperCase"), text("Value"))]) };
+        ObjectAttributes { metadata: BTreeMap::from([(text("UpperCase"), text("Value"))]), ..Default::default() };
     done("put", suite.store.put(&key, body, checksum, &shouted, &Condition::Always).await);
     let meta = done("head", suite.store.head(&key).await);
+    assert_eq!(meta.attributes.headers, SystemHeaders::default(), "a put replaces the headers");
+    let page = done("list", suite.store.list(&suite.page_of(&key)).await);
+    assert!(page.objects.iter().all(|object| object.storage_class.is_none()), "STANDARD is not named");
     let lower = BTreeMap::from([(text("uppercase"), text("Value"))]);
     assert_eq!(meta.attributes.metadata, lower, "metadata names come back in lower case, values as given");
+}
+
+/// Headers that a PUT may set, each with a value of its own.
+pub(super) fn headers() -> SystemHeaders {
+    SystemHeaders {
+        cache_control: Some("max-age=60, must-revalidate".to_owned()),
+        content_disposition: Some("attachment; filename=\"a b.txt\"".to_owned()),
+        content_encoding: Some("gzip".to_owned()),
+        content_language: Some("de, en".to_owned()),
+        storage_class: Some("STANDARD_IA".to_owned()),
+    }
 }
 
 async fn missing(suite: &Suite<'_>) {

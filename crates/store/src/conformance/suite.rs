@@ -145,6 +145,12 @@ impl<'a> Suite<'a> {
         panic!("a listing of {prefix:?} with limit {limit} did not end within {PAGES_MAX} pages");
     }
 
+    /// The page of a listing that holds this key alone.
+    pub(super) fn page_of(&self, key: &ObjectKey) -> ListRequest {
+        let prefix = key.as_str().to_owned();
+        ListRequest { prefix, delimited: false, limit: 1_000, continuation: None, start_after: None }
+    }
+
     /// Every key under `prefix`.
     pub(super) async fn keys(&self, prefix: &str) -> Vec<ObjectKey> {
         let pages = self.walk(prefix, false, 1_000).await;

@@ -9,7 +9,9 @@ use super::multipart::Pending;
 use super::refuse;
 use crate::checksum::Checksum;
 use crate::error::{StoreErrorKind, StoreResult};
-use crate::object::{Body, ByteRange, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Receipt};
+use crate::object::{
+    Body, ByteRange, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
+};
 use crate::object_store::{Upload, limits};
 
 /// What S3 answers where no content type was given.
@@ -114,7 +116,13 @@ impl Bucket {
             return Err(refuse(StoreErrorKind::InvalidRequest, "copy", reason));
         }
         self.check("copy", target, condition)?;
-        Ok(self.publish(target, object.bytes, attributes.unwrap_or(object.meta.attributes)))
+        let attributes = attributes.unwrap_or_else(|| {
+            let mut attributes = object.meta.attributes;
+            // CopyObject, x-amz-storage-class: what is not given is STANDARD.
+            attributes.headers.storage_class = None;
+            attributes
+        });
+        Ok(self.publish(target, object.bytes, attributes))
     }
 
     /// The object if it is the version asked for.
@@ -210,6 +218,7 @@ pub(super) fn as_kept(operation: &'static str, attributes: &ObjectAttributes) ->
     let mut kept = ObjectAttributes {
         content_type: Some(attributes.content_type.clone().unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
         metadata: BTreeMap::new(),
+        headers: headers_as_kept(operation, &attributes.headers)?,
     };
     let mut size = 0;
     for (name, value) in &attributes.metadata {
@@ -228,6 +237,24 @@ pub(super) fn as_kept(operation: &'static str, attributes: &ObjectAttributes) ->
     if size > METADATA_MAX {
         return Err(refuse(StoreErrorKind::InvalidRequest, operation, "MetadataTooLarge"));
     }
+    Ok(kept)
+}
+
+fn headers_as_kept(operation: &'static str, headers: &SystemHeaders) -> StoreResult<SystemHeaders> {
+    let mut kept = headers.clone();
+    for value in [
+        &mut kept.cache_control,
+        &mut kept.content_disposition,
+        &mut kept.content_encoding,
+        &mut kept.content_language,
+        &mut kept.storage_class,
+    ] {
+        if value.as_ref().is_some_and(|value| !value.bytes().all(|b| (b' '..=b'~').contains(&b))) {
+            return Err(refuse(StoreErrorKind::InvalidRequest, operation, "a header is not printable ASCII"));
+        }
+        *value = value.take().map(|value| value.trim().to_owned());
+    }
+    kept.storage_class = kept.storage_class.filter(|class| class != "STANDARD");
     Ok(kept)
 }
 

@@ -71,6 +71,7 @@ impl Bucket {
                         size: object.meta.size,
                         etag: object.meta.etag.clone(),
                         last_modified: object.meta.last_modified,
+                        storage_class: object.meta.attributes.headers.storage_class.clone(),
                     });
                     Behind::Key(key.as_str().to_owned())
                 }

@@ -21,7 +21,7 @@ async fn put(store: &MemoryObjectStore, name: &str, len: usize, attributes: &Obj
 }
 
 fn metadata(name: &str, value: impl Into<String>) -> ObjectAttributes {
-    ObjectAttributes { content_type: None, metadata: BTreeMap::from([(name.to_owned(), value.into())]) }
+    ObjectAttributes { metadata: BTreeMap::from([(name.to_owned(), value.into())]), ..ObjectAttributes::default() }
 }
 
 #[tokio::test]

@@ -164,7 +164,13 @@ mod tests {
 
     fn page(objects: impl IntoIterator<Item = String>, prefixes: impl IntoIterator<Item = String>) -> ListPage {
         let (size, etag, last_modified) = (0, ETag::new("\"e\""), SystemTime::UNIX_EPOCH);
-        let object = |key| ListedObject { key: ObjectKey::new(key).unwrap(), size, etag: etag.clone(), last_modified };
+        let object = |key| ListedObject {
+            key: ObjectKey::new(key).unwrap(),
+            size,
+            etag: etag.clone(),
+            last_modified,
+            storage_class: None,
+        };
         ListPage {
             objects: objects.into_iter().map(object).collect(),
             common_prefixes: prefixes.into_iter().collect(),

@@ -97,7 +97,13 @@ mod tests {
 
     fn object(key: &str) -> ListedObject {
         let (size, etag) = (0, ETag::new("\"e\""));
-        ListedObject { key: ObjectKey::new(key).unwrap(), size, etag, last_modified: SystemTime::UNIX_EPOCH }
+        ListedObject {
+            key: ObjectKey::new(key).unwrap(),
+            size,
+            etag,
+            last_modified: SystemTime::UNIX_EPOCH,
+            storage_class: None,
+        }
     }
 
     fn page(keys: &[&str]) -> ListPage {

@@ -1,8 +1,10 @@
 //! Moves one object of a directory that is renamed.
 
-use tidegate_store::{Condition, CopySource, ETag, ListedObject, ObjectKey, ObjectMeta, StoreErrorKind};
+use tidegate_store::{
+    Condition, CopySource, ETag, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta, StoreErrorKind,
+};
 
-use super::moved_key;
+use super::{in_its_class, moved_key};
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::Files;
@@ -36,14 +38,25 @@ impl Files {
         let target = moved_key(key, from, to)?;
         let (mut size, mut etag) = (object.size, object.etag.clone());
         let mut onto = Onto::Absent;
+        // A listing tells the storage class, and nothing else that a copy has to be told with it.
+        let mut attributes = None;
+        if object.storage_class.is_some() {
+            match self.head(key).await? {
+                Some(meta) => (size, etag, attributes) = (meta.size, meta.etag, Some(meta.attributes)),
+                None => return Ok(()),
+            }
+        }
         for _ in 0..TRIES {
-            match self.move_version(copier, (key, size, &etag), &target, &onto).await? {
+            match self.move_version(copier, (key, size, &etag), attributes.as_ref(), &target, &onto).await? {
                 Moved::Done => return Ok(()),
                 Moved::Replaced(copy) => {
                     // What took its place is moved instead; the copy of the older version goes.
                     onto = copy.map_or(onto, Onto::Copy);
                     match self.head(key).await? {
-                        Some(meta) => (size, etag) = (meta.size, meta.etag),
+                        Some(meta) => {
+                            attributes = in_its_class(&meta).cloned();
+                            (size, etag) = (meta.size, meta.etag);
+                        }
                         None => return Ok(()),
                     }
                 }
@@ -59,6 +72,7 @@ impl Files {
         &self,
         copier: &Copier,
         (key, size, etag): (&ObjectKey, u64, &ETag),
+        attributes: Option<&ObjectAttributes>,
         target: &ObjectKey,
         onto: &Onto,
     ) -> Result<Moved, FsError> {
@@ -70,7 +84,7 @@ impl Files {
         let copied = {
             // Parts take leave for themselves.
             let _lane = if copier.is_in_parts(size) { None } else { Some(copier.lane().await) };
-            copier.copy(&source, size, target, None, &condition).await
+            copier.copy(&source, size, target, attributes, &condition).await
         };
         let copy = match copied {
             Ok(receipt) => receipt.etag,

@@ -112,7 +112,7 @@ impl Env {
     /// The same with content that is not known beforehand.
     pub async fn put_large(&self, key: &str, content: &Bytes, metadata: &[(&str, &str)]) {
         let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let attributes = ObjectAttributes { content_type: None, metadata };
+        let attributes = ObjectAttributes { metadata, ..ObjectAttributes::default() };
         let body = Body::from(content.clone());
         let checksum = body.checksum();
         self.store.put(&key_of(key), body, checksum, &attributes, &Condition::Always).await.unwrap();

@@ -32,6 +32,7 @@ pub(crate) struct ListedObject {
     pub(crate) size: u64,
     pub(crate) etag: String,
     pub(crate) modified: i64,
+    pub(crate) storage_class: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ pub(crate) fn list_objects(
     query: &ObjectsQuery,
 ) -> Result<ObjectsPage, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT key, size, etag, modified FROM objects JOIN contents ON contents.id = objects.content
+        "SELECT key, size, etag, modified, headers ->> 'storage_class' FROM objects JOIN contents ON contents.id = objects.content
          WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key",
     )?;
     let rollup = Rollup { prefix: &query.prefix, delimiter: query.delimiter.as_deref() };
@@ -79,7 +80,8 @@ pub(crate) fn list_objects(
                 page.entries.push(Listed::CommonPrefix(common.to_owned()));
                 continue 'seek;
             }
-            let object = ListedObject { size: row.get(1)?, etag: row.get(2)?, modified: row.get(3)?, key };
+            let (size, etag, modified) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let object = ListedObject { key, size, etag, modified, storage_class: row.get(4)? };
             page.entries.push(Listed::Entry(object));
         }
         return Ok(page);

@@ -40,7 +40,8 @@ impl Service {
             input.content_type,
             input.expires,
             input.metadata,
-        )?;
+        )?
+        .in_class(input.storage_class.as_ref());
         if !replace && source.bucket == input.bucket && source.key == input.key {
             return Err(Failure::InvalidRequest(
                 "This copy request is illegal because it is trying to copy an object to itself without changing \
@@ -61,8 +62,11 @@ impl Service {
                     to.check(index::find_object(index, bucket, &input.key)?.as_ref())?;
                     let content = whole_copy(&source.content);
                     let id = index::copy_content(index, source.content_id, &content)?;
-                    let headers = if replace { &headers } else { &source.headers };
-                    let modified = index::publish(index, bucket, &input.key, id, headers, unused)?;
+                    // The class is never the source's: what is not given is STANDARD.
+                    let class = headers.storage_class.clone();
+                    let headers =
+                        if replace { headers } else { ObjectHeaders { storage_class: class, ..source.headers } };
+                    let modified = index::publish(index, bucket, &input.key, id, &headers, unused)?;
                     Ok((content, modified))
                 })
             })

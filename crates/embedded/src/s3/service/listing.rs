@@ -193,7 +193,10 @@ fn entries(page: ObjectsPage, names: &Names) -> (Vec<Object>, Vec<CommonPrefix>)
                 key: Some(names.write(&object.key)),
                 last_modified: Some(index::timestamp(object.modified)),
                 size: Some(size(object.size)),
-                storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+                storage_class: Some(match object.storage_class {
+                    Some(class) => ObjectStorageClass::from(class),
+                    None => ObjectStorageClass::from_static(ObjectStorageClass::STANDARD),
+                }),
                 ..Object::default()
             }),
             Listed::CommonPrefix(prefix) => prefixes.push(CommonPrefix { prefix: Some(names.write(&prefix)) }),

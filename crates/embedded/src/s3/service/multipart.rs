@@ -31,7 +31,8 @@ impl Service {
             input.content_type,
             input.expires,
             input.metadata,
-        )?;
+        )?
+        .in_class(input.storage_class.as_ref());
         let sum = chosen_sum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let upload = Upload { headers, sum };
         let id = new_upload_id()?;

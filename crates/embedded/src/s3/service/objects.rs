@@ -26,7 +26,8 @@ impl Service {
             input.content_type,
             input.expires,
             input.metadata,
-        )?;
+        )?
+        .in_class(input.storage_class.as_ref());
         let announced = Announced {
             len: input.content_length.and_then(|len| u64::try_from(len).ok()),
             claims: Claims::parse(&request.headers)?,
@@ -113,6 +114,7 @@ impl Service {
             expires: headers.expires.clone(),
             last_modified: Some(object.modified()),
             metadata: headers.metadata_dto(),
+            storage_class: headers.storage_class.clone().map(StorageClass::from),
             ..GetObjectOutput::default()
         })
     }
@@ -160,6 +162,7 @@ impl Service {
             expires: headers.expires.clone(),
             last_modified: Some(object.modified()),
             metadata: headers.metadata_dto(),
+            storage_class: headers.storage_class.clone().map(StorageClass::from),
             ..HeadObjectOutput::default()
         })
     }

@@ -1,0 +1,61 @@
+//! What other tools keep with an object stays with it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod harness;
+
+use bytesize::ByteSize;
+use harness::*;
+use tidegate_store::faulty::{Call, FaultPlan};
+use tidegate_store::{Body, Condition, ObjectAttributes, ObjectStore, SystemHeaders};
+use tidegate_vfs::{Config, Replace};
+
+fn headers(storage_class: Option<&str>) -> SystemHeaders {
+    SystemHeaders {
+        cache_control: Some("no-cache".to_owned()),
+        content_disposition: Some("attachment".to_owned()),
+        content_encoding: Some("gzip".to_owned()),
+        content_language: Some("de".to_owned()),
+        storage_class: storage_class.map(str::to_owned),
+    }
+}
+
+async fn put(env: &Env, key: &str, len: usize, storage_class: Option<&str>) {
+    let metadata = [("other".to_owned(), "kept".to_owned())].into();
+    let attributes =
+        ObjectAttributes { content_type: Some("text/csv".to_owned()), metadata, headers: headers(storage_class) };
+    let body = Body::from(pattern(len));
+    let checksum = body.checksum();
+    env.store.put(&key_of(key), body, checksum, &attributes, &Condition::Always).await.unwrap();
+}
+
+async fn kept(env: &Env, key: &str) -> SystemHeaders {
+    let attributes = env.store.head(&key_of(key)).await.unwrap().attributes;
+    assert_eq!(attributes.content_type.as_deref(), Some("text/csv"));
+    assert_eq!(attributes.metadata["other"], "kept");
+    attributes.headers
+}
+
+#[tokio::test]
+async fn headers_and_storage_class_survive_setstat_and_rename() {
+    let (whole, part) = (ByteSize::b(4 * PART as u64), ByteSize::b(PART as u64));
+    let config = Config { copy_whole_max: whole, copy_part_size: part, ..config() };
+    for class in [None, Some("STANDARD_IA")] {
+        let env = env_with(config.clone(), FaultPlan::none()).await;
+        for (name, len) in [("small", 10), ("large", 6 * PART)] {
+            put(&env, &format!("dir/{name}"), len, class).await;
+            let (from, to) = (path(&format!("/dir/{name}")), path(&format!("/dir/{name}2")));
+            env.mount.set_attributes(&from, mode(0o600)).await.unwrap();
+            assert_eq!(kept(&env, &format!("dir/{name}")).await, headers(class), "SETSTAT of {name}");
+            env.mount.rename(&from, &to, Replace::Never).await.unwrap();
+            assert_eq!(kept(&env, &format!("dir/{name}2")).await, headers(class), "RENAME of {name}");
+        }
+        let looks = env.calls.calls(Call::Head);
+        env.mount.rename(&path("/dir"), &path("/new"), Replace::Never).await.unwrap();
+        for name in ["small2", "large2"] {
+            assert_eq!(kept(&env, &format!("new/{name}")).await, headers(class), "RENAME of the directory");
+            assert_eq!(env.mount.stat(&path(&format!("/new/{name}"))).await.unwrap().mode, 0o100_600);
+        }
+        // Those of the directories, one for the parts, and one for each object of a class of its own.
+        assert!(env.calls.calls(Call::Head) - looks <= 11, "{}", env.calls.calls(Call::Head) - looks);
+    }
+}
