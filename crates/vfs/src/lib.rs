@@ -24,6 +24,7 @@ mod prefetch;
 mod reader;
 mod rename;
 mod shares;
+mod usage;
 mod writer;
 mod written;
 
@@ -36,4 +37,5 @@ pub use metrics::Metrics;
 pub use mount::{Mount, OpenFile, OpenOptions, Replace, Vfs};
 pub use path::VirtualPath;
 pub use reader::{ReadData, Reader};
+pub use usage::{USAGE_SETTLES, Usage};
 pub use writer::{Admission, Published, Writer};

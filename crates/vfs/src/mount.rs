@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission};
+use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UsageStore};
 
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, SetAttributes};
@@ -21,6 +21,7 @@ use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::shares::{Shares, TenantShare};
+use crate::usage::{Book, Counted, TenantUsage, Usage};
 use crate::writer::Writer;
 use crate::written::Written;
 
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) prefetches: Arc<Register>,
     /// Files that were stored lately.
     pub(crate) written: Arc<Written>,
+    usage: Book,
 }
 
 /// Requests for attributes that all listings together have under way at once: as many directories as
@@ -52,14 +54,40 @@ pub(crate) struct Shared {
 const LOOKUPS_MAX: usize = 512;
 
 impl Vfs {
-    /// A file system over these stores, with settings that are [valid](Config::validate).
+    /// A file system over these stores, with settings that are [valid](Config::validate). Quotas are
+    /// not heeded.
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
+        Self::build(stores, None, config, metrics)
+    }
+
+    /// The same for tenants with quotas, whose usage the nodes count together.
+    pub fn with_usage(
+        stores: Arc<dyn ObjectStores>,
+        usage: Arc<dyn UsageStore>,
+        config: Config,
+        metrics: Metrics,
+    ) -> Self {
+        Self::build(stores, Some(usage), config, metrics)
+    }
+
+    /// Tells the counters of usage what this node has not told them yet. For its end.
+    pub async fn settle_usage(&self) {
+        self.shared.usage.settle().await;
+    }
+
+    fn build(
+        stores: Arc<dyn ObjectStores>,
+        usage: Option<Arc<dyn UsageStore>>,
+        config: Config,
+        metrics: Metrics,
+    ) -> Self {
         let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
         let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
         for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
         }
         let prefetches = Arc::new(Register::new(metrics.clone()));
+        let usage = Book::new(usage, metrics.quota_refusals.clone());
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
         Self {
             shared: Arc::new(Shared {
@@ -72,6 +100,7 @@ impl Vfs {
                 lookups: Semaphore::new(LOOKUPS_MAX),
                 prefetches,
                 written: Arc::default(),
+                usage,
             }),
         }
     }
@@ -85,6 +114,11 @@ impl Vfs {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
         let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
         let store = vfs.stores.open(&account.tenant).await?;
+        let usage = vfs.usage.tenant(&account.tenant, &store);
+        let store: Arc<dyn ObjectStore> = match &usage {
+            None => store,
+            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage))),
+        };
         let store: Arc<dyn ObjectStore> =
             Arc::new(Watched::new(store, bucket.clone(), vfs.prefetches.clone(), vfs.written.clone()));
         let keys = KeySpace::new(Mounted::new(&account.tenant.prefix, &account.user.mappings)?);
@@ -98,7 +132,7 @@ impl Vfs {
             Prefetch::off()
         };
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let files = Files { vfs, store, bucket, keys, rights, home, read_memory, write_share, known, prefetch };
+        let files = Files { vfs, store, bucket, keys, rights, home, usage, read_memory, write_share, known, prefetch };
         Ok(Mount { files: Arc::new(files) })
     }
 }
@@ -159,6 +193,8 @@ pub(crate) struct Files {
     pub(crate) keys: KeySpace,
     pub(crate) rights: Rights,
     home: VirtualPath,
+    /// `None` for a tenant without a quota.
+    usage: Option<Arc<TenantUsage>>,
     /// The tenant's view of the memory for uploads.
     pub(crate) write_share: TenantShare,
     pub(crate) known: KnownDirectories,
@@ -169,6 +205,13 @@ impl Mount {
     /// Where the user's sessions start.
     pub fn home(&self) -> &VirtualPath {
         &self.files.home
+    }
+
+    /// What the tenant's files take and may take, at most some seconds old.
+    pub async fn usage(&self) -> Usage {
+        let Some(usage) = &self.files.usage else { return Usage::default() };
+        usage.refresh().await;
+        usage.report()
     }
 
     /// Attributes of a file or directory. Symbolic links are shown as themselves.
@@ -195,13 +238,14 @@ impl Mount {
     ///
     /// # Errors
     /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
-    /// `PermissionDenied`; `Unsupported` for writing into a file that has content without `truncate`;
+    /// `PermissionDenied`; `NoSpace` over the quota; `Unsupported` for writing into a file that has content without `truncate`;
     /// `TooLarge` if the size that is announced can't be stored.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
         if options.write || options.append {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.
             self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
             self.files.keys.mounted().may_create(path)?;
+            self.files.has_room(path).await?;
             self.files.open_for_writing(path, options).await.map(OpenFile::Write)
         } else {
             self.files.rights.of(path).require(Permission::Read)?;
@@ -221,10 +265,16 @@ impl Mount {
     /// Makes a directory.
     ///
     /// # Errors
-    /// `AlreadyExists`; `NotFound` if the parent directory is missing.
+    /// `AlreadyExists`; `NotFound` if the parent directory is missing; `NoSpace` over the quota.
     pub async fn make_directory(&self, path: &VirtualPath, attributes: SetAttributes) -> Result<(), FsError> {
         self.files.rights.of(path).require(Permission::Mkdir)?;
         self.files.keys.mounted().may_create(path)?;
+        if let Some(usage) = &self.files.usage {
+            usage.refresh().await;
+            if !usage.has_room_for_object() {
+                return Err(usage.no_room_for_object());
+            }
+        }
         self.files.make_directory(path, attributes).await
     }
 
@@ -280,6 +330,19 @@ impl Mount {
         }
         self.files.keys.mounted().may_change(path)?;
         self.files.set_attributes(path, set).await
+    }
+}
+
+impl Files {
+    /// Fails if the tenant may store nothing more: no byte, or no file at `path` where none is.
+    async fn has_room(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        usage.refresh().await;
+        usage.has_room()?;
+        if usage.has_room_for_object() || self.head(&self.keys.object(path)?).await?.is_some() {
+            return Ok(());
+        }
+        Err(usage.no_room_for_object())
     }
 }
 

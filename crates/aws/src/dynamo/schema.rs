@@ -35,6 +35,8 @@ const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
 const MAX_BANDWIDTH_OUT: &str = "max_bandwidth_out";
 const MAX_OPEN_HANDLES: &str = "max_open_handles";
 const MAX_SESSIONS: &str = "max_sessions";
+const QUOTA_BYTES: &str = "quota_bytes";
+const QUOTA_OBJECTS: &str = "quota_objects";
 
 /// The partition whose items name the tenants.
 pub(super) const TENANTS: &str = "TENANTS";
@@ -53,6 +55,11 @@ impl ItemKey {
 
     pub(super) fn user(name: &UserName) -> Self {
         Self { pk: format!("USER#{name}"), sk: "USER".to_owned() }
+    }
+
+    /// What the tenant's files take, if that is counted.
+    pub(super) fn usage(name: &TenantName) -> Self {
+        Self { pk: format!("TENANT#{name}"), sk: "USAGE".to_owned() }
     }
 
     /// The item by which all tenants are listed.
@@ -118,6 +125,8 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
         (MAX_BANDWIDTH_OUT, limits.max_bandwidth_out.map(number)),
         (MAX_OPEN_HANDLES, limits.max_open_handles.map(number)),
         (MAX_SESSIONS, limits.max_sessions.map(number)),
+        (QUOTA_BYTES, limits.quota_bytes.map(number)),
+        (QUOTA_OBJECTS, limits.quota_objects.map(number)),
     ] {
         item.extend(limit.map(|limit| (attribute.to_owned(), limit)));
     }
@@ -139,6 +148,8 @@ pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
         (MAX_BANDWIDTH_OUT, ":out", value(change.max_bandwidth_out)),
         (MAX_OPEN_HANDLES, ":handles", value(change.max_open_handles)),
         (MAX_SESSIONS, ":sessions", value(change.max_sessions)),
+        (QUOTA_BYTES, ":bytes", value(change.quota_bytes)),
+        (QUOTA_OBJECTS, ":objects", value(change.quota_objects)),
     ] {
         match change {
             LimitChange::Keep => {}
@@ -211,6 +222,8 @@ pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, 
             max_bandwidth_out: fields.optional_number(MAX_BANDWIDTH_OUT)?,
             max_open_handles: fields.optional_number(MAX_OPEN_HANDLES)?,
             max_sessions: fields.optional_number(MAX_SESSIONS)?,
+            quota_bytes: fields.optional_number(QUOTA_BYTES)?,
+            quota_objects: fields.optional_number(QUOTA_OBJECTS)?,
         },
         created: fields.number("created")?,
     })
@@ -247,7 +260,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
+    pub(super) fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
         Self::of_versions(item, operation, &[FIRST])
     }
 
@@ -290,7 +303,7 @@ impl<'a> Fields<'a> {
         self.optional_number(name)?.ok_or_else(|| self.refuse(name, "is missing"))
     }
 
-    fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+    pub(super) fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         match self.item.get(name) {
             None => Ok(None),
             Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| self.refuse(name, "is out of range")),
@@ -385,6 +398,8 @@ mod tests {
                 max_bandwidth_out: u64::MAX.try_into().ok(),
                 max_open_handles: Some(0),
                 max_sessions: Some(7),
+                quota_bytes: Some(1 << 40),
+                quota_objects: Some(0),
             },
             created: 0,
         }
@@ -470,6 +485,8 @@ mod tests {
             ("max_bandwidth_out", number(Bandwidth::MIN.bytes_per_second() - 1)),
             ("max_open_handles", number(-1)),
             ("max_sessions", text("7")),
+            ("quota_bytes", number(-1)),
+            ("quota_objects", text("7")),
         ] {
             let mut item = tenant_item(&tenant());
             item.insert(attribute.to_owned(), value);
@@ -490,6 +507,8 @@ mod tests {
             max_bandwidth_out: LimitChange::Lift,
             max_open_handles: LimitChange::Set(3),
             max_sessions: LimitChange::Lift,
+            quota_bytes: LimitChange::Keep,
+            quota_objects: LimitChange::Keep,
         };
         let update = limits_update(&change).unwrap();
         assert_eq!(
@@ -506,6 +525,7 @@ mod tests {
         let (tenant, user) = ("users".parse().unwrap(), "tenant".parse().unwrap());
         let keys = [
             ItemKey::tenant(&tenant),
+            ItemKey::usage(&tenant),
             ItemKey::tenant_entry(&tenant),
             ItemKey::user(&user),
             ItemKey::user_entry(&tenant, &user),
