@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 29] = [
+const PROMISED: [(&str, &str); 30] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -35,6 +35,7 @@ const PROMISED: [(&str, &str); 29] = [
     ("tidegate_vfs_prefetches_started_total", "counter"),
     ("tidegate_vfs_prefetches_used_total", "counter"),
     ("tidegate_vfs_renamed_objects_total", "counter"),
+    ("tidegate_vfs_quota_refusals_total", "counter"),
     ("tidegate_vfs_uploads_published_total", "counter"),
 ];
 

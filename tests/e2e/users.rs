@@ -147,6 +147,83 @@ fn permissions_and_home_hold() {
 }
 
 #[test]
+fn rules_and_logical_directories_hold() {
+    let cluster = Cluster::on_moto();
+    cluster.add_user("writer");
+    let key = cluster.folder().join("partner.key");
+    keygen(&key, &["-t", "ed25519"]);
+    let public = cluster.folder().join("partner.key.pub").display().to_string();
+    let mappings = cluster.folder().join("mappings.json");
+    let entries = r#"[
+        {"Entry": "/", "Target": "/home/${transfer:UserName}", "Type": "DIRECTORY"},
+        {"Entry": "/lists/public", "Target": "/public", "ReadOnly": true}
+    ]"#;
+    std::fs::write(&mappings, entries).unwrap();
+    let add = ["user", "add", "partner", "--tenant", "acme", "--key", &public];
+    let access = ["--mappings", mappings.to_str().unwrap(), "--permission", "/inbox=list,write"];
+    cluster.cli(&[&add[..], &access].concat()).ok();
+    let node = cluster.start_node("node");
+    let writer = Ssh::new(&cluster.login(&node, "writer"));
+    std::fs::write(writer.file("f"), "content").unwrap();
+    writer
+        .sftp("mkdir home\nmkdir home/partner\nmkdir home/partner/inbox\nmkdir public\nput f public/f\nput f f\n")
+        .ok();
+
+    let partner = Ssh::new(&cluster.login(&node, "partner"));
+    std::fs::write(partner.file("g"), "partner's").unwrap();
+    let listing = partner.sftp("ls -1 /\nls -1 /lists\nget /lists/public/f back\nput g inbox/g\nput g g\n").ok().stdout;
+    assert!(!listing.contains("home") && listing.contains("/lists/public"), "{listing}");
+    assert_eq!(std::fs::read_to_string(partner.file("back")).unwrap(), "content");
+    for refused in [
+        "put g lists/public/g",
+        "rm lists/public/f",
+        "rmdir lists/public",
+        "rename lists/public here",
+        "get inbox/g back",
+        "rm inbox/g",
+        "get f back",
+        "get ../f back",
+        "get /home/partner/g back",
+    ] {
+        partner.sftp(&format!("{refused}\n")).fails();
+    }
+    writer.sftp("get home/partner/inbox/g back\nget home/partner/g back\n").ok();
+    assert_eq!(std::fs::read_to_string(writer.file("back")).unwrap(), "partner's");
+
+    cluster.cli(&["user", "set", "partner", "--mappings", "none", "--permission", "none"]).ok();
+    let partner = json(&cluster.cli(&["user", "show", "partner", "--output", "json"]).ok().stdout);
+    assert_eq!(
+        (&partner["mappings"], &partner["rules"]),
+        (&Value::from(Vec::<Value>::new()), &Value::from(Vec::<Value>::new()))
+    );
+}
+
+#[test]
+fn a_quota_refuses_uploads_on_every_node() {
+    let cluster = Cluster::on_moto();
+    cluster.add_user("alice");
+    cluster.cli(&["tenant", "set", "acme", "--quota-bytes", "1MiB"]).ok();
+    let (first, second) = (cluster.start_node("first"), cluster.start_node("second"));
+    let alice = Ssh::new(&cluster.login(&first, "alice"));
+    write_random_file(&alice.file("large"), 1, 900 << 10);
+    alice.sftp("put large one\n").ok();
+    for node in [&first, &second] {
+        let alice = Ssh::new(&cluster.login(node, "alice"));
+        write_random_file(&alice.file("large"), 2, 900 << 10);
+        // Until the tenant has been counted for the first time, nothing is refused.
+        until("the quota is heeded", Duration::from_secs(60), || {
+            alice.sftp("put large two\nrm two\n").stderr.contains("Failure").then_some(())
+        });
+        assert!(node.metric("tidegate_vfs_quota_refusals_total") > 0.0, "it is the quota that refused");
+        assert_eq!(alice.sftp("ls -1 /\n").ok().stdout.matches("two").count(), 0);
+    }
+    let tenant = json(&cluster.cli(&["tenant", "show", "acme", "--output", "json"]).ok().stdout);
+    assert_eq!(tenant["quota_bytes"], Value::from(1 << 20));
+    assert!(tenant["used"]["counted"].is_string(), "{tenant}");
+    alice.sftp("rm one\nput large one\n").ok();
+}
+
+#[test]
 fn tenants_do_not_see_one_another() {
     let cluster = Cluster::on_moto();
     cluster.add_user("alice");

@@ -48,6 +48,7 @@ async fn a_table_is_a_directory() {
     aws.create_table().await.unwrap();
     aws.create_table().await.expect("a table that exists may be created again");
     conformance::directory(aws.directory()).await;
+    conformance::usage(aws.usage()).await;
 }
 
 #[tokio::test]

@@ -206,6 +206,12 @@ pub enum TenantAction {
         #[command(flatten)]
         limits: LimitChangeArgs,
     },
+    /// Count what the tenant's files take by listing them all, and set the counters right; nodes do
+    /// so once a day for tenants with a quota
+    Recount {
+        /// The tenant's name
+        name: TenantName,
+    },
     /// Refuse logins of the tenant's users; files, users and keys stay
     Disable {
         /// The tenant's name
@@ -398,6 +404,7 @@ mod tests {
             ("tidegate tenant add acme --bucket b --max-bandwidth-in 1KiB", "at least 65536"),
             ("tidegate tenant set acme", "--max-sessions"),
             ("tidegate tenant set acme --max-sessions no", "invalid"),
+            ("tidegate tenant set acme --quota-bytes much", "10GiB"),
             ("tidegate user show b", "3 to 100"),
             ("tidegate user add bob --tenant acme --permissions fly", "set-attributes"),
             ("tidegate user set bob", "--permission"),

@@ -6,6 +6,7 @@ mod error;
 mod host_keys;
 mod keys;
 mod print;
+mod quotas;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -60,8 +61,9 @@ pub async fn hostkey(args: &HostkeyArgs, loaded: &Loaded, out: &mut dyn Write) -
 /// # Errors
 /// See [`CommandError`].
 pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
-    let directory = Aws::connect(&loaded.config.aws).await?.directory();
-    let directory = directory.as_ref();
+    let aws = Aws::connect(&loaded.config.aws).await?;
+    let (directory, usage) = (aws.directory(), aws.usage());
+    let (directory, usage) = (directory.as_ref(), usage.as_ref());
     let mut printer = Printer::new(args.admin.output, out);
     match &args.action {
         TenantAction::Add { name, bucket, prefix, limits } => {
@@ -69,8 +71,13 @@ pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> 
             tenants::add(directory, &tenant, &loaded.config.host_keys, &mut printer).await
         }
         TenantAction::List => tenants::list(directory, &mut printer).await,
-        TenantAction::Show { name } => tenants::show(directory, name, &mut printer).await,
-        TenantAction::Set { name, limits } => tenants::set(directory, name, &limits.change(), &mut printer).await,
+        TenantAction::Show { name } => tenants::show(directory, usage, name, &mut printer).await,
+        TenantAction::Set { name, limits } => {
+            tenants::set(directory, usage, name, &limits.change(), &mut printer).await
+        }
+        TenantAction::Recount { name } => {
+            quotas::recount(directory, aws.object_stores().as_ref(), usage, name, &mut printer).await
+        }
         TenantAction::Disable { name } => tenants::disable(directory, name, &mut printer).await,
         TenantAction::Enable { name } => tenants::enable(directory, name, &mut printer).await,
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use prometheus::Registry;
@@ -12,11 +13,13 @@ use tidegate_sftp::Shutdown;
 use tidegate_ssh::{HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
 use tidegate_store::HostKeyStore;
 use tidegate_store::cached::CachedAccounts;
-use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores};
+use tidegate_store::metered::{
+    MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
+};
 use tidegate_vfs::Vfs;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, SidePort};
 use crate::build_info::BuildInfo;
@@ -26,6 +29,10 @@ use crate::host_keys::LocationError;
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Ending};
 use crate::telemetry;
+
+/// How long a node that ends takes at most to tell what its last requests changed in the usage of
+/// tenants with a quota.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// Why there is no node.
 #[derive(Debug, Error)]
@@ -69,6 +76,7 @@ pub struct Node {
     server: Server,
     host_keys: HostKeySet,
     readiness: Readiness,
+    vfs: Vfs,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
@@ -78,6 +86,7 @@ pub struct RunningNode {
     serving: JoinHandle<()>,
     shutdown: Shutdown,
     readiness: Readiness,
+    vfs: Vfs,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
@@ -113,19 +122,20 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
 
     let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
     let stores = Arc::new(GuardedObjectStores::new(stores, config.host_keys.clone()));
-    let vfs = Vfs::new(stores, config.vfs.clone(), vfs_metrics);
+    let usage = Arc::new(MeteredUsage::new(aws.usage(), store_metrics.clone()));
+    let vfs = Vfs::with_usage(stores, usage, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
     let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
     let server = Server::bind(
         config.ssh.clone(),
         host_keys.clone(),
         Arc::new(accounts),
-        vfs,
+        vfs.clone(),
         (config.sftp.clone(), sftp_metrics),
         ssh_metrics,
     )
     .await?;
-    Ok(Node { server, host_keys, readiness, drain: config.drain.clone(), side_port })
+    Ok(Node { server, host_keys, readiness, vfs, drain: config.drain.clone(), side_port })
 }
 
 async fn host_keys(config: &Config, aws: &Aws, metrics: &tidegate_store::Metrics) -> Result<HostKeySet, ComposeError> {
@@ -168,26 +178,29 @@ impl Node {
 
     /// Begins to serve.
     pub fn start(self) -> RunningNode {
-        let Self { server, readiness, drain, side_port, .. } = self;
+        let Self { server, readiness, vfs, drain, side_port, .. } = self;
         let shutdown = Shutdown { drain: CancellationToken::new(), deadline: CancellationToken::new() };
         let sftp = server.local_addr();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
         readiness.listening();
         info!(version = BuildInfo::CURRENT.version, %sftp, admin = %side_port.address, "the node serves");
-        RunningNode { serving, shutdown, readiness, drain, side_port }
+        RunningNode { serving, shutdown, readiness, vfs, drain, side_port }
     }
 }
 
 impl RunningNode {
     /// Serves until a signal, drains, and closes the side port last.
     pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
-        let Self { serving, shutdown, readiness, drain, side_port } = self;
+        let Self { serving, shutdown, readiness, vfs, drain, side_port } = self;
         let served = async {
             if let Err(error) = serving.await {
                 error!(%error, "the SFTP server ended with a panic");
             }
         };
         let ending = shutdown::supervise(served, signals, &readiness, &shutdown, &drain).await;
+        if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
+            warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
+        }
         info!(?ending, "the node has ended");
         side_port.stop().await;
         ending

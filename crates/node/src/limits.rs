@@ -25,6 +25,12 @@ pub struct LimitArgs {
     /// Sessions at once on each node; without it, the node's own limits hold
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<u32>,
+    /// What its files may take in all, over all nodes; without it, there is no such limit
+    #[arg(long, value_name = "SIZE")]
+    pub quota_bytes: Option<SizeArg>,
+    /// Files and directories that there may be, over all nodes; without it, there is no such limit
+    #[arg(long, value_name = "N")]
+    pub quota_objects: Option<u64>,
 }
 
 /// What is to change about a tenant's limits.
@@ -45,7 +51,22 @@ pub struct LimitChangeArgs {
     /// Sessions at once on each node; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_sessions: Option<Lifted<u32>>,
+    /// What its files may take in all, over all nodes; "none" lifts the limit
+    #[arg(long, value_name = "SIZE|none")]
+    pub quota_bytes: Option<Lifted<SizeArg>>,
+    /// Files and directories that there may be, over all nodes; "none" lifts the limit
+    #[arg(long, value_name = "N|none")]
+    pub quota_objects: Option<Lifted<u64>>,
 }
+
+/// Bytes as a size: `10GiB`, `500MB`, `1000000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeArg(pub u64);
+
+/// The text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("it takes a size, such as 10GiB")]
+pub struct SizeError;
 
 /// Bytes per second as a size: `10MiB`, `500KB`, `1000000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +100,8 @@ impl LimitArgs {
             max_bandwidth_out: self.max_bandwidth_out.map(|limit| limit.0),
             max_open_handles: self.max_open_handles,
             max_sessions: self.max_sessions,
+            quota_bytes: self.quota_bytes.map(|limit| limit.0),
+            quota_objects: self.quota_objects,
         }
     }
 }
@@ -91,6 +114,8 @@ impl LimitChangeArgs {
             max_bandwidth_out: change(self.max_bandwidth_out, |limit| limit.0),
             max_open_handles: change(self.max_open_handles, |limit| limit),
             max_sessions: change(self.max_sessions, |limit| limit),
+            quota_bytes: change(self.quota_bytes, |limit| limit.0),
+            quota_objects: change(self.quota_objects, |limit| limit),
         }
     }
 }
@@ -112,12 +137,25 @@ impl FromStr for BandwidthArg {
     }
 }
 
+impl FromStr for SizeArg {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        text.parse().map(|size: ByteSize| Self(size.as_u64())).map_err(|_| SizeError)
+    }
+}
+
 impl<T: FromStr> FromStr for Lifted<T> {
     type Err = T::Err;
 
     fn from_str(text: &str) -> Result<Self, T::Err> {
         if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Limit) }
     }
+}
+
+/// A size for people: `10.0 GiB`.
+pub(crate) fn shown_size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// A bandwidth for people: `10 MiB/s`.
@@ -144,15 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn quotas_are_sizes() {
+        assert_eq!("10GiB".parse(), Ok(SizeArg(10 << 30)));
+        assert_eq!("0".parse(), Ok(SizeArg(0)));
+        assert_eq!("much".parse::<SizeArg>(), Err(SizeError));
+        assert_eq!(shown_size(10 << 30), "10.0 GiB");
+    }
+
+    #[test]
     fn none_lifts_a_limit_and_what_is_not_named_stays() {
         let arguments = LimitChangeArgs {
             max_bandwidth_in: Some("none".parse().unwrap()),
             max_open_handles: Some("0".parse().unwrap()),
+            quota_bytes: Some("1MiB".parse().unwrap()),
+            quota_objects: Some("none".parse().unwrap()),
             ..LimitChangeArgs::default()
         };
         let expected = TenantLimitsChange {
             max_bandwidth_in: LimitChange::Lift,
             max_open_handles: LimitChange::Set(0),
+            quota_bytes: LimitChange::Set(1 << 20),
+            quota_objects: LimitChange::Lift,
             ..TenantLimitsChange::default()
         };
         assert_eq!(arguments.change(), expected);

@@ -22,6 +22,8 @@ pub enum StoreErrorKind {
     NotFound,
     /// An `If-Match` or `If-None-Match` condition did not hold, or the item exists already.
     PreconditionFailed,
+    /// The tenant would take more than it may.
+    QuotaExceeded,
     /// The first byte asked for lies at or past the end of the object.
     RangeNotSatisfiable,
     /// The service asked us to slow down.
@@ -41,6 +43,7 @@ impl StoreErrorKind {
             Self::InvalidRequest => "invalid-request",
             Self::NotFound => "not-found",
             Self::PreconditionFailed => "precondition-failed",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::RangeNotSatisfiable => "range-not-satisfiable",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",

@@ -17,6 +17,7 @@ mod metrics;
 mod object;
 mod object_store;
 mod tenant_limits;
+mod usage;
 
 pub use access::{InvalidAccess, Mapping, Mappings, PermissionRule, PermissionRules, UserChange};
 pub use account::{
@@ -34,3 +35,4 @@ pub use object::{
 };
 pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
 pub use tenant_limits::{Bandwidth, InvalidBandwidth, LimitChange, TenantLimits, TenantLimitsChange};
+pub use usage::{Recount, UsageDelta, UsageFigures, UsageStore, recount};

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What a tenant may use at most on each node. `None` leaves it to the node's configuration.
+/// What a tenant may use at most, on each node unless it says otherwise. `None` leaves it to the
+/// node's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantLimits {
@@ -22,6 +23,19 @@ pub struct TenantLimits {
     /// Sessions at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// Bytes that its files may take, over all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// Objects that its files and directories may be, over all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_objects: Option<u64>,
+}
+
+impl TenantLimits {
+    /// Whether what the tenant's files take has to be counted.
+    pub fn has_quota(&self) -> bool {
+        self.quota_bytes.is_some() || self.quota_objects.is_some()
+    }
 }
 
 /// A change of [`TenantLimits`], one limit at a time: two administrators who change different
@@ -36,6 +50,10 @@ pub struct TenantLimitsChange {
     pub max_open_handles: LimitChange<u32>,
     /// See [`TenantLimits::max_sessions`].
     pub max_sessions: LimitChange<u32>,
+    /// See [`TenantLimits::quota_bytes`].
+    pub quota_bytes: LimitChange<u64>,
+    /// See [`TenantLimits::quota_objects`].
+    pub quota_objects: LimitChange<u64>,
 }
 
 /// What becomes of one limit.
@@ -59,6 +77,8 @@ impl TenantLimitsChange {
             max_bandwidth_out: self.max_bandwidth_out.apply(limits.max_bandwidth_out),
             max_open_handles: self.max_open_handles.apply(limits.max_open_handles),
             max_sessions: self.max_sessions.apply(limits.max_sessions),
+            quota_bytes: self.quota_bytes.apply(limits.quota_bytes),
+            quota_objects: self.quota_objects.apply(limits.quota_objects),
         }
     }
 }
@@ -139,6 +159,7 @@ mod tests {
             max_bandwidth_in: LimitChange::Lift,
             max_bandwidth_out: LimitChange::Set(Bandwidth(1 << 20)),
             max_sessions: LimitChange::Set(2),
+            quota_bytes: LimitChange::Set(0),
             ..TenantLimitsChange::default()
         };
         let expected = TenantLimits {
@@ -146,6 +167,8 @@ mod tests {
             max_bandwidth_out: Some(Bandwidth(1 << 20)),
             max_open_handles: Some(3),
             max_sessions: Some(2),
+            quota_bytes: Some(0),
+            quota_objects: None,
         };
         assert_eq!(change.apply(&limits), expected);
     }

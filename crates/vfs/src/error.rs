@@ -158,6 +158,10 @@ impl From<StoreError> for FsError {
             StoreErrorKind::PreconditionFailed => {
                 (FsErrorKind::Conflict, "the file was changed by someone else in the meantime; try again")
             }
+            StoreErrorKind::QuotaExceeded => (
+                FsErrorKind::NoSpace,
+                "quota exceeded: all that this account's files may take is used; remove some first",
+            ),
             StoreErrorKind::Throttled => (FsErrorKind::Unavailable, "the storage is busy; try again in a while"),
             StoreErrorKind::Unavailable => {
                 (FsErrorKind::Unavailable, "the storage can't be reached at the moment; try again")
@@ -177,12 +181,13 @@ impl From<StoreError> for FsError {
 mod tests {
     use super::*;
 
-    const KINDS: [StoreErrorKind; 9] = [
+    const KINDS: [StoreErrorKind; 10] = [
         StoreErrorKind::AccessDenied,
         StoreErrorKind::Corrupt,
         StoreErrorKind::InvalidRequest,
         StoreErrorKind::NotFound,
         StoreErrorKind::PreconditionFailed,
+        StoreErrorKind::QuotaExceeded,
         StoreErrorKind::RangeNotSatisfiable,
         StoreErrorKind::Throttled,
         StoreErrorKind::Unavailable,

@@ -30,6 +30,7 @@ mod reader;
 mod rename;
 mod seen_links;
 mod shares;
+mod usage;
 mod writer;
 mod written;
 
@@ -42,4 +43,5 @@ pub use metrics::Metrics;
 pub use mount::{Mount, OpenFile, OpenOptions, Replace, Vfs};
 pub use path::VirtualPath;
 pub use reader::{ReadData, Reader};
+pub use usage::{USAGE_SETTLES, Usage};
 pub use writer::{Admission, Published, Writer};

@@ -36,6 +36,7 @@ pub struct Metrics {
     pub(crate) prefetched_in_vain_bytes: IntCounter,
     pub(crate) unnameable_keys: IntCounter,
     pub(crate) listing_pages_ahead: IntCounter,
+    pub(crate) quota_refusals: IntCounter,
     pub(crate) attribute_hits: IntCounter,
     pub(crate) attribute_misses: IntCounter,
     pub(crate) copies_in_flight: IntGauge,
@@ -148,6 +149,10 @@ impl Metrics {
             prefetched_in_vain_bytes: counter(
                 "tidegate_vfs_prefetched_in_vain_bytes_total",
                 "Bytes of files opened ahead that were dropped without being opened",
+            )?,
+            quota_refusals: counter(
+                "tidegate_vfs_quota_refusals_total",
+                "Requests refused because the tenant's files take as much as they may",
             )?,
             unnameable_keys: counter(
                 "tidegate_vfs_unnameable_keys_total",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UserName};
+use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UsageStore, UserName};
 
 use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, FileKind, SetAttributes};
@@ -28,6 +28,7 @@ use crate::prefetch::{Opener, Prefetch, Register, Watched};
 use crate::reader::{ReadMemory, Reader, TenantMemory};
 use crate::seen_links::SeenLinks;
 use crate::shares::{Shares, TenantShare};
+use crate::usage::{Book, Counted, TenantUsage, Usage};
 use crate::writer::Writer;
 use crate::written::Written;
 
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     copies: CopyRoom,
     /// Symbolic links that were seen lately.
     pub(crate) links: Arc<SeenLinks>,
+    usage: Book,
 }
 
 /// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
@@ -67,14 +69,40 @@ pub(crate) struct Shared {
 const PAGES_AHEAD_MAX: usize = 48;
 
 impl Vfs {
-    /// A file system over these stores, with settings that are [valid](Config::validate).
+    /// A file system over these stores, with settings that are [valid](Config::validate). Quotas are
+    /// not heeded.
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
+        Self::build(stores, None, config, metrics)
+    }
+
+    /// The same for tenants with quotas, whose usage the nodes count together.
+    pub fn with_usage(
+        stores: Arc<dyn ObjectStores>,
+        usage: Arc<dyn UsageStore>,
+        config: Config,
+        metrics: Metrics,
+    ) -> Self {
+        Self::build(stores, Some(usage), config, metrics)
+    }
+
+    /// Tells the counters of usage what this node has not told them yet. For its end.
+    pub async fn settle_usage(&self) {
+        self.shared.usage.settle().await;
+    }
+
+    fn build(
+        stores: Arc<dyn ObjectStores>,
+        usage: Option<Arc<dyn UsageStore>>,
+        config: Config,
+        metrics: Metrics,
+    ) -> Self {
         let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
         let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
         for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {
             metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
         }
         let prefetches = Arc::new(Register::new(metrics.clone()));
+        let usage = Book::new(usage, metrics.quota_refusals.clone());
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
         let scratch_limit = config.scratch_limit.as_u64();
         metrics.scratch_limit.set(i64::try_from(scratch_limit).unwrap_or(i64::MAX));
@@ -95,6 +123,7 @@ impl Vfs {
                 scratch,
                 copies: CopyRoom::default(),
                 links: Arc::default(),
+                usage,
             }),
         }
     }
@@ -108,6 +137,11 @@ impl Vfs {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
         let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
         let store = vfs.stores.open(&account.tenant).await?;
+        let usage = vfs.usage.tenant(&account.tenant, &store);
+        let store: Arc<dyn ObjectStore> = match &usage {
+            None => store,
+            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage))),
+        };
         let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(
             store,
             bucket.clone(),
@@ -137,6 +171,7 @@ impl Vfs {
             keys,
             rights,
             home,
+            usage,
             read_memory,
             write_share,
             lookups,
@@ -206,6 +241,8 @@ pub(crate) struct Files {
     pub(crate) keys: KeySpace,
     pub(crate) rights: Rights,
     home: VirtualPath,
+    /// `None` for a tenant without a quota.
+    usage: Option<Arc<TenantUsage>>,
     /// The tenant's view of the memory for uploads.
     pub(crate) write_share: TenantShare,
     /// Requests for the attributes of listed objects.
@@ -239,6 +276,13 @@ impl Mount {
     /// Where the user's sessions start.
     pub fn home(&self) -> &VirtualPath {
         &self.files.home
+    }
+
+    /// What the tenant's files take and may take, at most some seconds old.
+    pub async fn usage(&self) -> Usage {
+        let Some(usage) = &self.files.usage else { return Usage::default() };
+        usage.refresh().await;
+        usage.report()
     }
 
     /// Attributes of what a path leads to, through symbolic links.
@@ -297,7 +341,8 @@ impl Mount {
     ///
     /// # Errors
     /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
-    /// `PermissionDenied`; `TooLarge` if the size that is announced can't be stored; `LinkLoop`.
+    /// `PermissionDenied`; `NoSpace` over the quota; `TooLarge` if the size that is announced can't be
+    /// stored; `LinkLoop`.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
         self.files.follow(path, async |path| self.open_here(&path, options).await).await
     }
@@ -307,6 +352,7 @@ impl Mount {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.
             self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
             self.files.keys.mounted().may_create(path)?;
+            self.files.has_room(path).await?;
             Ok(self.files.open_for_writing(path, options).await?.map(OpenFile::Write))
         } else {
             self.files.rights.of(path).require(Permission::Read)?;
@@ -333,12 +379,13 @@ impl Mount {
     /// Makes a directory.
     ///
     /// # Errors
-    /// `AlreadyExists`; `NotFound` if the parent directory is missing.
+    /// `AlreadyExists`; `NotFound` if the parent directory is missing; `NoSpace` over the quota.
     pub async fn make_directory(&self, path: &VirtualPath, attributes: SetAttributes) -> Result<(), FsError> {
         self.files
             .follow(path, async |path| {
                 self.files.rights.of(&path).require(Permission::Mkdir)?;
                 self.files.keys.mounted().may_create(&path)?;
+                self.files.has_room_for_object().await?;
                 self.files.make_directory(&path, attributes).await.map(Found::Here)
             })
             .await
@@ -395,6 +442,7 @@ impl Mount {
             .follow(path, async |path| {
                 self.files.rights.of(&path).require(Permission::Symlink)?;
                 self.files.keys.mounted().may_create(&path)?;
+                self.files.has_room_for_object().await?;
                 self.files.make_link(target, &path).await.map(Found::Here)
             })
             .await
@@ -465,6 +513,26 @@ impl Mount {
 
 /// Who has one of these may see what is there.
 const LOOK: [Permission; 3] = [Permission::List, Permission::Read, Permission::Write];
+
+impl Files {
+    /// Fails if the tenant may store nothing more: no byte, or no file at `path` where none is.
+    async fn has_room(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        usage.refresh().await;
+        usage.has_room()?;
+        if usage.has_room_for_object() || self.head(&self.keys.object(path)?).await?.is_some() {
+            return Ok(());
+        }
+        Err(usage.no_room_for_object())
+    }
+
+    /// Fails if the tenant may have no more objects.
+    async fn has_room_for_object(&self) -> Result<(), FsError> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        usage.refresh().await;
+        if usage.has_room_for_object() { Ok(()) } else { Err(usage.no_room_for_object()) }
+    }
+}
 
 impl fmt::Debug for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,7 +70,7 @@ impl Rights {
             rule.as_str().strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if self.rules.iter().any(|(rule, _)| has_rule(rule)) {
-            let message = "this account has permissions of their own for this path, which can't be renamed therefore";
+            let message = "this path has permissions of its own for this account, and can't be renamed";
             return Err(FsError::new(FsErrorKind::PermissionDenied, message));
         }
         Ok(())

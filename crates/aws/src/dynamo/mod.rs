@@ -8,7 +8,9 @@ mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub(crate) use client::RetryConflicts;
 pub(crate) use directory::DynamoDirectory;
 pub(crate) use table::{check_table, create_table};
+pub(crate) use usage::DynamoUsage;

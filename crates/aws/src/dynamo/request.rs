@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValue, TransactWriteItem,
+};
 use aws_smithy_types::error::operation::BuildError;
 use tidegate_store::{Page, StoreErrorKind, StoreResult};
 
@@ -47,6 +49,8 @@ pub(super) struct Updated {
     pub(super) held: bool,
     /// Whether it was sent more than once, so that it may have met its own effect.
     pub(super) repeated: bool,
+    /// The whole item behind the change; `None` if the condition did not hold.
+    pub(super) item: Option<Item>,
 }
 
 /// One write of a transaction.
@@ -149,6 +153,7 @@ impl Table {
             .set_key(Some(key.attributes()))
             .update_expression(update.expression)
             .condition_expression(update.condition)
+            .return_values(ReturnValue::AllNew)
             .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
             .customize()
@@ -156,9 +161,9 @@ impl Table {
             .send()
             .await;
         match sent {
-            Ok(_) => Ok(Updated { held: true, repeated: attempts.repeated() }),
+            Ok(output) => Ok(Updated { held: true, repeated: attempts.repeated(), item: output.attributes }),
             Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => {
-                Ok(Updated { held: false, repeated: attempts.repeated() })
+                Ok(Updated { held: false, repeated: attempts.repeated(), item: None })
             }
             Err(error) => Err(store_error(operation, key, error)),
         }

@@ -1,5 +1,8 @@
 //! Items and what they mean; docs/SCHEMA.md is their manual.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -35,6 +38,8 @@ const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
 const MAX_BANDWIDTH_OUT: &str = "max_bandwidth_out";
 const MAX_OPEN_HANDLES: &str = "max_open_handles";
 const MAX_SESSIONS: &str = "max_sessions";
+const QUOTA_BYTES: &str = "quota_bytes";
+const QUOTA_OBJECTS: &str = "quota_objects";
 
 /// The partition whose items name the tenants.
 pub(super) const TENANTS: &str = "TENANTS";
@@ -53,6 +58,11 @@ impl ItemKey {
 
     pub(super) fn user(name: &UserName) -> Self {
         Self { pk: format!("USER#{name}"), sk: "USER".to_owned() }
+    }
+
+    /// What the tenant's files take, if that is counted.
+    pub(super) fn usage(name: &TenantName) -> Self {
+        Self { pk: format!("TENANT#{name}"), sk: "USAGE".to_owned() }
     }
 
     /// The item by which all tenants are listed.
@@ -118,6 +128,8 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
         (MAX_BANDWIDTH_OUT, limits.max_bandwidth_out.map(number)),
         (MAX_OPEN_HANDLES, limits.max_open_handles.map(number)),
         (MAX_SESSIONS, limits.max_sessions.map(number)),
+        (QUOTA_BYTES, limits.quota_bytes.map(number)),
+        (QUOTA_OBJECTS, limits.quota_objects.map(number)),
     ] {
         item.extend(limit.map(|limit| (attribute.to_owned(), limit)));
     }
@@ -139,6 +151,8 @@ pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
         (MAX_BANDWIDTH_OUT, ":out", value(change.max_bandwidth_out)),
         (MAX_OPEN_HANDLES, ":handles", value(change.max_open_handles)),
         (MAX_SESSIONS, ":sessions", value(change.max_sessions)),
+        (QUOTA_BYTES, ":bytes", value(change.quota_bytes)),
+        (QUOTA_OBJECTS, ":objects", value(change.quota_objects)),
     ] {
         match change {
             LimitChange::Keep => {}
@@ -211,6 +225,8 @@ pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, 
             max_bandwidth_out: fields.optional_number(MAX_BANDWIDTH_OUT)?,
             max_open_handles: fields.optional_number(MAX_OPEN_HANDLES)?,
             max_sessions: fields.optional_number(MAX_SESSIONS)?,
+            quota_bytes: fields.optional_number(QUOTA_BYTES)?,
+            quota_objects: fields.optional_number(QUOTA_OBJECTS)?,
         },
         created: fields.number("created")?,
     })
@@ -247,7 +263,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
+    pub(super) fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
         Self::of_versions(item, operation, &[FIRST])
     }
 
@@ -290,7 +306,7 @@ impl<'a> Fields<'a> {
         self.optional_number(name)?.ok_or_else(|| self.refuse(name, "is missing"))
     }
 
-    fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+    pub(super) fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         match self.item.get(name) {
             None => Ok(None),
             Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| self.refuse(name, "is out of range")),
@@ -328,190 +344,5 @@ impl<'a> Fields<'a> {
             expires: fields.optional_number("expires")?,
         };
         Ok((fields.number("position")?, key))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tidegate_store::{Bandwidth, Mapping, Mappings, Permission, PermissionRule, PermissionRules, Permissions};
-
-    use super::*;
-
-    fn user() -> User {
-        let key = |id: &str, added, expires| AuthorizedKey {
-            id: id.to_owned(),
-            key: format!("ssh-ed25519 {id}"),
-            comment: String::new(),
-            added,
-            expires,
-        };
-        User {
-            name: "alice".parse().unwrap(),
-            tenant: "demo".parse().unwrap(),
-            status: Status::Disabled,
-            home: "/inbox".to_owned(),
-            permissions: Permissions::from([Permission::Read, Permission::SetAttributes]),
-            rules: PermissionRules::default(),
-            mappings: Mappings::default(),
-            keys: vec![key("SHA256:b", 1, Some(u64::MAX)), key("SHA256:a", 2, None), key("SHA256:c", 2, None)],
-            created: 1_800_000_000,
-        }
-    }
-
-    fn with_rules() -> User {
-        let rule = |path: &str, permissions| PermissionRule { path: path.parse().unwrap(), permissions };
-        let rules = vec![rule("/in", Permission::ALL.into()), rule("/a b/\u{fc}", Permissions::new())];
-        User { rules: PermissionRules::new(rules).unwrap(), ..user() }
-    }
-
-    fn with_mappings() -> User {
-        let mapping = |entry: &str, target: &str, read_only| Mapping {
-            entry: entry.parse().unwrap(),
-            target: target.parse().unwrap(),
-            read_only,
-        };
-        let mappings = vec![mapping("/", "/home", false), mapping("/x/y", "/pub", true)];
-        User { mappings: Mappings::new(mappings).unwrap(), ..user() }
-    }
-
-    fn tenant() -> Tenant {
-        Tenant {
-            name: "demo".parse().unwrap(),
-            status: Status::Active,
-            bucket: "files".to_owned(),
-            prefix: "demo/".parse().unwrap(),
-            limits: TenantLimits {
-                max_bandwidth_in: Some(Bandwidth::MIN),
-                max_bandwidth_out: u64::MAX.try_into().ok(),
-                max_open_handles: Some(0),
-                max_sessions: Some(7),
-            },
-            created: 0,
-        }
-    }
-
-    #[test]
-    fn records_come_back_from_their_items() {
-        let plain = User { permissions: Permissions::new(), keys: Vec::new(), ..user() };
-        for user in [user(), plain] {
-            assert_eq!(user_item(&user).get(VERSION), Some(&number(1)), "earlier releases know it");
-            assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
-        }
-        for user in [with_rules(), with_mappings(), User { rules: with_rules().rules, ..with_mappings() }] {
-            assert_eq!(user_item(&user).get(VERSION), Some(&number(2)), "earlier releases refuse it");
-            assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
-        }
-        let unlimited = Tenant { limits: TenantLimits::default(), prefix: "".parse().unwrap(), ..tenant() };
-        for tenant in [tenant(), unlimited] {
-            assert_eq!(tenant_of(&tenant_item(&tenant), "tenant").unwrap(), tenant);
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_refused_with_its_place() {
-        let spoiled: [(&str, AttributeValue); 9] = [
-            ("v", number(3)),
-            ("status", text("suspended")),
-            ("permissions", AttributeValue::Ss(vec!["read".to_owned(), "sudo".to_owned()])),
-            ("permissions", text("read")),
-            ("created", number(-1)),
-            ("created", text("1")),
-            ("name", text("a/b")),
-            ("keys", AttributeValue::L(Vec::new())),
-            ("keys", AttributeValue::M(Item::from([("SHA256:x".to_owned(), text("ssh-rsa"))]))),
-        ];
-        for (attribute, value) in spoiled {
-            let mut item = user_item(&user());
-            item.insert(attribute.to_owned(), value);
-            let error = user_of(&item, "user").unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-            assert!(error.report().contains("USER#alice/USER"), "{}", error.report());
-        }
-        for attribute in ["v", "name", "tenant", "status", "home", "created", "keys"] {
-            let mut item = user_item(&user());
-            item.remove(attribute);
-            let report = user_of(&item, "user").unwrap_err().report();
-            assert!(report.contains(attribute), "{report}");
-        }
-    }
-
-    #[test]
-    fn rules_and_mappings_that_are_not_understood_are_refused() {
-        let list = |item: Item| AttributeValue::L(vec![AttributeValue::M(item)]);
-        let path = || ("path".to_owned(), text("/a"));
-        let (entry, target) = (("entry".to_owned(), text("/a")), ("target".to_owned(), text("/b")));
-        let spoiled = [
-            ("rules", text("/a")),
-            ("rules", AttributeValue::L(vec![text("/a")])),
-            ("rules", list(Item::new())),
-            ("rules", list(Item::from([("path".to_owned(), text("/a/"))]))),
-            ("rules", list(Item::from([path(), ("permissions".to_owned(), AttributeValue::Ss(vec!["sudo".into()]))]))),
-            ("rules", AttributeValue::L(vec![AttributeValue::M(Item::from([path()])); 2])),
-            ("mappings", list(Item::from([entry.clone()]))),
-            ("mappings", list(Item::from([entry.clone(), ("target".to_owned(), text("/b/.."))]))),
-            ("mappings", list(Item::from([entry, target, ("read_only".to_owned(), number(1))]))),
-        ];
-        for (attribute, value) in spoiled {
-            let mut item = user_item(&user());
-            item.insert(attribute.to_owned(), value);
-            let error = user_of(&item, "user").unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-            assert!(error.report().contains("USER#alice/USER"), "{}", error.report());
-        }
-        let mut tenant = tenant_item(&tenant());
-        tenant.insert(VERSION.to_owned(), number(WITH_ACCESS));
-        assert!(tenant_of(&tenant, "tenant").is_err(), "tenants have no such version");
-    }
-
-    #[test]
-    fn a_limit_that_can_not_be_kept_is_refused_and_a_missing_one_is_none() {
-        for (attribute, value) in [
-            ("max_bandwidth_in", number(0)),
-            ("max_bandwidth_out", number(Bandwidth::MIN.bytes_per_second() - 1)),
-            ("max_open_handles", number(-1)),
-            ("max_sessions", text("7")),
-        ] {
-            let mut item = tenant_item(&tenant());
-            item.insert(attribute.to_owned(), value);
-            let error = tenant_of(&item, "tenant").unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-            assert!(error.report().contains(attribute), "{}", error.report());
-            // As an earlier release wrote it.
-            item.remove(attribute);
-            assert!(tenant_of(&item, "tenant").is_ok());
-        }
-    }
-
-    #[test]
-    fn one_update_changes_all_limits_that_are_named() {
-        assert!(limits_update(&TenantLimitsChange::default()).is_none());
-        let change = TenantLimitsChange {
-            max_bandwidth_in: LimitChange::Set(Bandwidth::MIN),
-            max_bandwidth_out: LimitChange::Lift,
-            max_open_handles: LimitChange::Set(3),
-            max_sessions: LimitChange::Lift,
-        };
-        let update = limits_update(&change).unwrap();
-        assert_eq!(
-            update.expression,
-            "SET max_bandwidth_in = :in, max_open_handles = :handles REMOVE max_bandwidth_out, max_sessions"
-        );
-        assert_eq!(update.values, HashMap::from([(":in", number(65_536)), (":handles", number(3))]));
-        let lifted = TenantLimitsChange { max_sessions: LimitChange::Lift, ..TenantLimitsChange::default() };
-        assert_eq!(limits_update(&lifted).unwrap().expression, "REMOVE max_sessions");
-    }
-
-    #[test]
-    fn the_kinds_of_items_have_different_keys() {
-        let (tenant, user) = ("users".parse().unwrap(), "tenant".parse().unwrap());
-        let keys = [
-            ItemKey::tenant(&tenant),
-            ItemKey::tenant_entry(&tenant),
-            ItemKey::user(&user),
-            ItemKey::user_entry(&tenant, &user),
-        ];
-        for (n, key) in keys.iter().enumerate() {
-            assert!(!keys[..n].contains(key), "{key:?}");
-        }
     }
 }

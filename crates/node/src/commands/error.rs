@@ -16,6 +16,9 @@ use crate::host_keys::LocationError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CommandError {
+    /// A node or another administrator counts the tenant's files already.
+    #[error("the files of the tenant \"{0}\" are being counted already; see: tidegate tenant show {0}")]
+    Counting(String),
     /// There is one of that name.
     #[error("the {what} \"{name}\" exists already")]
     Exists {

@@ -4,14 +4,15 @@ use serde::Serialize;
 use serde_json::json;
 use tidegate_store::{
     Bandwidth, Directory, KeyPrefix, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantLimitsChange,
-    TenantName,
+    TenantName, UsageStore,
 };
 
-use super::CommandError;
 use super::print::{Printer, Shown};
+use super::quotas::UsageView;
+use super::{CommandError, quotas};
 use crate::expiry::{now, rfc3339};
 use crate::host_keys;
-use crate::limits::shown_bandwidth;
+use crate::limits::{shown_bandwidth, shown_size};
 
 /// A tenant as it is shown.
 #[derive(Serialize)]
@@ -25,6 +26,11 @@ struct TenantView {
     max_bandwidth_out: Option<Bandwidth>,
     max_open_handles: Option<u32>,
     max_sessions: Option<u32>,
+    quota_bytes: Option<u64>,
+    quota_objects: Option<u64>,
+    /// What the files take, where it was asked for: for a tenant with a quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<UsageView>,
     created: String,
 }
 
@@ -39,6 +45,9 @@ impl TenantView {
             max_bandwidth_out: tenant.limits.max_bandwidth_out,
             max_open_handles: tenant.limits.max_open_handles,
             max_sessions: tenant.limits.max_sessions,
+            quota_bytes: tenant.limits.quota_bytes,
+            quota_objects: tenant.limits.quota_objects,
+            used: None,
             created: rfc3339(tenant.created),
         }
     }
@@ -53,7 +62,8 @@ impl Shown for TenantView {
 
     fn lines(&self) -> Vec<(&'static str, String)> {
         let shown = |limit: Option<u32>| limit.map_or_else(|| "the node's limit".to_owned(), |max| max.to_string());
-        vec![
+        let quota = |limit: Option<String>| limit.unwrap_or_else(|| "no limit".to_owned());
+        let mut lines = vec![
             ("name", self.name.clone()),
             ("status", word(self.status).to_owned()),
             ("bucket", self.bucket.clone()),
@@ -62,8 +72,12 @@ impl Shown for TenantView {
             ("max bandwidth out", shown_bandwidth(self.max_bandwidth_out)),
             ("max open handles", shown(self.max_open_handles)),
             ("max sessions", shown(self.max_sessions)),
-            ("created", self.created.clone()),
-        ]
+            ("quota bytes", quota(self.quota_bytes.map(shown_size))),
+            ("quota objects", quota(self.quota_objects.map(|max| max.to_string()))),
+        ];
+        lines.extend(self.used.as_ref().map(|used| ("used", used.shown())));
+        lines.push(("created", self.created.clone()));
+        lines
     }
 }
 
@@ -148,10 +162,13 @@ pub(super) async fn list(directory: &dyn Directory, printer: &mut Printer<'_>) -
 
 pub(super) async fn show(
     directory: &dyn Directory,
+    usage: &dyn UsageStore,
     name: &TenantName,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
-    printer.record(&TenantView::new(&read(directory, name).await?))
+    let tenant = read(directory, name).await?;
+    let used = if tenant.limits.has_quota() { Some(quotas::read(usage, name).await?) } else { None };
+    printer.record(&TenantView { used, ..TenantView::new(&tenant) })
 }
 
 /// The tenant, which must exist.
@@ -163,13 +180,19 @@ pub(super) async fn read(directory: &dyn Directory, name: &TenantName) -> Result
         .ok_or_else(|| CommandError::no_tenant(name))
 }
 
-/// Changes limits and shows the tenant as it is then.
+/// Changes limits and shows the tenant as it is then. What was counted before the tenant had a quota
+/// is of no use: nodes count anew.
 pub(super) async fn set(
     directory: &dyn Directory,
+    usage: &dyn UsageStore,
     name: &TenantName,
     change: &TenantLimitsChange,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
+    let before = read(directory, name).await?.limits;
+    if !before.has_quota() && change.apply(&before).has_quota() {
+        usage.forget_count(name).await.map_err(|error| not_changed(name, error))?;
+    }
     directory.set_tenant_limits(name, change).await.map_err(|error| not_changed(name, error))?;
     printer.record(&TenantView::new(&read(directory, name).await?))?;
     printer.note(

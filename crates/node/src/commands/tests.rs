@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 use tidegate_ssh::generate_client_key;
-use tidegate_store::memory::MemoryDirectory;
+use tidegate_store::memory::{MemoryDirectory, MemoryObjectStores, MemoryUsage};
 use tidegate_store::{
-    AuthorizedKey, KeyPrefix, LimitChange, StoreError, StoreErrorKind, TenantLimits, TenantLimitsChange, TenantName,
-    User, UserChange, UserName,
+    AuthorizedKey, Directory, KeyPrefix, LimitChange, ObjectStores, Recount, StoreError, StoreErrorKind, TenantLimits,
+    TenantLimitsChange, TenantName, UsageDelta, UsageStore, User, UserChange, UserName,
 };
 
 use super::print::Printer;
-use super::{CommandError, Failure, host_keys, keys, tenants, users};
+use super::{CommandError, Failure, host_keys, keys, quotas, tenants, users};
 use crate::cli::{KeyArgs, Output};
 use crate::expiry::{Expiry, now};
 
@@ -146,7 +146,8 @@ async fn limits_are_set_and_lifted_and_shown() {
         max_open_handles: LimitChange::Set(100),
         ..TenantLimitsChange::default()
     };
-    let text = printed!(Output::Text, |printer| tenants::set(&directory, &acme, &change, printer)).unwrap();
+    let text = printed!(Output::Text, |printer| tenants::set(&directory, &MemoryUsage::new(), &acme, &change, printer))
+        .unwrap();
     for line in [
         "max bandwidth in:  10.0 MiB/s",
         "max bandwidth out: no limit",
@@ -157,9 +158,50 @@ async fn limits_are_set_and_lifted_and_shown() {
     }
     assert!(text.contains("accounts.ttl"), "it says from when on: {text}");
     let change = TenantLimitsChange { max_open_handles: LimitChange::Lift, ..TenantLimitsChange::default() };
-    let json = printed!(Output::Json, |printer| tenants::set(&directory, &acme, &change, printer)).unwrap();
+    let json = printed!(Output::Json, |printer| tenants::set(&directory, &MemoryUsage::new(), &acme, &change, printer))
+        .unwrap();
     let tenant: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&tenant["max_bandwidth_in"], &tenant["max_open_handles"]), (&Value::from(10 << 20), &Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotas_are_set_and_shown_with_what_is_used() {
+    let (directory, usage, stores) = (MemoryDirectory::new(), MemoryUsage::new(), MemoryObjectStores::new());
+    add_tenant(&directory, "acme", "files", "acme/").await.unwrap();
+    let acme = tenant_name("acme");
+    let stale = Recount { token: "old".to_owned(), now: 1, until: 2 };
+    usage.begin_recount(&acme, &stale).await.unwrap();
+    usage.finish_recount(&acme, &stale, UsageDelta::new(77, 7)).await.unwrap();
+    let set = async |change: &TenantLimitsChange| {
+        printed!(Output::Text, |printer| tenants::set(&directory, &usage, &acme, change, printer)).unwrap()
+    };
+    let show = async || printed!(Output::Text, |printer| tenants::show(&directory, &usage, &acme, printer)).unwrap();
+    assert!(!show().await.contains("used"), "nobody counts without a quota");
+    let change = TenantLimitsChange { quota_bytes: LimitChange::Set(10 << 30), ..TenantLimitsChange::default() };
+    let text = set(&change).await;
+    assert!(text.contains("quota bytes:       10.0 GiB") && text.contains("quota objects:     no limit"), "{text}");
+    assert!(show().await.contains("used:              not counted yet"), "what was counted before is forgotten");
+
+    let tenant = directory.tenant(&acme).await.unwrap().unwrap();
+    let store = stores.open(&tenant).await.unwrap();
+    for key in ["acme/a", "acme/d/", "other/b"] {
+        let body = tidegate_store::Body::from(&b"1234"[..]);
+        let (checksum, attributes) = (body.checksum(), tidegate_store::ObjectAttributes::default());
+        let key = tidegate_store::ObjectKey::new(key).unwrap();
+        store.put(&key, body, checksum, &attributes, &tidegate_store::Condition::Always).await.unwrap();
+    }
+    let recount =
+        async || printed!(Output::Json, |printer| quotas::recount(&directory, &stores, &usage, &acme, printer));
+    let counted: Value = serde_json::from_str(&recount().await.unwrap()).unwrap();
+    assert_eq!((&counted["bytes"], &counted["objects"]), (&Value::from(8), &Value::from(2)));
+    assert!(show().await.contains("used:              8 B in 2 objects (last counted 20"), "{}", show().await);
+    set(&TenantLimitsChange { quota_objects: LimitChange::Set(5), ..TenantLimitsChange::default() }).await;
+    assert!(show().await.contains("8 B in 2 objects"), "a quota that changes leaves what is counted");
+
+    let held = Recount { token: "a node".to_owned(), now: u64::MAX - 1, until: u64::MAX };
+    assert!(usage.begin_recount(&acme, &held).await.unwrap());
+    let message = recount().await.map_err(told).unwrap_err();
+    assert!(message.contains("being counted already"), "{message}");
 }
 
 #[tokio::test]
@@ -186,10 +228,14 @@ async fn what_is_missing_is_named() {
     let (acme, bob) = (tenant_name("acme"), user_name("bob"));
     let no_tenant = Err("there is no tenant \"acme\"; see: tidegate tenant list".to_owned());
     let no_user = Err("there is no user \"bob\"; see: tidegate user list".to_owned());
-    assert_eq!(printed!(Output::Text, |printer| tenants::show(&directory, &acme, printer)).map_err(told), no_tenant);
+    assert_eq!(
+        printed!(Output::Text, |printer| tenants::show(&directory, &MemoryUsage::new(), &acme, printer)).map_err(told),
+        no_tenant
+    );
     assert_eq!(printed!(Output::Text, |printer| tenants::disable(&directory, &acme, printer)).map_err(told), no_tenant);
     let change = TenantLimitsChange { max_sessions: LimitChange::Set(1), ..TenantLimitsChange::default() };
-    let set = printed!(Output::Text, |printer| tenants::set(&directory, &acme, &change, printer)).map_err(told);
+    let set = printed!(Output::Text, |printer| tenants::set(&directory, &MemoryUsage::new(), &acme, &change, printer))
+        .map_err(told);
     assert_eq!(set, no_tenant);
     let new = user("bob", "acme", Vec::new());
     assert_eq!(printed!(Output::Text, |printer| users::add(&directory, &new, printer)).map_err(told), no_tenant);

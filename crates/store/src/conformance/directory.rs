@@ -49,6 +49,8 @@ impl Run {
                 max_bandwidth_out: Some(Bandwidth::MIN),
                 max_open_handles: Some(u32::MAX),
                 max_sessions: Some(7),
+                quota_bytes: Some(u64::MAX),
+                quota_objects: Some(0),
             },
             created: 1_700_000_000,
         }
@@ -168,18 +170,24 @@ impl Run {
             max_bandwidth_out: LimitChange::Lift,
             max_open_handles: LimitChange::Set(0),
             max_sessions: LimitChange::Keep,
+            quota_bytes: LimitChange::Set(1 << 40),
+            quota_objects: LimitChange::Lift,
         };
         let lifted = TenantLimitsChange {
             max_bandwidth_in: LimitChange::Lift,
             max_bandwidth_out: LimitChange::Lift,
             max_open_handles: LimitChange::Lift,
             max_sessions: LimitChange::Lift,
+            quota_bytes: LimitChange::Lift,
+            quota_objects: LimitChange::Lift,
         };
         let restored = TenantLimitsChange {
             max_bandwidth_in: tenant.limits.max_bandwidth_in.map_or(LimitChange::Lift, LimitChange::Set),
             max_bandwidth_out: tenant.limits.max_bandwidth_out.map_or(LimitChange::Lift, LimitChange::Set),
             max_open_handles: tenant.limits.max_open_handles.map_or(LimitChange::Lift, LimitChange::Set),
             max_sessions: tenant.limits.max_sessions.map_or(LimitChange::Lift, LimitChange::Set),
+            quota_bytes: tenant.limits.quota_bytes.map_or(LimitChange::Lift, LimitChange::Set),
+            quota_objects: tenant.limits.quota_objects.map_or(LimitChange::Lift, LimitChange::Set),
         };
         let mut limits = tenant.limits.clone();
         for change in [&TenantLimitsChange::default(), &change, &lifted, &lifted, &restored] {

@@ -20,6 +20,7 @@ mod outcome;
 mod reads;
 mod suite;
 mod uploads;
+mod usage;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use suite::Suite;
 use crate::account::Directory;
 use crate::data_keys::DataKeys;
 use crate::object_store::ObjectStore;
+use crate::usage::UsageStore;
 
 /// Checks an object store. All keys lie under `prefix`, which must be this run's own, end in `/`
 /// and take at most 100 bytes; the suite removes what it finds and leaves there. It sends about
@@ -71,4 +73,12 @@ pub async fn directory(directory: Arc<dyn Directory>) {
 /// If a rule does not hold.
 pub async fn data_keys(keys: Arc<dyn DataKeys>) {
     data_keys::check(&*keys).await;
+}
+
+/// Checks counters of usage. The tenants' names are random, and their counters stay.
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn usage(usage: Arc<dyn UsageStore>) {
+    usage::check(usage).await;
 }

@@ -6,10 +6,12 @@ mod directory;
 mod listing;
 mod multipart;
 mod object_store;
+mod usage;
 
 pub use data_keys::MemoryDataKeys;
 pub use directory::MemoryDirectory;
 pub use object_store::{MemoryObjectStore, MemoryObjectStores};
+pub use usage::MemoryUsage;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

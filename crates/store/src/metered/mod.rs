@@ -3,7 +3,9 @@
 mod data_keys;
 mod directory;
 mod object_store;
+mod usage;
 
 pub use data_keys::MeteredDataKeys;
 pub use directory::MeteredDirectory;
 pub use object_store::{MeteredObjectStore, MeteredObjectStores};
+pub use usage::MeteredUsage;

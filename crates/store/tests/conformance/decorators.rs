@@ -4,8 +4,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use prometheus::Registry;
 use tidegate_store::faulty::{FaultPlan, FaultyObjectStore, Rates};
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore};
-use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore};
+use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
+use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredUsage};
 use tidegate_store::{Metrics, conformance};
 
 fn metrics() -> Metrics {
@@ -26,6 +26,11 @@ async fn the_metered_directory_conforms() {
 #[tokio::test]
 async fn the_metered_data_keys_conform() {
     conformance::data_keys(Arc::new(MeteredDataKeys::new(Arc::new(MemoryDataKeys::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_usage_conforms() {
+    conformance::usage(Arc::new(MeteredUsage::new(Arc::new(MemoryUsage::new()), metrics()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tidegate_store::conformance;
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore};
+use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_store_in_memory_conforms() {
@@ -27,4 +27,9 @@ async fn the_directory_in_memory_conforms_with_pages_of_one() {
 #[tokio::test]
 async fn the_data_keys_in_memory_conform() {
     conformance::data_keys(Arc::new(MemoryDataKeys::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_usage_in_memory_conforms() {
+    conformance::usage(Arc::new(MemoryUsage::new())).await;
 }
