@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 26] = [
+const PROMISED: [(&str, &str); 28] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -32,6 +32,8 @@ const PROMISED: [(&str, &str); 26] = [
     ("tidegate_vfs_prefetches_in_vain_total", "counter"),
     ("tidegate_vfs_prefetches_started_total", "counter"),
     ("tidegate_vfs_prefetches_used_total", "counter"),
+    ("tidegate_vfs_scratch_limit_bytes", "gauge"),
+    ("tidegate_vfs_scratch_used_bytes", "gauge"),
     ("tidegate_vfs_uploads_published_total", "counter"),
 ];
 

@@ -1,5 +1,6 @@
 //! A handle of a file that is open for writing.
 
+mod kept;
 mod lanes;
 mod memory;
 mod transfer;

@@ -26,7 +26,8 @@ const FILE_MAX: usize = 6 * PART;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     // Around the bounds of parts, and anywhere.
-    let offset = || prop_oneof![0..FILE_MAX, (0..6_usize, 0..20_usize).prop_map(|(n, d)| (n * PART + d).saturating_sub(10))];
+    let offset =
+        || prop_oneof![0..FILE_MAX, (0..6_usize, 0..20_usize).prop_map(|(n, d)| (n * PART + d).saturating_sub(10))];
     let len = prop_oneof![3 => 1..200_usize, 1 => 1..2 * PART];
     let step = prop_oneof![
         2 => (0..4_u8).prop_map(Step::Open),
@@ -95,7 +96,12 @@ async fn apply(
             if options.truncate {
                 model.now.clear();
             }
-            handles.push(Handle { writer, reads: options.read, appends: options.append, has_changed: options.truncate });
+            handles.push(Handle {
+                writer,
+                reads: options.read,
+                appends: options.append,
+                has_changed: options.truncate,
+            });
         }
         Step::Close(n) if n < handles.len() => {
             let handle = handles.remove(n);

@@ -59,8 +59,8 @@ impl Place {
 }
 
 /// A file that is open. What is written goes straight to the store where that is possible (a new file, or one
-/// that is emptied or appended to, by clients that do not read it), else to scratch: [`crate::edit`].
-/// It moves from the first way to the second as long as all of it is still here.
+/// that is emptied or appended to), else to scratch: [`crate::edit`]. It moves from the first way to the
+/// second as long as all of it is still here.
 pub(crate) struct SharedFile {
     pub(super) place: Place,
     pub(super) state: Mutex<FileState>,
@@ -121,19 +121,22 @@ impl SharedFile {
             registration: None,
         };
         let file = Arc::new(Self { place, state: Mutex::new(state), changed: watch::channel(()).0 });
-        if size == 0 && !reads {
+        if size == 0 {
             file.begin_upload(&mut file.state(), Beginning::default())?;
         }
         Ok(file)
     }
 
-    /// Another handle. Where one may also write, what is read through it must not go to the store.
-    pub(crate) fn join(self: &Arc<Self>, reads: bool, writes: bool) {
+    /// Another handle. What may be read through one that also writes must not be gone to the store.
+    pub(crate) fn join(&self, reads: bool, writes: bool) {
         let mut state = self.state();
         state.handles += 1;
         state.readers += usize::from(reads);
-        if reads && writes && matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
-            self.move_to_scratch(&mut state);
+        if let Content::Upload(upload) = &mut state.content
+            && reads
+            && writes
+        {
+            upload.keep_all();
         }
     }
 
@@ -392,7 +395,7 @@ impl SharedFile {
     /// fetched first (`Some(None)`).
     fn streams(&self, state: &FileState, offset: u64, len: u32) -> Option<Option<Beginning>> {
         let Content::Edit(edit) = &state.content else { return None };
-        if state.readers > 0 || state.publishing || len == 0 || !edit.is_untouched() {
+        if state.publishing || len == 0 || !edit.is_untouched() {
             return None;
         }
         if edit.size() == 0 {
@@ -416,7 +419,8 @@ impl SharedFile {
         let share = self.place.write_share.writer();
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
-        let upload = Upload::open(self.target(state), attributes, state.hint, beginning, share.clone(), config)?;
+        let keep = (&self.place.vfs.scratch, state.readers > 0);
+        let upload = Upload::open(self.target(state), attributes, state.hint, beginning, keep, share.clone(), config)?;
         state.registration = Some(share.register(self));
         Ok(upload)
     }
@@ -455,7 +459,7 @@ impl SharedFile {
         });
     }
 
-    /// Takes the bytes out of an upload of which nothing was sent.
+    /// Takes the bytes out of an upload that are all here. What the store has of it is dropped.
     fn move_to_scratch(self: &Arc<Self>, state: &mut FileState) {
         let size = state.size();
         let moving = Content::Moving(Moving { size, deferred: Vec::new() });
@@ -473,10 +477,15 @@ impl SharedFile {
         let file = Arc::clone(self);
         tokio::spawn(async move {
             let mut edit = file.place.edit(base, base_end);
-            let stored = edit.store_ahead(bytes.clone()).await.and_then(|()| {
+            let stored = async {
+                if let Some((scratch, spans)) = upload.take_kept().await? {
+                    edit.adopt(scratch, &spans);
+                }
+                edit.store_ahead(bytes.clone()).await?;
                 bytes.iter().for_each(|(offset, bytes)| edit.note_stored(*offset, bytes.len() as u64));
                 edit.set_size(size)
-            });
+            };
+            let stored: Result<(), FsError> = stored.await;
             let content = match stored {
                 Ok(()) => Content::Edit(edit),
                 Err(error) => Content::Failed(error, size),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, select};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
@@ -120,20 +121,26 @@ impl Transfer {
         self.begun.is_some()
     }
 
-    /// Sends a part, which the client has filled in `gathered`; `grant` goes back to `memory` when it
-    /// has landed. The first part begins the multipart upload, with `attributes`.
+    /// Sends a part, which the client has filled in `gathered`, and keeps it on scratch if asked to; `grant`
+    /// goes back to `memory` when it has landed. The first part begins the multipart upload, with `attributes`.
     pub(super) fn launch(
         &mut self,
         part: SealedPart,
         grant: Option<Grant>,
         gathered: Duration,
         memory: &Arc<Memory>,
+        keep: Option<Keep>,
         attributes: &ObjectAttributes,
     ) {
         let memory = grant.map(|grant| (grant, Arc::clone(memory)));
-        let SealedPart { number, body, checksum } = part;
+        let SealedPart { number, body, checksum, .. } = part;
         self.work(body.len(), memory, gathered, attributes, move |target, upload| async move {
-            send(&target, upload, number, body, checksum).await.map(|landed| vec![landed])
+            let keeping = keep.map(|keep| keep.begin(&body));
+            let landed = send(&target, upload, number, body, checksum).await.map(|landed| vec![landed]);
+            if let Some(keeping) = keeping {
+                keeping.await;
+            }
+            landed
         });
     }
 
@@ -172,6 +179,41 @@ impl Transfer {
             });
             copied.try_collect().await.map_err(|error| publish_error(&target.condition, error))
         });
+    }
+
+    /// Waits until no part is on its way.
+    ///
+    /// # Errors
+    /// The first of any part.
+    pub(crate) async fn all_landed(&self) -> Result<(), FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            if self.in_flight() == 0 {
+                return Ok(());
+            }
+            landing.await;
+        }
+    }
+
+    /// Memory for a part, waited for if need be: for a part that lands, or in turn.
+    ///
+    /// # Errors
+    /// The first of any part; `Unavailable` if memory could not be had in time.
+    pub(crate) async fn draw(&self, memory: &Arc<Memory>, bytes: u64) -> Result<Grant, FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            memory.check()?;
+            if let Some(grant) = memory.draw(bytes.max(1)) {
+                return Ok(grant);
+            }
+            if self.in_flight() > 0 {
+                select(landing, memory.extra(bytes)).await;
+            } else {
+                memory.need(bytes).await;
+            }
+        }
     }
 
     /// Waits until another part may be sent.
@@ -213,18 +255,14 @@ impl Transfer {
 
     /// Waits until all parts have landed and publishes them as one object. Gives its tag.
     pub(crate) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<ETag, FsError> {
-        loop {
-            let landing = self.landing();
-            self.check()?;
-            if self.in_flight() == 0 {
-                break;
-            }
-            landing.await;
-        }
+        self.all_landed().await?;
         let Some(begun) = &self.begun else { return Err(interrupted()) };
         let upload = begun.upload.clone().await?;
         let mut landed = std::mem::take(&mut self.landings.state().landed);
+        // Of a part that was sent again, the later one.
+        landed.reverse();
         landed.sort_by_key(|(part, _)| part.number);
+        landed.dedup_by_key(|(part, _)| part.number);
         // Unknown where the store does not tell that of a part that it copied: then it makes it itself.
         let whole = landed.iter().try_fold(Checksum::EMPTY, |sum, (_, part)| part.map(|part| sum.then(part)));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();

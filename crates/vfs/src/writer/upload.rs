@@ -12,12 +12,13 @@ use tidegate_store::{CopySource, ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
 use super::Admission;
+use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
 use super::transfer::{Target, Transfer};
 use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart, too_large};
 use crate::budget::{UNIT, round_up};
 use crate::config::Config;
-use crate::edit::copies_of_beginning;
+use crate::edit::{Scratch, copies_of_beginning};
 use crate::error::{FsError, FsErrorKind};
 use crate::shares::{Grant, WriterShare};
 
@@ -53,6 +54,8 @@ pub(crate) struct Upload {
     hint: u64,
     /// What the file begins with.
     beginning: Beginning,
+    /// What was sent and is here all the same; `None` once the scratch space had no room for it.
+    kept: Option<Kept>,
     attributes: ObjectAttributes,
     /// When a part was sent last.
     launched: Option<Instant>,
@@ -99,7 +102,8 @@ struct Charge {
 
 impl Upload {
     /// Opens a file that begins with `beginning` and has nothing behind it yet. It takes no memory before
-    /// its first byte comes. `hint` is its final size, 0 if that is not known.
+    /// its first byte comes. `hint` is its final size, 0 if that is not known; `keeps_all` says whether what
+    /// is sent is kept on scratch.
     ///
     /// # Errors
     /// `TooLarge` if a file of `hint` bytes can't be stored.
@@ -108,6 +112,7 @@ impl Upload {
         attributes: ObjectAttributes,
         hint: u64,
         beginning: Beginning,
+        (scratch, keeps_all): (&Scratch, bool),
         share: WriterShare,
         config: &Config,
     ) -> Result<Self, FsError> {
@@ -132,6 +137,7 @@ impl Upload {
             failed: None,
             reserve: 0,
             hint,
+            kept: (keeps_all || beginning.len == 0).then(|| Kept::new(scratch, keeps_all)),
             beginning,
             attributes,
             launched: None,
@@ -179,16 +185,43 @@ impl Upload {
 
     /// Whether all of it is here, so that it may be taken somewhere else.
     pub(crate) fn is_all_here(&self) -> bool {
-        self.failed.is_none() && !self.transfer.is_begun()
+        self.failed.is_none() && (!self.transfer.is_begun() || self.kept.as_ref().is_some_and(Kept::keeps_all))
+    }
+
+    /// Keeps on scratch what is sent from now on, if nothing was sent yet.
+    pub(crate) fn keep_all(&mut self) {
+        if let Some(kept) = self.kept.as_mut().filter(|_| !self.transfer.is_begun()) {
+            kept.keep_all();
+        }
     }
 
     /// Whether bytes can be written to a range: not before what it begins with, nor into parts that
     /// were sent.
     pub(crate) fn takes(&self, offset: u64, len: u64) -> bool {
-        len == 0 || (offset >= self.beginning.len && !self.assembly.was_sent(offset - self.beginning.len, len))
+        if len == 0 {
+            return true;
+        }
+        let Some(position) = offset.checked_sub(self.beginning.len) else { return false };
+        !self.assembly.was_sent(position, len) || self.patches(offset, len)
     }
 
-    /// What is here of the file, with the offsets of the bytes in it. The upload goes on holding the
+    /// Whether a range lies in the first part, which was sent and will be once more.
+    fn patches(&self, offset: u64, len: u64) -> bool {
+        let is_kept = self.kept.as_ref().is_some_and(|kept| kept.takes(offset, len));
+        is_kept && self.assembly.was_sent(offset, len)
+    }
+
+    /// What is on scratch of the file, once no part is on its way any more.
+    ///
+    /// # Errors
+    /// The first of any part; `Unavailable` if the scratch space has failed.
+    pub(crate) async fn take_kept(&mut self) -> Result<Option<OnScratch>, FsError> {
+        self.transfer.all_landed().await?;
+        let kept = self.kept.as_mut().filter(|_| self.transfer.is_begun());
+        kept.map(Kept::take).transpose()
+    }
+
+    /// What is in memory of the file, with the offsets of the bytes in it. The upload goes on holding the
     /// memory for as long as it lives.
     pub(crate) fn take_bytes(&mut self) -> Vec<(u64, Bytes)> {
         let mut bytes = self.assembly.take_bytes();
@@ -258,6 +291,9 @@ impl Upload {
         if let Some(wait) = self.place_spill()? {
             return Ok(Admission::Wait(wait));
         }
+        if self.patches(offset, len) {
+            return Ok(Admission::Ready);
+        }
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
         Ok(match self.secure(&piece)? {
             Secured::Later(wait) => Admission::Wait(wait),
@@ -270,6 +306,10 @@ impl Upload {
         if self.place_spill()?.is_some() {
             // The caller did not wait for `Ready`; taking more would be without limit.
             return Err(FsError::new(FsErrorKind::Unavailable, "the server is busy with this file; upload it again"));
+        }
+        if let Some(kept) = self.patches(offset, data.len() as u64).then_some(self.kept.as_mut()).flatten() {
+            kept.patch(offset, data);
+            return Ok(());
         }
         self.place(self.position(offset), data).map(|_| ())
     }
@@ -427,8 +467,15 @@ impl Upload {
         let since = charge.as_ref().map(|charge| charge.begun).max(self.launched.replace(now));
         let gathered = since.map_or(Duration::ZERO, |since| now - since);
         let grant = charge.map(|charge| charge.grant);
+        let (offset, len) = (self.beginning.len + part.start, part.body.len());
+        let keep = self.kept.as_mut().map_or(Ok(None), |kept| kept.keep(offset, len));
+        // Without room for it the upload goes on, and what was sent can't be changed any more.
+        let keep = keep.unwrap_or_else(|_| {
+            self.kept = None;
+            None
+        });
         let part = SealedPart { number, ..part };
-        self.transfer.launch(part, grant, gathered, &self.memory, &self.attributes);
+        self.transfer.launch(part, grant, gathered, &self.memory, keep, &self.attributes);
         Ok(())
     }
 
@@ -457,7 +504,19 @@ impl Upload {
             self.transfer.lane().await?;
             self.launch(part)?;
         }
+        self.send_first_again().await?;
         Ok((self.transfer.complete(&self.attributes).await?, size))
+    }
+
+    /// Replaces the first part where it was written to after it had been sent: S3 takes a part's number again.
+    async fn send_first_again(&mut self) -> Result<(), FsError> {
+        let Some(len) = self.kept.as_ref().and_then(Kept::changed_first) else { return Ok(()) };
+        self.transfer.all_landed().await?;
+        let grant = self.transfer.draw(&self.memory, len).await?;
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        let (bytes, memory) = (kept.load_first(), (grant, Arc::clone(&self.memory)));
+        self.transfer.launch_read(PartNumber::FIRST, len, bytes, memory, Duration::ZERO, &self.attributes);
+        Ok(())
     }
 }
 
