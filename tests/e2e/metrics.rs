@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 28] = [
+const PROMISED: [(&str, &str); 31] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -25,6 +25,8 @@ const PROMISED: [(&str, &str); 28] = [
     ("tidegate_store_request_duration_seconds", "histogram"),
     ("tidegate_store_requests_total", "counter"),
     ("tidegate_vfs_attribute_cache_total", "counter"),
+    ("tidegate_vfs_copies_in_flight", "gauge"),
+    ("tidegate_vfs_directory_renames", "gauge"),
     ("tidegate_vfs_memory_limit_bytes", "gauge"),
     ("tidegate_vfs_memory_used_bytes", "gauge"),
     ("tidegate_vfs_prefetched_in_vain_bytes_total", "counter"),
@@ -32,6 +34,7 @@ const PROMISED: [(&str, &str); 28] = [
     ("tidegate_vfs_prefetches_in_vain_total", "counter"),
     ("tidegate_vfs_prefetches_started_total", "counter"),
     ("tidegate_vfs_prefetches_used_total", "counter"),
+    ("tidegate_vfs_renamed_objects_total", "counter"),
     ("tidegate_vfs_scratch_limit_bytes", "gauge"),
     ("tidegate_vfs_scratch_used_bytes", "gauge"),
     ("tidegate_vfs_uploads_published_total", "counter"),

@@ -13,7 +13,7 @@ async fn extensions_that_work_are_announced_and_no_others() {
     let dev = Dev::start();
     let oracle = Oracle::connect(&dev.ssh).await;
     let names: Vec<_> = oracle.extensions.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["limits@openssh.com", "posix-rename@openssh.com"]);
+    assert_eq!(names, ["limits@openssh.com", "lsetstat@openssh.com", "posix-rename@openssh.com"]);
 
     let limits = oracle.sftp.limits().await.expect("limits@openssh.com");
     assert!(limits.max_read_len >= 255 << 10 && limits.max_write_len >= 255 << 10, "{limits:?}");
@@ -97,9 +97,8 @@ async fn what_is_not_there_yet_is_refused_as_unsupported() {
     oracle.put("/dir/child", b"child").await;
 
     let unsupported = StatusCode::OpUnsupported;
-    assert_eq!(refusal(sftp.rename("/dir", "/new").await), unsupported);
-    assert_eq!(refusal(sftp.symlink("/file", "/link").await), unsupported);
-    assert_eq!(refusal(sftp.readlink("/file").await), unsupported);
+    let holes = FileAttributes { size: Some(2 << 30), ..FileAttributes::empty() };
+    assert_eq!(refusal(sftp.setstat("/file", holes).await), unsupported, "more zeros than `vfs.hole_max`");
     assert_eq!(oracle.get("/file").await, b"content");
     assert_eq!(oracle.names("/dir").await, ["child"]);
 }

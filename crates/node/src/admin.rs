@@ -20,6 +20,7 @@ use prometheus::{Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
+use tidegate_ssh::{is_proxy_header, read_proxy_header};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -152,8 +153,17 @@ impl SidePort {
     }
 }
 
-/// Serves the one request of a connection.
-async fn answer(stream: TcpStream, router: Router) {
+/// Serves the one request of a connection. A balancer that sends PROXY headers sends them with its
+/// health checks, too; whose request it is makes no difference here.
+async fn answer(mut stream: TcpStream, router: Router) {
+    let mut beginning = [0; 5];
+    let peeked = stream.peek(&mut beginning).await.unwrap_or(0);
+    if beginning.get(..peeked).is_some_and(is_proxy_header)
+        && let Err(error) = read_proxy_header(&mut stream).await
+    {
+        debug!(%error, "a PROXY header on the side port can't be read");
+        return;
+    }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)
@@ -239,6 +249,17 @@ mod tests {
         let answer = send(address, &format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n")).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn requests_with_and_without_a_proxy_header_are_answered() {
+        let node = start(Config::default()).await;
+        let local = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+        for header in ["", "PROXY UNKNOWN\r\n", "PROXY TCP4 192.0.2.7 10.0.0.1 12345 8022\r\n", local] {
+            let answer = send(node.address, &format!("{header}GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{header:?}: {answer}");
+        }
+        assert_eq!(send(node.address, "PROXY nonsense\r\nGET / HTTP/1.1\r\n\r\n").await, "");
     }
 
     #[tokio::test]

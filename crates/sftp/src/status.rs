@@ -8,7 +8,7 @@ use crate::codec::StatusCode;
 /// same condition, the code is the one that it answers (`errno_to_portable`).
 pub(crate) fn code(kind: FsErrorKind) -> StatusCode {
     match kind {
-        FsErrorKind::NotADirectory | FsErrorKind::NotFound => StatusCode::NoSuchFile,
+        FsErrorKind::LinkLoop | FsErrorKind::NotADirectory | FsErrorKind::NotFound => StatusCode::NoSuchFile,
         FsErrorKind::PermissionDenied => StatusCode::PermissionDenied,
         FsErrorKind::InvalidName => StatusCode::BadMessage,
         FsErrorKind::Unsupported => StatusCode::OpUnsupported,

@@ -35,6 +35,10 @@ words! {
         Idle = "idle",
         /// The client stopped answering.
         Lost = "lost",
+        /// Closed: no valid PROXY header from a balancer, or not in time.
+        NoProxyHeader = "no-proxy-header",
+        /// Closed at once: not from a balancer, and no others are let in.
+        NotFromProxy = "not-from-proxy",
         /// Ended: the client asked for more channels, sent larger packets, offered more keys or
         /// sent more, before its login or while nothing could be answered, than a connection may.
         OverConnectionLimit = "over-connection-limit",

@@ -19,6 +19,7 @@ pub(crate) struct Admission {
     unauthenticated: Counters<()>,
     unauthenticated_sources: Counters<IpAddr>,
     tenants: Counters<TenantName>,
+    headers: Counters<()>,
     max_connections: u32,
     max_per_source: u32,
     max_unauthenticated: u32,
@@ -39,6 +40,9 @@ pub(crate) struct LoginPlace {
     _source: Permit<IpAddr>,
 }
 
+/// The place of a connection whose PROXY header is awaited; given back on drop.
+pub(crate) type HeaderPlace = Permit<()>;
+
 /// A tenant's place; given back on drop.
 pub(crate) type TenantPlace = Permit<TenantName>;
 
@@ -50,6 +54,7 @@ impl Admission {
             unauthenticated: Counters::default(),
             unauthenticated_sources: Counters::default(),
             tenants: Counters::default(),
+            headers: Counters::default(),
             max_connections: config.max_connections,
             max_per_source: config.max_connections_per_source,
             max_unauthenticated: config.max_unauthenticated,
@@ -69,6 +74,12 @@ impl Admission {
         let login =
             self.unauthenticated.acquire((), self.max_unauthenticated).ok_or(Outcome::OverUnauthenticatedLimit)?;
         Ok((Place { _node: node, _source: source }, LoginPlace { _node: login, _source: login_source }))
+    }
+
+    /// A place among the connections that are yet to say whose they are; `None` if all are taken, which
+    /// are as many as may be logging in.
+    pub(crate) fn expect_header(&self) -> Option<HeaderPlace> {
+        self.headers.acquire((), self.max_unauthenticated)
     }
 
     /// A place among the tenant's connections; `None` if all are taken.

@@ -1,8 +1,9 @@
 //! The algorithms we offer: modern ones only.
 //!
-//! Left out on purpose: finite-field Diffie-Hellman and the NIST curves for key exchange, CBC
-//! ciphers, MACs over the plaintext, everything with SHA-1, and compression (CRIME-like leaks, and
-//! memory for each connection).
+//! Left out on purpose: finite-field Diffie-Hellman, CBC ciphers, everything with SHA-1, and
+//! compression (CRIME-like leaks, and memory for each connection). Left out unless the operator
+//! wants them: the NIST curves for key exchange. MACs over the plaintext come last: libssh2 knew no
+//! others before its version 1.11 of 2023, and curl, PHP and others are built on it.
 
 use std::borrow::Cow;
 
@@ -19,6 +20,10 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
+/// Behind all others, for clients that know neither Curve25519 nor anything better, JSch of before
+/// 2021 among them.
+const NIST_KEX: &[kex::Name] = &[kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521];
+
 const CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_GCM,
     cipher::AES_128_GCM,
@@ -28,7 +33,7 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 
 /// Host keys that we have are offered in this order. All of them are announced to clients as
 /// acceptable for their own keys (`server-sig-algs`, RFC 8308, section 3.1).
@@ -50,10 +55,10 @@ pub(crate) const MIN_RSA_BITS: u32 = 2048;
 /// login arbitrarily expensive.
 pub(crate) const MAX_RSA_BITS: u32 = 16_384;
 
-/// What is offered to every client.
-pub(crate) fn preferred() -> Preferred {
+/// What is offered to every client; key exchange over NIST curves only with `nist_curves`.
+pub(crate) fn preferred(nist_curves: bool) -> Preferred {
     Preferred {
-        kex: Cow::Borrowed(KEX),
+        kex: if nist_curves { Cow::Owned([KEX, NIST_KEX].concat()) } else { Cow::Borrowed(KEX) },
         key: Cow::Borrowed(KEYS),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: Cow::Borrowed(CIPHERS),

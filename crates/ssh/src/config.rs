@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::proxy_protocol::ProxyProtocol;
 
 /// Settings of the SSH front (`[ssh]`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,18 @@ pub struct Config {
     /// Whether the ECDSA P-256 host key is offered besides Ed25519 and RSA. Auditors of SSH servers
     /// object to the NIST curves; switch it on for clients that know nothing else. Default false.
     pub ecdsa_host_key: bool,
+    /// Whether key exchange over the NIST curves is offered behind Curve25519. As for
+    /// `ecdsa_host_key`; clients that need one mostly need both. Default false.
+    pub nist_key_exchange: bool,
+    /// Whether connections begin with a header of the PROXY protocol (version 1 or 2): `off`, `trusted`
+    /// (those from `proxy_networks` do), or `required` (those from `proxy_networks` do, and no others are
+    /// let in). Default `off`.
+    pub proxy_protocol: ProxyProtocol,
+    /// Networks of balancers, as `address/bits`, whose headers are believed. Default none.
+    pub proxy_networks: Vec<IpNet>,
+    /// How long a header may take to arrive. Default 5 s.
+    #[serde(with = "humantime_serde")]
+    pub proxy_timeout: Duration,
     /// Connections at once on this node. More are closed at once. Default 4,096.
     pub max_connections: u32,
     /// Connections at once from one source: one IPv4 address, or one /64 of IPv6. Behind a load
@@ -78,6 +93,10 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10022)),
             ecdsa_host_key: false,
+            nist_key_exchange: false,
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_networks: Vec::new(),
+            proxy_timeout: Duration::from_secs(5),
             max_connections: 4096,
             max_connections_per_source: 256,
             max_unauthenticated: 256,
@@ -125,11 +144,15 @@ impl Config {
             ("login_grace", self.login_grace),
             ("account_lookup_timeout", self.account_lookup_timeout),
             ("idle_timeout", self.idle_timeout),
+            ("proxy_timeout", self.proxy_timeout),
             ("keepalive_interval", self.keepalive_interval),
         ] {
             if duration < Duration::from_secs(1) {
                 return refuse(field, "must be at least 1 s");
             }
+        }
+        if self.proxy_protocol != ProxyProtocol::Off && self.proxy_networks.is_empty() {
+            return refuse("proxy_networks", "must name the balancers' networks when proxy_protocol is on");
         }
         if self.max_channel_opens < self.max_channels {
             return refuse("max_channel_opens", "must be at least max_channels");
@@ -163,6 +186,8 @@ mod tests {
     fn an_invalid_setting_is_named() {
         let config = Config { max_channels: 0, ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channels must be at least 1");
+        let config = Config { proxy_protocol: ProxyProtocol::Required, ..Config::default() };
+        assert!(config.validate().unwrap_err().to_string().starts_with("ssh.proxy_networks must name"));
         let config = Config { max_channel_opens: 7, ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channel_opens must be at least max_channels");
         let config = Config { window: ByteSize::kib(1), ..Config::default() };

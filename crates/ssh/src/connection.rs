@@ -2,6 +2,7 @@
 
 mod state;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::{Instrument, debug};
 use crate::accounting::Outcome;
 use crate::admission::{LoginPlace, Place};
 use crate::handler::Handler;
+use crate::negotiated::ClientHello;
 use crate::server::Node;
 use crate::socket::{Socket, Traffic};
 
@@ -28,15 +30,16 @@ const GOING_DOWN: &str = "the node is going down, please reconnect";
 /// How long a connection's SFTP sessions may take to wind up after the shutdown's deadline.
 const WIND_UP: Duration = Duration::from_secs(3);
 
-/// Serves one accepted TCP connection until it is gone, with everything that ran on it.
-pub(crate) async fn run(node: Arc<Node>, stream: TcpStream, place: Place, login_place: LoginPlace) {
-    let Ok(peer) = stream.peer_addr() else {
-        // Gone before we looked.
-        node.metrics.ended(Outcome::Probe);
-        return;
-    };
+/// Serves one accepted TCP connection of `client` until it is gone, with everything that ran on it.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    stream: TcpStream,
+    client: SocketAddr,
+    (place, login_place): (Place, LoginPlace),
+) {
     let windows = node.config.window.as_u64().saturating_mul(u64::from(node.config.max_channels));
-    let connection = Arc::new(Connection::new(peer, login_place, Traffic::new(windows), node.metrics.clone()));
+    let hello = ClientHello::new(node.config.nist_key_exchange);
+    let connection = Arc::new(Connection::new(client, login_place, Traffic::new(windows), hello, node.metrics.clone()));
     node.metrics.open.inc();
     let span = connection.span().clone();
     async {

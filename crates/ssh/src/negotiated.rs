@@ -12,8 +12,9 @@ const MAX_HELLO: usize = 40_000;
 const SSH_MSG_KEXINIT: u8 = 20;
 
 /// Listens to the first bytes of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ClientHello {
+    nist_curves: bool,
     complete: AtomicBool,
     state: Mutex<State>,
 }
@@ -35,6 +36,11 @@ pub(crate) struct Negotiated {
 }
 
 impl ClientHello {
+    /// Of a client that is offered key exchange over NIST curves, or not.
+    pub(crate) fn new(nist_curves: bool) -> Self {
+        Self { nist_curves, complete: AtomicBool::new(false), state: Mutex::default() }
+    }
+
     /// Takes note of received bytes, until the offer is complete.
     pub(crate) fn observe(&self, received: &[u8]) {
         if self.complete.load(Ordering::Relaxed) {
@@ -43,7 +49,7 @@ impl ClientHello {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_HELLO.saturating_sub(state.bytes.len());
         state.bytes.extend_from_slice(received.get(..room).unwrap_or(received));
-        let parsed = parse(&state.bytes);
+        let parsed = parse(&state.bytes, self.nist_curves);
         if parsed.is_some() || state.bytes.len() >= MAX_HELLO {
             state.negotiated = parsed.unwrap_or_default();
             state.bytes = Vec::new();
@@ -58,7 +64,7 @@ impl ClientHello {
 
 /// Reads the version line and the KEXINIT packet behind it (RFC 4253, section 7.1); `None` if they
 /// are not there yet.
-fn parse(bytes: &[u8]) -> Option<Negotiated> {
+fn parse(bytes: &[u8], nist_curves: bool) -> Option<Negotiated> {
     let end = bytes.iter().position(|&byte| byte == b'\n')?;
     let (line, packet) = bytes.split_at_checked(end + 1)?;
     let client =
@@ -70,7 +76,7 @@ fn parse(bytes: &[u8]) -> Option<Negotiated> {
     if packet.get(1) == Some(&SSH_MSG_KEXINIT)
         && let Some(mut lists) = packet.get(18..)
     {
-        let ours = preferred();
+        let ours = preferred(nist_curves);
         let mut next = || -> Option<Vec<&str>> {
             let (length, rest) = lists.split_first_chunk::<4>()?;
             let (list, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn the_clients_preference_wins_among_what_we_offer() {
         let bytes = hello(&["ecdh-sha2-nistp256,curve25519-sha256,ext-info-c", "ssh-ed25519", "aes128-cbc,aes128-ctr"]);
-        let client_hello = ClientHello::default();
+        let client_hello = ClientHello::new(false);
         for byte in &bytes {
             client_hello.observe(&[*byte]);
         }
@@ -118,16 +124,17 @@ mod tests {
         assert_eq!(negotiated.client, "SSH-2.0-Test_1.0 ?[31mcomment");
         assert_eq!(negotiated.kex, "curve25519-sha256");
         assert_eq!(negotiated.cipher, "aes128-ctr");
+        assert_eq!(parse(&bytes, true).unwrap().kex, "ecdh-sha2-nistp256");
     }
 
     #[test]
     fn what_can_not_be_read_is_left_empty_and_takes_no_memory() {
-        let client_hello = ClientHello::default();
+        let client_hello = ClientHello::new(false);
         for _ in 0..100 {
             client_hello.observe(&[0; 1000]);
         }
         assert_eq!(client_hello.negotiated(), Negotiated::default());
         assert_eq!(client_hello.state.lock().unwrap().bytes.capacity(), 0);
-        assert_eq!(parse(&hello(&[])).unwrap().kex, "");
+        assert_eq!(parse(&hello(&[]), false).unwrap().kex, "");
     }
 }

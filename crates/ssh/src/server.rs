@@ -20,6 +20,7 @@ use crate::authentication::Authenticator;
 use crate::config::{Config, ConfigError};
 use crate::host_keys::HostKeySet;
 use crate::listener;
+use crate::listener::Refusals;
 use crate::metrics::Metrics;
 use crate::subsystem::Subsystem;
 
@@ -56,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) admission: Admission,
     pub(crate) subsystem: Subsystem,
     pub(crate) metrics: Metrics,
+    pub(crate) refusals: Refusals,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -114,6 +116,7 @@ impl Server {
             admission: Admission::new(&config),
             subsystem,
             metrics,
+            refusals: Refusals::default(),
             shutdown: shutdown.clone(),
             config,
         });
@@ -155,7 +158,7 @@ fn transport(config: &Config, keys: &HostKeySet) -> russh::server::Config {
         maximum_packet_size: Config::MAX_PACKET,
         channel_buffer_size: usize::try_from(buffered).unwrap_or(usize::MAX).max(2),
         event_buffer_size: OUTGOING_PACKETS,
-        preferred: algorithms::preferred(),
+        preferred: algorithms::preferred(config.nist_key_exchange),
         // The first question counts as an attempt in the transport.
         max_auth_attempts: count(config.max_auth_attempts).saturating_add(1),
         // Longer than `idle_timeout`, which alone knows of sessions that wait for bandwidth. A client

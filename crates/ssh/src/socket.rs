@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::negotiated::ClientHello;
+use crate::prompt_ack::{PromptAck, acknowledge};
 
 /// The transport reads each packet in two steps, its length first; the buffer saves a system call
 /// for each.
@@ -91,6 +92,7 @@ pub(crate) struct Socket {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     traffic: Arc<Traffic>,
     hello: Arc<ClientHello>,
+    prompt_ack: PromptAck,
 }
 
 impl Socket {
@@ -101,7 +103,8 @@ impl Socket {
         hello: Arc<ClientHello>,
     ) -> Self {
         let cancelled = Box::pin(cut.clone().cancelled_owned());
-        Self { inner: BufReader::with_capacity(READ_BUFFER, stream), cut, cancelled, traffic, hello }
+        let inner = BufReader::with_capacity(READ_BUFFER, stream);
+        Self { inner, cut, cancelled, traffic, hello, prompt_ack: PromptAck::new() }
     }
 
     /// Polls the stream unless it is cut, and wakes when it is.
@@ -123,7 +126,18 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(self.as_mut().poll_uncut(cx, |stream, cx| stream.poll_read(cx, buf)))?;
+        let polled = self.as_mut().poll_uncut(cx, |stream, cx| stream.poll_read(cx, buf));
+        let Self { inner, prompt_ack, .. } = &mut *self;
+        match polled {
+            Poll::Ready(read) => read?,
+            Poll::Pending => {
+                if prompt_ack.poll_due(cx) {
+                    acknowledge(inner.get_ref());
+                }
+                return Poll::Pending;
+            }
+        }
+        prompt_ack.received();
         if let Some(read) = buf.filled().get(before..) {
             self.traffic.count_received(read.len());
             self.hello.observe(read);
@@ -140,6 +154,7 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.as_mut().poll_uncut(cx, |stream, cx| stream.poll_write(cx, buf)))?;
         self.traffic.count_sent(written);
+        self.prompt_ack.sent();
         Poll::Ready(Ok(written))
     }
 

@@ -67,6 +67,12 @@ impl AttributeCache {
         self.counted(seen.map(|seen| seen.attributes))
     }
 
+    /// The same without counting the look.
+    pub(crate) fn known_file(&self, bucket: &str, version: Version<'_>) -> Option<FileAttributes> {
+        let name = self.name(&(bucket, version));
+        lock(&self.files).get(name).filter(|seen| seen.settled).map(|seen| seen.attributes)
+    }
+
     /// Notes what a lookup has shown that was sent at `asked` by the store's clock.
     pub(crate) fn put_file(
         &self,
@@ -126,18 +132,18 @@ pub(crate) struct Version<'a> {
 /// A map that forgets what was not used lately: when the young half is full it becomes the old one,
 /// and the old one is dropped.
 #[derive(Debug)]
-struct Generations<V> {
+pub(crate) struct Generations<V> {
     half: usize,
     young: HashMap<Name, V>,
     old: HashMap<Name, V>,
 }
 
 impl<V: Copy> Generations<V> {
-    fn new(entries: usize) -> Self {
+    pub(crate) fn new(entries: usize) -> Self {
         Self { half: entries / 2, young: HashMap::new(), old: HashMap::new() }
     }
 
-    fn get(&mut self, name: Name) -> Option<V> {
+    pub(crate) fn get(&mut self, name: Name) -> Option<V> {
         if let Some(value) = self.young.get(&name) {
             return Some(*value);
         }
@@ -146,7 +152,7 @@ impl<V: Copy> Generations<V> {
         Some(value)
     }
 
-    fn put(&mut self, name: Name, value: V) {
+    pub(crate) fn put(&mut self, name: Name, value: V) {
         if self.half == 0 {
             return;
         }

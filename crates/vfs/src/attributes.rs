@@ -7,6 +7,9 @@ use tidegate_store::{ObjectAttributes, ObjectMeta};
 /// The content type of directory markers, as s3fs and SFTPGo write it.
 pub(crate) const DIRECTORY_CONTENT_TYPE: &str = "application/x-directory";
 
+/// That of symbolic links, as s3fs writes it.
+const LINK_CONTENT_TYPE: &str = "application/octet-stream";
+
 /// The bits of a mode that tell the type (`S_IFMT`, POSIX `<sys/stat.h>`).
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
@@ -106,6 +109,24 @@ impl SetAttributes {
             set("mtime", mtime);
         }
     }
+}
+
+/// The attributes of a symbolic link that is made `now` (seconds since the Unix epoch), as s3fs writes
+/// them.
+pub(crate) fn link_attributes(attributes: &mut ObjectAttributes, now: u64) {
+    attributes.content_type = Some(LINK_CONTENT_TYPE.to_owned());
+    let mut set = |name: &str, value: String| attributes.metadata.insert(name.to_owned(), value);
+    for name in ["atime", "ctime", "mtime"] {
+        set(name, now.to_string());
+    }
+    set("gid", "0".to_owned());
+    set("mode", (S_IFLNK | 0o777).to_string());
+    set("uid", "0".to_owned());
+}
+
+/// Whether an object with these attributes is a symbolic link, if its size is one that a link has.
+pub(crate) fn is_link_mode(attributes: &ObjectAttributes) -> bool {
+    attributes.metadata.get("mode").and_then(|mode| mode.parse().ok()).is_some_and(|mode| file_type(mode) == S_IFLNK)
 }
 
 impl FileAttributes {

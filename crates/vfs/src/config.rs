@@ -61,6 +61,15 @@ pub struct Config {
     pub scratch_dir: Option<PathBuf>,
     /// How many bytes they may take there in all. Default: 10 GiB.
     pub scratch_limit: ByteSize,
+    /// Largest file that is copied inside the store in one request, for RENAME and new attributes; larger
+    /// ones are copied in parts, several at once. At most 5 GiB. Default: 5 GiB.
+    pub copy_whole_max: ByteSize,
+    /// Size of those parts, 5 MiB to 5 GiB; larger where a file would have more than 10,000 of them.
+    /// Default: 256 MiB.
+    pub copy_part_size: ByteSize,
+    /// Copies inside the store that one request (a RENAME of a directory, or of such a file) has under
+    /// way at once (1 to 128). A node has 256 of them at most. Default: 32.
+    pub copy_concurrency: usize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
     /// the client's pace and the store's latency, within the file's share of the memory for reading.
     /// Default: 64 MiB.
@@ -127,6 +136,9 @@ impl Default for Config {
             hole_max: ByteSize::gib(1),
             scratch_dir: None,
             scratch_limit: ByteSize::gib(10),
+            copy_whole_max: ByteSize::gib(5),
+            copy_part_size: ByteSize::mib(256),
+            copy_concurrency: 32,
             read_ahead_max: ByteSize::mib(64),
             prefetch_files: 32,
             prefetch_life: Duration::from_secs(1),
@@ -167,6 +179,13 @@ impl Config {
                 "scratch_dir",
                 "takes a folder that exists",
             ),
+            (self.copy_whole_max.as_u64() <= limits::PART_MAX, "copy_whole_max", "takes at most 5 GiB"),
+            (
+                (limits::PART_MIN..=limits::PART_MAX).contains(&self.copy_part_size.as_u64()),
+                "copy_part_size",
+                "takes 5 MiB to 5 GiB",
+            ),
+            ((1..=128).contains(&self.copy_concurrency), "copy_concurrency", "takes 1 to 128"),
             (self.prefetch_files <= 256, "prefetch_files", "takes 0 to 256"),
             (
                 !self.prefetch_life.is_zero() && self.prefetch_life <= Duration::from_secs(10),

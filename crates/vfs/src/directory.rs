@@ -1,19 +1,23 @@
 //! An open directory: listed page by page, the next page being fetched while one is read.
 
+pub(crate) mod boundaries;
 pub(crate) mod names;
+mod ranges;
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use tidegate_store::{ListPage, ListRequest, ListedObject, StoreErrorKind, limits};
+use tidegate_store::{ListPage, ListedObject, StoreErrorKind};
 use tokio::task::JoinHandle;
 
 use self::names::{Named, Names};
+use self::ranges::Ranges;
 use crate::attribute_cache::Version;
 use crate::attributes::FileAttributes;
 use crate::config::ListingAttributes;
 use crate::error::{FsError, FsErrorKind};
+use crate::links::{Found, is_link};
 use crate::mount::Files;
 use crate::path::VirtualPath;
 
@@ -26,7 +30,8 @@ pub struct DirectoryEntry {
     pub attributes: FileAttributes,
 }
 
-/// An open directory. Holds two pages of entries at most; dropping it stops what is being fetched.
+/// An open directory. Holds two pages of entries at most, and some pages of names; dropping it stops
+/// what is being fetched.
 #[derive(Debug)]
 pub struct Directory {
     files: Arc<Files>,
@@ -34,26 +39,43 @@ pub struct Directory {
     coming: Option<Coming>,
 }
 
+/// Where a listing stands.
+#[derive(Debug)]
+struct Listing {
+    ranges: Ranges,
+    names: Names,
+    is_begun: bool,
+}
+
 /// A page's entries, and how to go on behind it.
 #[derive(Debug)]
 struct Page {
     entries: Vec<DirectoryEntry>,
-    names: Names,
-    next: Option<String>,
+    rest: Option<Listing>,
 }
 
 impl Directory {
     /// Opens a directory with the request that lists its first page.
-    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Self, FsError> {
+    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Found<Self>, FsError> {
         let below = files.keys.below(path)?;
-        let page = files.list(below.clone(), true, limits::LIST_MAX).await?;
-        let is_empty = page.objects.is_empty() && page.common_prefixes.is_empty() && page.next.is_none();
-        if is_empty && !path.is_root() {
-            let is_file = files.head(&files.keys.object(path)?).await?.is_some();
-            return Err(if is_file { FsError::not_a_directory() } else { FsError::not_found() });
+        let mut ranges = Ranges::new(Arc::clone(&files), below.clone());
+        let mut page = ranges.next().await?.unwrap_or_default();
+        if is_empty(&page) && ranges.is_presumed() {
+            // Its first entries are gone, maybe all of them and the marker too.
+            ranges.restart();
+            page = ranges.next().await?.unwrap_or_default();
         }
-        let coming = Coming::fetch(Arc::clone(&files), path.clone(), Names::new(below), Step::Have(page));
-        Ok(Self { files, path: path.clone(), coming: Some(coming) })
+        if is_empty(&page) && ranges.is_done() && !path.is_root() {
+            return match files.head(&files.keys.object(path)?).await? {
+                Some(meta) if is_link(&meta) => Ok(Found::Link),
+                Some(_) => Err(FsError::not_a_directory()),
+                None => Err(FsError::not_found()),
+            };
+        }
+        files.known.seen(path);
+        let listing = Listing { ranges, names: Names::new(below), is_begun: false };
+        let coming = Coming::fetch(Arc::clone(&files), path.clone(), listing, Some(page));
+        Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
 
     /// The next entries, about 1,000, in the order of their keys; `None` at the end.
@@ -65,10 +87,8 @@ impl Directory {
             // Waited for in place: a caller that gives up in between loses nothing.
             let page = coming.wait().await;
             self.coming = None;
-            let Page { entries, names, next } = page?;
-            self.coming = next.map(|continuation| {
-                Coming::fetch(Arc::clone(&self.files), self.path.clone(), names, Step::Ask(continuation))
-            });
+            let Page { entries, rest } = page?;
+            self.coming = rest.map(|rest| Coming::fetch(Arc::clone(&self.files), self.path.clone(), rest, None));
             if !entries.is_empty() {
                 return Ok(Some(entries));
             }
@@ -77,9 +97,8 @@ impl Directory {
     }
 }
 
-enum Step {
-    Ask(String),
-    Have(ListPage),
+fn is_empty(page: &ListPage) -> bool {
+    page.objects.is_empty() && page.common_prefixes.is_empty()
 }
 
 /// A page being fetched in a task of its own.
@@ -87,33 +106,22 @@ enum Step {
 struct Coming(JoinHandle<Result<Page, FsError>>);
 
 impl Coming {
-    fn fetch(files: Arc<Files>, path: VirtualPath, mut names: Names, step: Step) -> Self {
+    fn fetch(files: Arc<Files>, path: VirtualPath, mut listing: Listing, page: Option<ListPage>) -> Self {
         Self(tokio::spawn(async move {
-            let is_first = matches!(step, Step::Have(_));
-            let page = match step {
-                Step::Have(page) => page,
-                Step::Ask(continuation) => {
-                    let (prefix, continuation) = (files.keys.below(&path)?, Some(continuation));
-                    let request = ListRequest {
-                        prefix,
-                        delimited: true,
-                        limit: limits::LIST_MAX,
-                        continuation,
-                        start_after: None,
-                    };
-                    files.store.list(&request).await?
-                }
+            let page = match page {
+                Some(page) => page,
+                None => listing.ranges.next().await?.unwrap_or_default(),
             };
-            let next = page.next.clone();
-            let (named, unnameable) = names.of_page(page);
+            let (named, unnameable) = listing.names.of_page(page);
             files.vfs.metrics.unnameable_keys.inc_by(unnameable);
             let entries = files.entries(&path, named).await?;
-            if is_first {
-                files.prefetch.learn(&path, &entries, next.is_some());
-            } else {
+            let is_last = listing.ranges.is_done();
+            if std::mem::replace(&mut listing.is_begun, true) {
                 files.prefetch.touch(&path);
+            } else {
+                files.prefetch.learn(&path, &entries, !is_last);
             }
-            Ok(Page { entries, names, next })
+            Ok(Page { entries, rest: (!is_last).then_some(listing) })
         }))
     }
 
@@ -156,8 +164,7 @@ impl Files {
         if let Some(attributes) = self.vfs.attributes.file(&self.bucket, version) {
             return Ok(Some(attributes));
         }
-        // The semaphore is never closed: an error would only mean that there is no limit.
-        let lookup = self.vfs.lookups.acquire().await;
+        let lookup = self.lookups.acquire().await;
         // Before it is sent: the answer tells of no earlier moment.
         let asked = self.store.now();
         let head = self.store.head(&object.key).await;

@@ -327,6 +327,11 @@ impl Edit {
         }
     }
 
+    /// The version that the changes began with is the same under another name.
+    pub(crate) fn move_base(&mut self, base: Arc<Base>) {
+        self.content.base = Some(base);
+    }
+
     /// What the scratch file has to count for.
     fn needs(&self) -> u64 {
         self.content.extents.bytes() + self.content.extents.len() as u64 * BLOCK + self.garbage

@@ -23,6 +23,8 @@ pub enum FsErrorKind {
     InvalidName,
     /// A directory where a file is needed.
     IsADirectory,
+    /// A path leads through too many symbolic links.
+    LinkLoop,
     /// A quota or the node's scratch space is used up.
     NoSpace,
     /// A file where a directory is needed.
@@ -49,6 +51,7 @@ impl FsErrorKind {
             Self::DirectoryNotEmpty => "directory-not-empty",
             Self::InvalidName => "invalid-name",
             Self::IsADirectory => "is-a-directory",
+            Self::LinkLoop => "link-loop",
             Self::NoSpace => "no-space",
             Self::NotADirectory => "not-a-directory",
             Self::NotFound => "not-found",
@@ -94,6 +97,12 @@ impl FsError {
 
     pub(crate) fn with_source(mut self, source: StoreError) -> Self {
         self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Takes over the cause of another error, for the log.
+    pub(crate) fn caused_by(mut self, other: Self) -> Self {
+        self.source = other.source;
         self
     }
 

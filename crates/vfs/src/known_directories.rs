@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::path::VirtualPath;
 
-/// How many directories, and names of their subdirectories in all, one session remembers.
+/// How many directories, and names in them in all, one session remembers.
 const DIRECTORIES_MAX: usize = 1_024;
 const NAMES_MAX: usize = 2_048;
 
@@ -30,6 +30,14 @@ struct Known {
     has_marker: bool,
     /// All of them, or `None` if they were too many.
     subdirectories: Option<BTreeSet<Box<str>>>,
+    /// All names in it that may be symbolic links, or `None` if that is not known.
+    suspects: Option<BTreeSet<Box<str>>>,
+}
+
+impl Known {
+    fn names(&self) -> usize {
+        [&self.subdirectories, &self.suspects].into_iter().flatten().map(BTreeSet::len).sum()
+    }
 }
 
 /// What is known of a name in a directory.
@@ -71,8 +79,62 @@ impl KnownDirectories {
         entries.get(path).is_some_and(|known| known.has_marker && known.since.elapsed() < self.life)
     }
 
+    /// Whether there may be a symbolic link at this path; `None` if that is not known.
+    pub(crate) fn may_be_link(&self, path: &VirtualPath) -> Option<bool> {
+        let (parent, name) = (path.parent()?, path.name()?);
+        if self.absent().as_ref().is_some_and(|(absent, since)| absent == path && since.elapsed() < self.life) {
+            return Some(false);
+        }
+        let entries = self.entries();
+        let known = entries.get(&parent).filter(|known| known.since.elapsed() < self.life)?;
+        known.suspects.as_ref().map(|suspects| suspects.contains(name))
+    }
+
+    /// A symbolic link was made, or put in this place, by this session.
+    pub(crate) fn linked(&self, path: &VirtualPath) {
+        *self.absent() = None;
+        self.suspect(path, true);
+    }
+
+    /// There is a file at this path, and it is no link.
+    pub(crate) fn not_linked(&self, path: &VirtualPath) {
+        self.suspect(path, false);
+    }
+
+    fn suspect(&self, path: &VirtualPath, is_suspect: bool) {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return };
+        let mut entries = self.entries();
+        let Some(known) = entries.get_mut(&parent) else { return };
+        match &mut known.suspects {
+            Some(suspects) if !is_suspect => {
+                suspects.remove(name);
+            }
+            Some(suspects) if suspects.len() < NAMES_MAX => {
+                suspects.insert(name.into());
+            }
+            _ if is_suspect => known.suspects = None,
+            _ => {}
+        }
+    }
+
+    /// Whether the directory was there lately.
+    pub(crate) fn is_known(&self, path: &VirtualPath) -> bool {
+        self.entries().get(path).is_some_and(|known| known.since.elapsed() < self.life)
+    }
+
     /// Remembers a directory that a listing has just shown.
     pub(crate) fn learn(&self, path: VirtualPath, has_marker: bool, subdirectories: Option<BTreeSet<Box<str>>>) {
+        self.learn_names(path, has_marker, subdirectories, None);
+    }
+
+    /// The same with the names in it that may be links.
+    pub(crate) fn learn_names(
+        &self,
+        path: VirtualPath,
+        has_marker: bool,
+        subdirectories: Option<BTreeSet<Box<str>>>,
+        suspects: Option<BTreeSet<Box<str>>>,
+    ) {
         let mut entries = self.entries();
         if entries.len() >= DIRECTORIES_MAX && !entries.contains_key(&path) {
             entries.retain(|_, known| known.since.elapsed() < self.life);
@@ -82,10 +144,11 @@ impl KnownDirectories {
             }
         }
         entries.remove(&path);
-        let names = |known: &Known| known.subdirectories.as_ref().map_or(0, BTreeSet::len);
-        let held: usize = entries.values().map(names).sum();
+        let held: usize = entries.values().map(Known::names).sum();
         let subdirectories = subdirectories.filter(|new| held + new.len() <= NAMES_MAX);
-        entries.insert(path, Known { since: Instant::now(), has_marker, subdirectories });
+        let held = held + subdirectories.as_ref().map_or(0, BTreeSet::len);
+        let suspects = suspects.filter(|new| held + new.len() <= NAMES_MAX);
+        entries.insert(path, Known { since: Instant::now(), has_marker, subdirectories, suspects });
     }
 
     /// There is neither a file nor a directory at this path.
@@ -95,8 +158,7 @@ impl KnownDirectories {
 
     /// A directory is there; whether it has a marker is not known.
     pub(crate) fn seen(&self, path: &VirtualPath) {
-        let is_known = self.entries().get(path).is_some_and(|known| known.since.elapsed() < self.life);
-        if !is_known {
+        if !self.is_known(path) {
             self.learn(path.clone(), false, None);
         }
     }
@@ -109,7 +171,14 @@ impl KnownDirectories {
         {
             names.insert(name.into());
         }
-        self.learn(path.clone(), true, Some(BTreeSet::new()));
+        self.learn_names(path.clone(), true, Some(BTreeSet::new()), Some(BTreeSet::new()));
+    }
+
+    /// A directory, with a marker, was moved to this path by this session.
+    pub(crate) fn moved_to(&self, path: &VirtualPath) {
+        self.forget(path);
+        self.made(path);
+        self.learn(path.clone(), true, None);
     }
 
     /// A directory has a marker: this session has seen or made it.
@@ -131,6 +200,16 @@ impl KnownDirectories {
             && let Some(Known { subdirectories: Some(names), .. }) = entries.get_mut(&parent)
         {
             names.remove(name);
+        }
+    }
+
+    /// This session has tried to make or remove a directory, and does not know whether it has.
+    pub(crate) fn unsure(&self, path: &VirtualPath) {
+        *self.absent() = None;
+        let mut entries = self.entries();
+        entries.retain(|known, _| !path.contains(known));
+        if let Some(known) = path.parent().and_then(|parent| entries.get_mut(&parent)) {
+            known.subdirectories = None;
         }
     }
 
@@ -184,6 +263,8 @@ mod tests {
         assert_eq!(child(&known, "/a/b", "c"), Child::ParentUnknown);
         known.marked(&path("/a"));
         assert!(known.has_marker(&path("/a")));
+        known.unsure(&path("/a/b"));
+        assert_eq!(child(&known, "/a", "b"), Child::Unknown, "its making has failed, maybe behind its effect");
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,7 +294,7 @@ mod tests {
         }
         let entries = known.entries();
         assert_eq!(entries.len(), DIRECTORIES_MAX);
-        let held: usize = entries.values().filter_map(|known| known.subdirectories.as_ref()).map(BTreeSet::len).sum();
+        let held: usize = entries.values().map(Known::names).sum();
         assert!(held <= NAMES_MAX);
     }
 }

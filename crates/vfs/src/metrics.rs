@@ -35,8 +35,12 @@ pub struct Metrics {
     pub(crate) prefetches_in_vain: IntCounter,
     pub(crate) prefetched_in_vain_bytes: IntCounter,
     pub(crate) unnameable_keys: IntCounter,
+    pub(crate) listing_pages_ahead: IntCounter,
     pub(crate) attribute_hits: IntCounter,
     pub(crate) attribute_misses: IntCounter,
+    pub(crate) copies_in_flight: IntGauge,
+    pub(crate) directory_renames: IntGauge,
+    pub(crate) renamed_objects: IntCounter,
 }
 
 impl Metrics {
@@ -149,8 +153,21 @@ impl Metrics {
                 "tidegate_vfs_unnameable_keys_total",
                 "Keys left out of listings because no path can name them",
             )?,
+            listing_pages_ahead: counter(
+                "tidegate_vfs_listing_pages_ahead_total",
+                "Pages of listings that were asked for before their turn",
+            )?,
             attribute_hits: cache.with_label_values(&["hit"]),
             attribute_misses: cache.with_label_values(&["miss"]),
+            copies_in_flight: gauge(
+                "tidegate_vfs_copies_in_flight",
+                "Copies of parts and of directories' files under way inside the store",
+            )?,
+            directory_renames: gauge("tidegate_vfs_directory_renames", "Directories being renamed")?,
+            renamed_objects: counter(
+                "tidegate_vfs_renamed_objects_total",
+                "Objects that renames of directories have moved",
+            )?,
         })
     }
 }

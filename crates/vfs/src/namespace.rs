@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
-    Receipt, StoreErrorKind, StoreResult, limits,
+    Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
+    StoreErrorKind, limits,
 };
 
 use crate::attribute_cache::Version;
-use crate::attributes::{FileAttributes, SetAttributes};
+use crate::attributes::{FileAttributes, FileKind, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
+use crate::links::{Found, is_link, may_be_link};
 use crate::mount::Files;
-use crate::open::too_large_to_copy;
 use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
 
@@ -29,22 +29,52 @@ impl Files {
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
-        if let Some(meta) = self.head(&self.keys.object(path)?).await? {
+        let (key, marker) = (self.keys.object(path)?, self.keys.marker(path));
+        if let Ok(marker) = &marker
+            && self.vfs.boundaries.had_marker(&self.bucket, marker.as_str())
+        {
+            // A HEAD is cheaper than a LIST, and as good where there is a marker.
+            let (file, directory) = futures::try_join!(self.head(&key), self.head(marker))?;
+            match (file, directory) {
+                (Some(meta), _) => return Ok(FileAttributes::of_file(&meta)),
+                (None, Some(meta)) => {
+                    self.known.seen(path);
+                    self.known.marked(path);
+                    return Ok(FileAttributes::of_marker(&meta));
+                }
+                (None, None) => self.vfs.boundaries.without_marker(&self.bucket, marker.as_str()),
+            }
+        }
+        let ask_for_directory = async || {
+            let Ok(marker) = &marker else { return Ok(ListPage::default()) };
+            self.list(marker.as_str().to_owned(), false, 1).await
+        };
+        // Where most likely both will be asked, it is done at once.
+        let (file, page) = if self.known.is_known(path) {
+            let (file, page) = futures::try_join!(self.head(&key), ask_for_directory())?;
+            (file, Some(page))
+        } else {
+            (self.head(&key).await?, None)
+        };
+        if let Some(meta) = file {
             return Ok(FileAttributes::of_file(&meta));
         }
-        let Ok(marker) = self.keys.marker(path) else { return Err(FsError::not_found()) };
-        let page = self.list(marker.as_str().to_owned(), false, 1).await?;
+        let page = match page {
+            Some(page) => page,
+            None => ask_for_directory().await?,
+        };
+        let Ok(marker) = &marker else { return Err(FsError::not_found()) };
         match page.objects.first() {
             None => {
                 self.known.missed(path);
                 Err(FsError::not_found())
             }
-            Some(first) if first.key == marker => {
+            Some(first) if first.key == *marker => {
                 self.known.marked(path);
-                let version = Version { key: &marker, etag: &first.etag, last_modified: first.last_modified };
+                let version = Version { key: marker, etag: &first.etag, last_modified: first.last_modified };
                 match self.vfs.attributes.file(&self.bucket, version) {
                     Some(attributes) => Ok(attributes),
-                    None => self.marker_attributes(&marker).await,
+                    None => self.marker_attributes(marker).await,
                 }
             }
             Some(_) => {
@@ -90,9 +120,9 @@ impl Files {
         };
         let mut attributes = ObjectAttributes::default();
         set.apply_to_directory(&mut attributes);
-        self.put_marker(&marker, &attributes, &Condition::IfAbsent).await.map_err(|error| match error.kind() {
-            FsErrorKind::Conflict => FsError::already_exists(),
-            _ => error,
+        self.put_marker(&marker, &attributes, &Condition::IfAbsent).await.map_err(|error| {
+            self.known.unsure(path);
+            if error.kind() == FsErrorKind::Conflict { FsError::already_exists() } else { error }
         })?;
         self.known.made(path);
         Ok(())
@@ -115,7 +145,7 @@ impl Files {
             });
         }
         self.keep_parent(path, &marker).await?;
-        self.store.delete(&marker).await?;
+        self.store.delete(&marker).await.inspect_err(|_| self.known.unsure(path))?;
         self.known.forget(path);
         self.vfs.attributes.forget_directory(&self.bucket, &marker);
         Ok(())
@@ -131,7 +161,13 @@ impl Files {
         Ok(self.store.delete(&key).await?)
     }
 
-    pub(crate) async fn set_attributes(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
+    /// Where `follow`, a symbolic link's attributes are not its own to set.
+    pub(crate) async fn set_attributes(
+        &self,
+        path: &VirtualPath,
+        set: SetAttributes,
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         if path.is_root() {
             self.keys.marker(path)?;
         }
@@ -139,12 +175,12 @@ impl Files {
         // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
         let mut known = self.vfs.written.get(&self.bucket, &key);
         for _ in 1..ATTRIBUTE_TRIES {
-            match self.try_set_attributes(path, &key, known.take(), set).await {
+            match self.try_set_attributes(path, &key, known.take(), set, follow).await {
                 Err(error) if error.kind() == FsErrorKind::Conflict => {}
                 other => return other,
             }
         }
-        self.try_set_attributes(path, &key, None, set).await
+        self.try_set_attributes(path, &key, None, set, follow).await
     }
 
     /// `known` is the file as it was just stored, where that is known.
@@ -154,23 +190,24 @@ impl Files {
         key: &ObjectKey,
         known: Option<ObjectMeta>,
         set: SetAttributes,
-    ) -> Result<(), FsError> {
+        follow: bool,
+    ) -> Result<Found<()>, FsError> {
         let found = if known.is_some() { known } else { self.head(key).await? };
-        let Some(meta) = found else { return self.set_directory_attributes(path, set).await };
+        let Some(meta) = found else { return self.set_directory_attributes(path, set).await.map(Found::Here) };
+        if follow && is_link(&meta) {
+            return Ok(Found::Link);
+        }
         let mut attributes = meta.attributes.clone();
         set.apply_to_file(&mut attributes);
         if let Some(size) = set.size.filter(|size| *size != meta.size) {
-            return self.change_size(key, &meta, size, set).await;
+            return self.change_size(key, &meta, size, set).await.map(Found::Here);
         }
         if attributes == meta.attributes {
-            return Ok(());
-        }
-        if meta.size > limits::PART_MAX {
-            return Err(too_large_to_copy());
+            return Ok(Found::Here(()));
         }
         let source = CopySource { key: key.clone(), if_match: Some(meta.etag) };
-        copy_onto_itself(&*self.store, &source, &attributes).await?;
-        Ok(())
+        self.copier().copy_onto_itself(&source, meta.size, &attributes).await?;
+        Ok(Found::Here(()))
     }
 
     /// Changes the size of a file, and its attributes with it.
@@ -182,7 +219,7 @@ impl Files {
         set: SetAttributes,
     ) -> Result<(), FsError> {
         let place = self.place(key.clone());
-        let base = place.base(meta.etag.clone(), meta.size);
+        let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
         let file = SharedFile::open(place, Draft::of_version(meta, base, set), 0, true)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
@@ -231,7 +268,16 @@ impl Files {
         let names: BTreeSet<Box<str>> =
             page.common_prefixes.iter().filter_map(|prefix| name_of(&below, prefix)).map(Into::into).collect();
         let is_listed = names.contains(name);
-        self.known.learn(parent, has_marker, is_complete.then_some(names));
+        let suspects = page.objects.iter().filter(|object| {
+            let version = Version { key: &object.key, etag: &object.etag, last_modified: object.last_modified };
+            let is_file = |shown: FileAttributes| shown.kind != FileKind::Symlink;
+            may_be_link(object.size)
+                && !self.vfs.links.is_file(&self.bucket, &object.key, &object.etag)
+                && !self.vfs.attributes.known_file(&self.bucket, version).is_some_and(is_file)
+        });
+        let suspects: BTreeSet<Box<str>> =
+            suspects.filter_map(|object| name_of(&below, object.key.as_str())).map(Into::into).collect();
+        self.known.learn_names(parent, has_marker, is_complete.then_some(names), is_complete.then_some(suspects));
         if is_complete || is_listed { Ok(is_listed) } else { self.has_entries(path).await }
     }
 
@@ -267,6 +313,23 @@ impl Files {
         Ok(())
     }
 
+    /// Before everything below the directory `path` goes: gives the directory above a marker if it has
+    /// none, as [`Files::keep_parent`] does.
+    pub(crate) async fn mark_parent(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        if self.known.has_marker(&parent) {
+            return Ok(());
+        }
+        let mut attributes = ObjectAttributes::default();
+        SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
+        match self.put_marker(&self.keys.marker(&parent)?, &attributes, &Condition::IfAbsent).await {
+            Err(error) if error.kind() == FsErrorKind::Conflict => {}
+            other => other?,
+        }
+        self.known.marked(&parent);
+        Ok(())
+    }
+
     /// What a missing file is to the client: `IsADirectory` or `NotFound`.
     pub(crate) async fn missing_file(&self, path: &VirtualPath) -> Result<FsError, FsError> {
         Ok(if self.has_entries(path).await? { FsError::is_a_directory() } else { FsError::not_found() })
@@ -286,7 +349,7 @@ impl Files {
         Ok(self.store.list(&ListRequest { prefix, delimited, limit, continuation: None, start_after: None }).await?)
     }
 
-    async fn put_marker(
+    pub(crate) async fn put_marker(
         &self,
         marker: &ObjectKey,
         attributes: &ObjectAttributes,
@@ -295,24 +358,5 @@ impl Files {
         self.store.put(marker, Body::new(), Checksum::EMPTY, attributes, condition).await?;
         self.vfs.attributes.forget_directory(&self.bucket, marker);
         Ok(())
-    }
-}
-
-/// Gives the version that `source` names new attributes, unless another one has taken its place.
-///
-/// # Errors
-/// `PreconditionFailed` if so; any that the copy may give.
-pub(crate) async fn copy_onto_itself(
-    store: &dyn ObjectStore,
-    source: &CopySource,
-    attributes: &ObjectAttributes,
-) -> StoreResult<Receipt> {
-    let condition = source.if_match.clone().map_or(Condition::Always, Condition::IfMatch);
-    match store.copy(source, &source.key, Some(attributes), &condition).await {
-        // The store can't check it: what it checks of the source has to do.
-        Err(error) if error.kind() == StoreErrorKind::Unsupported => {
-            store.copy(source, &source.key, Some(attributes), &Condition::Always).await
-        }
-        copied => copied,
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
 
 use crate::attributes::{FileKind, SetAttributes};
-use crate::error::{FsError, FsErrorKind};
+use crate::error::FsError;
+use crate::links::{Found, is_link, may_be_link};
 use crate::mount::{Files, OpenOptions};
 use crate::open_files::{Draft, Place, SharedFile};
 use crate::path::VirtualPath;
@@ -13,7 +14,11 @@ use crate::reader::Reader;
 use crate::writer::{Access, Writer};
 
 impl Files {
-    pub(crate) async fn open_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Reader, FsError> {
+    pub(crate) async fn open_for_reading(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<Found<Reader>, FsError> {
         if !options.read {
             return Err(FsError::unsupported(
                 "a file is opened for reading or for writing; the request asks for neither",
@@ -44,12 +49,10 @@ impl Files {
         if options.create && options.exclusive {
             return Err(FsError::already_exists());
         }
-        if reader.attributes().kind == FileKind::Symlink {
-            return Err(FsError::unsupported(
-                "this is a symbolic link, which the server does not follow; open its target",
-            ));
+        if reader.attributes().kind == FileKind::Symlink && may_be_link(reader.attributes().size) {
+            return Ok(Found::Link);
         }
-        Ok(reader)
+        Ok(Found::Here(reader))
     }
 
     /// A handle of a file that the session is changing, for reading it.
@@ -66,25 +69,42 @@ impl Files {
         Ok(Some(Writer::of(file, access, false, &self.vfs.metrics)))
     }
 
-    pub(crate) async fn open_for_writing(&self, path: &VirtualPath, options: OpenOptions) -> Result<Writer, FsError> {
+    pub(crate) async fn open_for_writing(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<Found<Writer>, FsError> {
         let key = self.keys.object(path)?;
         let may_read = self.rights.has(Permission::Read);
-        let access = Access { read: options.read, may_read, write: true, append: options.append };
+        let access = Access { read: options.read && may_read, may_read, write: true, append: options.append };
         if let Some(file) = self.open_files.find(&key) {
-            return self.join_for_writing(file, access, options).await;
+            return self.join_for_writing(file, access, options).await.map(Found::Here);
         }
         let may_create = self.rights.has(Permission::Write);
         let may_replace = self.rights.has(Permission::Overwrite);
-        // Where any answer leads to the same, the store is not asked whether the file exists.
+        // Where any answer leads to the same, the store is not asked whether the file exists, unless it
+        // may be a link.
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
-        let existing = async { if indifferent { Ok(None) } else { self.head(&key).await } };
-        let (existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        let is_asked = !indifferent || self.known.may_be_link(path) == Some(true);
+        let existing = async { if is_asked { self.head(&key).await } else { Ok(None) } };
+        let (mut existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        if !is_asked && self.known.may_be_link(path) != Some(false) {
+            existing = self.head(&key).await?;
+        }
+        match &existing {
+            Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
+            Some(meta) if is_link(meta) => return Ok(Found::Link),
+            Some(meta) => {
+                self.known.not_linked(path);
+                self.vfs.links.note_file(&self.bucket, &key, &meta.etag);
+            }
+            None => {}
+        }
         if is_directory && existing.is_none() {
             return Err(FsError::is_a_directory());
         }
         let place = self.place(key.clone());
         let draft = match existing {
-            Some(_) if options.create && options.exclusive => return Err(FsError::already_exists()),
             Some(meta) => {
                 self.rights.require(Permission::Overwrite)?;
                 if options.truncate {
@@ -93,7 +113,7 @@ impl Files {
                     // What OPEN says of attributes is for files that it makes, and those that were made just
                     // before, with nothing written (mknod of sshfs).
                     let set = if meta.size == 0 { options.attributes } else { SetAttributes::default() };
-                    let base = place.base(meta.etag.clone(), meta.size);
+                    let base = place.base(key.clone(), meta.etag.clone(), meta.size);
                     Draft::of_version(&meta, base, SetAttributes { size: None, ..set })
                 }
             }
@@ -109,7 +129,7 @@ impl Files {
         let has_changed = draft.is_dirty();
         let file = SharedFile::open(place, draft, options.attributes.size.unwrap_or(0), access.read)?;
         self.open_files.insert(key, &file);
-        Ok(Writer::of(file, access, has_changed, &self.vfs.metrics))
+        Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }
 
     async fn join_for_writing(
@@ -143,12 +163,4 @@ impl Files {
             write_share: self.write_share.clone(),
         }
     }
-}
-
-/// For requests that copy inside the store.
-pub(crate) fn too_large_to_copy() -> FsError {
-    FsError::new(
-        FsErrorKind::Unsupported,
-        "this is not supported yet for files over 5 GiB; upload the file under its new name or with its new attributes",
-    )
 }

@@ -2,6 +2,8 @@
 
 mod draft;
 mod file;
+mod moving;
+mod place;
 mod publish;
 
 use std::collections::HashMap;
@@ -10,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tidegate_store::ObjectKey;
 
 pub(crate) use self::draft::Draft;
-pub(crate) use self::file::{Place, SharedFile};
+pub(crate) use self::file::SharedFile;
+pub(crate) use self::place::Place;
 
 /// A session's files by their keys.
 #[derive(Debug, Default)]
@@ -29,6 +32,22 @@ impl OpenFiles {
         let mut files = self.files();
         files.retain(|_, file| file.strong_count() > 0);
         files.insert(key, Arc::downgrade(file));
+    }
+
+    /// RENAME: the file under one key is that under another from now on.
+    pub(crate) fn rename(&self, from: &ObjectKey, to: &ObjectKey) {
+        let mut files = self.files();
+        match files.remove(from) {
+            Some(file) => files.insert(to.clone(), file),
+            None => files.remove(to),
+        };
+    }
+
+    /// Those below a directory's marker.
+    pub(crate) fn below(&self, marker: &ObjectKey) -> Vec<(ObjectKey, Arc<SharedFile>)> {
+        let files = self.files();
+        let below = files.iter().filter(|(key, _)| key.as_str().starts_with(marker.as_str()));
+        below.filter_map(|(key, file)| Some((key.clone(), file.upgrade().filter(|file| file.is_usable())?))).collect()
     }
 
     /// The key names another file from now on, or none: who has the old one open goes on with that.

@@ -91,6 +91,20 @@ impl VirtualPath {
         }
     }
 
+    /// What lies behind `above`, which [contains](Self::contains) this path, without a leading `/`.
+    pub(crate) fn below(&self, above: &Self) -> &str {
+        let rest = self.relative().strip_prefix(above.relative()).unwrap_or_default();
+        rest.strip_prefix('/').unwrap_or(rest)
+    }
+
+    /// This path behind a rename of `from`, which [contains](Self::contains) it, to `to`.
+    ///
+    /// # Errors
+    /// `InvalidName` if it gets too long.
+    pub fn moved(&self, from: &Self, to: &Self) -> Result<Self, FsError> {
+        Self::resolve(to, self.below(from).as_bytes())
+    }
+
     /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
         self.relative().is_empty()
@@ -180,6 +194,7 @@ mod tests {
         assert_eq!(VirtualPath::root().parent(), None);
         assert_eq!(VirtualPath::root().name(), None);
         assert!(path("/a").contains(&deep) && deep.contains(&deep) && VirtualPath::root().contains(&deep));
+        assert_eq!((deep.below(&path("/a")), deep.below(&deep), deep.below(&VirtualPath::root())), ("b", "", "a/b"));
         assert!(!path("/a").contains(&path("/ab")) && !deep.contains(&path("/a")));
     }
 

@@ -1,70 +1,107 @@
-//! RENAME of files: a copy inside the store, then a delete.
+//! RENAME: of a file, a copy inside the store, then a delete.
 
-use tidegate_store::{Condition, CopySource, ObjectKey, Permission, StoreErrorKind, StoreResult, limits};
+mod moving;
+mod progress;
+mod tree;
 
-use crate::error::FsError;
+use tidegate_store::{Condition, CopySource, ETag, ObjectKey, ObjectMeta, Permission, StoreErrorKind};
+
+use crate::error::{FsError, FsErrorKind};
+use crate::links::is_link;
 use crate::mount::{Files, Replace};
-use crate::open::too_large_to_copy;
 use crate::path::VirtualPath;
 
 impl Files {
     /// Readers of the target see its old content or the new, never anything between. Ended half-way,
     /// both names have the content and the rename can be asked for again (with [`Replace::Existing`]).
-    /// What someone else writes to `from` between the copy and the delete is lost with it: the store
-    /// has no conditional delete that every implementation honours.
+    /// What someone else writes to `from` between the copy and the delete is lost with it where the
+    /// store does not honour the condition of the delete.
+    ///
+    /// A file that the session is writing need not be there yet.
     pub(crate) async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: Replace) -> Result<(), FsError> {
         let (source, target) = (self.keys.object(from)?, self.keys.object(to)?);
+        let open = self.open_files.find(&source);
         if from == to {
-            return self.stat(from).await.map(|_| ());
+            return if open.is_none() { self.stat(from).await.map(|_| ()) } else { Ok(()) };
+        }
+        if replace == Replace::Never && self.open_files.find(&target).is_some() {
+            return Err(FsError::already_exists());
         }
         let may_replace = replace == Replace::Existing && self.rights.has(Permission::Overwrite);
         let existing = async { if may_replace { Ok(None) } else { self.head(&target).await } };
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
-        let Some(meta) = meta else {
-            if self.has_entries(from).await? {
-                return Err(FsError::unsupported(
-                    "renaming a directory is not supported yet; make the new directory and rename the files in it",
-                ));
-            }
-            return Err(FsError::not_found());
-        };
+        if meta.is_none() && open.is_none() {
+            return self.rename_directory(from, to, replace).await;
+        }
         match replace {
             Replace::Never if existing.is_some() || is_directory => return Err(FsError::already_exists()),
             Replace::Existing if existing.is_some() => self.rights.require(Permission::Overwrite)?,
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
-        if meta.size > limits::PART_MAX {
-            return Err(too_large_to_copy());
+        let moved = match meta {
+            Some(meta) => {
+                let before = meta.etag.clone();
+                Some((before, self.rename_object(from, to, (&source, &target), meta, may_replace).await?))
+            }
+            None => None,
+        };
+        if let Some(open) = open {
+            // What was moved is the file's own to replace; where nothing was, nothing that appears there is
+            // to be replaced.
+            let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
+            open.rename(target.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
         }
-        if from.parent() != to.parent() {
-            self.keep_parent(from, &source).await?;
-        }
-        let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
-        if may_replace {
-            self.store.copy(&copy, &target, None, &Condition::Always).await?;
-        } else if let Err(error) = self.copy_if_absent(&copy, &target).await {
-            let is_taken = error.kind() == StoreErrorKind::PreconditionFailed && self.head(&target).await?.is_some();
-            return Err(if is_taken { FsError::already_exists().with_source(error) } else { error.into() });
-        }
-        self.open_files.forget(&source);
-        self.open_files.forget(&target);
-        match self.store.delete_version(&source, &meta.etag).await {
-            // A newer file was closed under the old name while this one was copied. It stays, as if
-            // it had been made behind the rename.
-            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Ok(()),
-            deleted => Ok(deleted?),
-        }
+        self.open_files.rename(&source, &target);
+        Ok(())
     }
 
-    async fn copy_if_absent(&self, source: &CopySource, target: &ObjectKey) -> StoreResult<()> {
-        match self.store.copy(source, target, None, &Condition::IfAbsent).await {
-            // The store can't check it: the look at the target just before has to do.
-            Err(error) if error.kind() == StoreErrorKind::Unsupported => {
-                self.store.copy(source, target, None, &Condition::Always).await.map(|_| ())
-            }
-            other => other.map(|_| ()),
+    async fn rename_object(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        (source, target): (&ObjectKey, &ObjectKey),
+        meta: ObjectMeta,
+        may_replace: bool,
+    ) -> Result<ETag, FsError> {
+        if from.parent() != to.parent() {
+            self.keep_parent(from, source).await?;
         }
+        if is_link(&meta) {
+            self.known.linked(to);
+        }
+        let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
+        let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };
+        let receipt = match self.copier().copy(&copy, meta.size, target, None, &condition).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                let is_taken = !may_replace
+                    && error.kind() == StoreErrorKind::PreconditionFailed
+                    && self.head(target).await?.is_some();
+                return Err(if is_taken { FsError::already_exists().with_source(error) } else { error.into() });
+            }
+        };
+        match self.store.delete_version(source, &meta.etag).await {
+            // A newer file was closed under the old name while this one was copied. It stays, as if
+            // it had been made behind the rename.
+            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => {}
+            deleted => deleted?,
+        }
+        Ok(receipt.etag)
     }
+}
+
+/// `key`, which begins with `from`, with `to` in place of that.
+///
+/// # Errors
+/// `InvalidName` if that would be longer than a key may be.
+fn moved_key(key: &ObjectKey, from: &ObjectKey, to: &ObjectKey) -> Result<ObjectKey, FsError> {
+    let rest = key.as_str().strip_prefix(from.as_str()).unwrap_or_default();
+    ObjectKey::new([to.as_str(), rest].concat()).ok_or_else(|| {
+        FsError::new(
+            FsErrorKind::InvalidName,
+            "a path in this directory would get too long: about 1,000 bytes of UTF-8 at most; choose a shorter name",
+        )
+    })
 }

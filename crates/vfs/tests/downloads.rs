@@ -75,7 +75,7 @@ async fn what_is_not_a_readable_file_says_so() {
         ("/dir", FsErrorKind::IsADirectory),
         ("/implied", FsErrorKind::IsADirectory),
         ("/", FsErrorKind::IsADirectory),
-        ("/link", FsErrorKind::Unsupported),
+        ("/link", FsErrorKind::NotFound),
     ] {
         assert_eq!(kind(open_reader(&env.mount, name).await), Some(expected), "{name}");
     }

@@ -149,10 +149,12 @@ pub enum Request {
         id: u32,
         path: Bytes,
     },
+    /// The target comes first, as OpenSSH sends it, not second as the draft has it. Source: OpenSSH's
+    /// PROTOCOL, section 4.1.
     Symlink {
         id: u32,
-        first: Bytes,
-        second: Bytes,
+        target: Bytes,
+        link: Bytes,
     },
     PosixRename {
         id: u32,
@@ -161,6 +163,11 @@ pub enum Request {
     },
     Limits {
         id: u32,
+    },
+    Lsetstat {
+        id: u32,
+        path: Bytes,
+        attributes: RawAttributes,
     },
     /// An extension that is not announced.
     Extended {
@@ -203,6 +210,7 @@ impl Request {
             Self::Symlink { .. } => "symlink",
             Self::PosixRename { .. } => "posix-rename",
             Self::Limits { .. } => "limits",
+            Self::Lsetstat { .. } => "lsetstat",
             Self::Extended { .. } => "extended",
             Self::Unknown { .. } => "unknown",
         })
@@ -269,7 +277,7 @@ fn decode_body(body: Bytes) -> Result<Request, Malformed> {
         17 => Request::Stat { id, path: cursor.string()? },
         18 => Request::Rename { id, from: cursor.string()?, to: cursor.string()? },
         19 => Request::Readlink { id, path: cursor.string()? },
-        20 => Request::Symlink { id, first: cursor.string()?, second: cursor.string()? },
+        20 => Request::Symlink { id, target: cursor.string()?, link: cursor.string()? },
         200 => extended(id, cursor)?,
         _ => Request::Unknown { id, packet_type },
     })
@@ -285,6 +293,9 @@ fn extended(id: u32, mut cursor: Cursor) -> Result<Request, Malformed> {
     Ok(match name.as_ref() {
         b"posix-rename@openssh.com" => Request::PosixRename { id, from: data.string()?, to: data.string()? },
         b"limits@openssh.com" => Request::Limits { id },
+        b"lsetstat@openssh.com" => {
+            Request::Lsetstat { id, path: data.string()?, attributes: read_attributes(&mut data)? }
+        }
         _ => Request::Extended { id, name },
     })
 }

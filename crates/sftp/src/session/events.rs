@@ -1,5 +1,6 @@
 //! What the futures of a session end in, and what follows from it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_vfs::{Directory, DirectoryEntry, FileAttributes, FsError, OpenFile, Published, ReadData, VirtualPath};
@@ -49,6 +50,8 @@ pub(super) enum Outcome {
     Closed(Published, u64, u64, Instant),
     Directory(Directory, HandlePermit),
     File(Box<OpenFile>, OpenFlags, HandlePermit),
+    /// A path, or what a symbolic link says.
+    Name(Arc<str>),
     /// Attributes of an open file.
     Set,
 }
@@ -96,8 +99,12 @@ impl Session {
             Outcome::Attributes(attributes) => self.replies.attributes(origin.id, &attributes),
             Outcome::Changed(activity, target) => {
                 audit::changed(activity, &origin.path, target.as_ref(), origin.arrived.elapsed());
+                if let Some(target) = &target {
+                    self.handles.renamed(&origin.path, target);
+                }
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
+            Outcome::Name(name) => self.replies.path(origin.id, &name),
             Outcome::Closed(published, bytes, read, opened) => {
                 audit::closed(&origin.path, bytes, read, opened.elapsed());
                 tracing::debug!(path = %origin.path, size = published.size, "published");

@@ -196,6 +196,21 @@ impl Handles {
         closing.map(|(id, _)| *id).collect()
     }
 
+    /// Files that are being written follow the rename of their path, or of a directory above.
+    pub(super) fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath) {
+        if self.writers == 0 || from == to {
+            return;
+        }
+        for handle in self.open.values_mut() {
+            if let OpenHandle::Write(handle) = handle
+                && from.contains(&handle.path)
+                && let Ok(path) = handle.path.moved(from, to)
+            {
+                handle.path = path;
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

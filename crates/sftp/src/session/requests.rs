@@ -21,7 +21,11 @@ use crate::tenants::HandlePermit;
 const SLICE_MIN: usize = 192 << 10;
 
 /// What is announced, as pairs of name and version.
-const EXTENSIONS: &[(&str, &str)] = &[("posix-rename@openssh.com", "1"), ("limits@openssh.com", "1")];
+const EXTENSIONS: &[(&str, &str)] =
+    &[("posix-rename@openssh.com", "1"), ("limits@openssh.com", "1"), ("lsetstat@openssh.com", "1")];
+
+/// The extension that makes hard links: clients try it though it is not announced.
+const HARD_LINK: &[u8] = b"hardlink@openssh.com";
 
 impl Session {
     /// Acts on a request.
@@ -102,9 +106,14 @@ impl Session {
             }
             Request::Realpath { id, path } => {
                 let call = Call { id, operation, arrived };
-                if let Some(path) = self.path(&call, &path) {
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                if mount.is_real_path(&path) {
                     self.replies.path(id, path.as_str());
                     self.context.metrics.answered(operation, StatusCode::Ok.as_str(), arrived.elapsed());
+                } else {
+                    self.submit(&call, Footprint::look(&path), path.clone(), async move {
+                        mount.real_path(&path).await.map(|real| Outcome::Name(real.as_str().into()))
+                    });
                 }
             }
             Request::Rename { id, from, to } => {
@@ -119,8 +128,29 @@ impl Session {
                 self.replies.limits(id, u64::from(max));
                 self.context.metrics.answered(operation, StatusCode::Ok.as_str(), arrived.elapsed());
             }
-            Request::Readlink { id, .. } | Request::Symlink { id, .. } => {
-                self.unsupported(id, operation, arrived, "Symbolic links are not supported yet");
+            Request::Readlink { id, path } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                self.submit(&call, Footprint::look(&path), path.clone(), async move {
+                    mount.read_link(&path).await.map(Outcome::Name)
+                });
+            }
+            Request::Symlink { id, target, link } => self.symlink(Call { id, operation, arrived }, target, &link),
+            Request::Lsetstat { id, path, attributes } => {
+                let call = Call { id, operation, arrived };
+                let Some(path) = self.path(&call, &path) else { return Ok(()) };
+                if let Some(open) = self.handles.writer_at(&path) {
+                    let set = open.writer.set_attributes(attributes);
+                    self.set_open(&call, path, set);
+                } else {
+                    self.submit(&call, Footprint::change(&path), path.clone(), async move {
+                        mount.set_link_attributes(&path, attributes).await.map(|()| Outcome::Changed("SETSTAT", None))
+                    });
+                }
+            }
+            Request::Extended { id, name } if name == HARD_LINK => {
+                let message = "There are no hard links here: a file has one name; copy it, or make a symbolic link";
+                self.unsupported(id, operation, arrived, message);
             }
             Request::Extended { id, name } => {
                 tracing::debug!(extension = %name.escape_ascii(), "not supported");
@@ -314,6 +344,18 @@ impl Session {
         let mount = self.context.mount.clone();
         self.submit(call, Footprint::change(&path), path.clone(), async move {
             mount.set_attributes(&path, attributes).await.map(|()| Outcome::Changed("SETSTAT", None))
+        });
+    }
+
+    fn symlink(&mut self, call: Call, target: Bytes, link: &Bytes) {
+        let Some(path) = self.path(&call, link) else { return };
+        if self.handles.writer_at(&path).is_some() {
+            let taken = FsError::new(FsErrorKind::AlreadyExists, "a file of that name is being uploaded");
+            return self.fail(&call.origin(path), &taken);
+        }
+        let mount = self.context.mount.clone();
+        self.submit(&call, Footprint::change(&path), path.clone(), async move {
+            mount.make_link(&target, &path).await.map(|()| Outcome::Changed("SYMLINK", None))
         });
     }
 

@@ -146,7 +146,8 @@ impl Session {
             let reads_resume = self.throttle.reads_resume();
             let leaves = self.leaves_at();
             let write_waits = self.stalled.as_ref().is_some_and(|stalled| stalled.cause == Shortage::Bandwidth);
-            self.throttle.count(reads_resume.is_some() || write_waits);
+            // Nor is it the client that is silent while the store works for it: a directory may be renamed.
+            self.throttle.count(reads_resume.is_some() || write_waits || self.order.len() > 0);
             // Every branch may be dropped and begun again without loss: reads and writes move
             // bytes only when they complete. A write that was begun must be tried again with
             // the same bytes in front, which `replies` keeps, as long as any wait.

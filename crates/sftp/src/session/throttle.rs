@@ -10,8 +10,8 @@ use super::SessionContext;
 use crate::meter::Meter;
 use crate::tenants::Direction;
 
-/// How many of some sessions wait for bandwidth: while one does, its silence is not its client's.
-/// Clones count together.
+/// How many of some sessions wait for bandwidth, or for the store with a request on a path: while one
+/// does, its silence is not its client's. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct ThrottledSessions(Arc<AtomicUsize>);
 

@@ -43,7 +43,7 @@ async fn the_oracle_client_can_do_everything() {
     let version = sftp.init().await.unwrap();
     assert_eq!(version.version, 3);
     let announced: BTreeSet<_> = version.extensions.keys().map(String::as_str).collect();
-    assert_eq!(announced, BTreeSet::from(["limits@openssh.com", "posix-rename@openssh.com"]));
+    assert_eq!(announced, BTreeSet::from(["limits@openssh.com", "lsetstat@openssh.com", "posix-rename@openssh.com"]));
     let limits = sftp.limits().await.unwrap();
     assert_eq!((limits.max_packet_len, limits.max_read_len, limits.max_write_len), (262_144, 261_120, 261_120));
 
@@ -91,8 +91,12 @@ async fn failures_have_the_codes_of_openssh() {
     client.send_open("/file", NEW | OpenFlags::EXCLUDE).await;
     assert_eq!(client.status().await.1, StatusCode::Failure);
     let id = client.id();
-    client.send(oracle::Symlink { id, linkpath: "/l".to_owned(), targetpath: "/file".to_owned() }).await;
-    assert_eq!(client.status().await, (id, StatusCode::OpUnsupported));
+    // OpenSSH's order: the target comes first.
+    client.send(oracle::Symlink { id, linkpath: "/x".to_owned(), targetpath: "/file".to_owned() }).await;
+    assert_eq!(client.status().await, (id, StatusCode::Failure));
+    let id = client.id();
+    client.send(oracle::ReadLink { id, path: "/file".to_owned() }).await;
+    assert_eq!(client.status().await, (id, StatusCode::BadMessage));
     let id = client.id();
     client.send(oracle::Extended { id, request: "hardlink@openssh.com".to_owned(), data: Vec::new() }).await;
     assert_eq!(client.status().await, (id, StatusCode::OpUnsupported));

@@ -7,5 +7,6 @@ mod client;
 mod ends;
 mod files;
 mod in_place;
+mod links;
 mod order;
 mod throttled;

@@ -50,6 +50,68 @@ async fn an_upload_shows_its_size_so_far_to_its_session() {
     assert_eq!(node.session().await.size_of("/up").await, Ok(5));
 }
 
+// The rename waits for the OPEN, and the CLOSE for the rename.
+#[tokio::test]
+async fn an_upload_that_is_renamed_while_it_is_open_ends_under_its_new_name() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    let rename = async |client: &mut crate::client::Client, from: &str, to: &str| {
+        let id = client.id();
+        client.send(oracle::Rename { id, oldpath: from.to_owned(), newpath: to.to_owned() }).await;
+        id
+    };
+    let open = client.send_open("/up", NEW).await;
+    let first = rename(&mut client, "/up", "/between").await;
+    let Packet::Handle(handle) = client.receive().await else { panic!("no handle") };
+    assert_eq!((handle.id, client.ok().await), (open, first));
+    client.send_write(&handle.handle, 0, b"12345").await;
+    client.ok().await;
+    assert_eq!(client.size_of("/between").await, Ok(5), "the bytes so far");
+    assert_eq!(client.size_of("/up").await, Err(StatusCode::NoSuchFile));
+    let ids = [rename(&mut client, "/between", "/final").await, client.send_close(&handle.handle).await];
+    for id in ids {
+        assert_eq!(client.ok().await, id);
+    }
+    let mut other = node.session().await;
+    assert_eq!(other.size_of("/final").await, Ok(5));
+    assert_eq!(other.size_of("/between").await, Err(StatusCode::NoSuchFile));
+    assert_eq!(other.size_of("/up").await, Err(StatusCode::NoSuchFile));
+}
+
+// A directory of many files takes its time; the session has other things to do.
+#[tokio::test]
+async fn a_directory_rename_that_runs_holds_up_what_lies_below_it_and_nothing_else() {
+    // The copies wait for the clock.
+    let slow = FaultPlan::none().from(Call::Copy, 1, Fault::Delay(Duration::from_secs(3_600)));
+    let store = FaultyObjectStore::new(Arc::new(MemoryObjectStore::new()), slow);
+    let node = Node::over(Arc::new(store));
+    let mut client = node.session().await;
+    let id = client.id();
+    client.send(oracle::MkDir { id, path: "/dir".to_owned(), attrs: FileAttributes::empty() }).await;
+    client.ok().await;
+    client.put("/dir/file", b"data").await;
+    client.put("/other", b"other").await;
+    let handle = client.open("/new", NEW).await;
+    let reading = client.open("/dir/file", OpenFlags::READ).await;
+    tokio::time::pause();
+    let rename = client.id();
+    client.send(oracle::Rename { id: rename, oldpath: "/dir".to_owned(), newpath: "/moved".to_owned() }).await;
+    let (below, target) = (client.send_stat("/dir/file").await, client.send_stat("/moved/file").await);
+    client.send_write(&handle, 0, b"x").await;
+    client.ok().await;
+    client.send_close(&handle).await;
+    client.ok().await;
+    assert_eq!(client.size_of("/other").await, Ok(5));
+    client.send_read(&reading, 0, 4).await;
+    assert!(matches!(client.receive().await, Packet::Data(data) if data.data == b"data"), "readers go on");
+    assert!(node.throttled.any(), "the session is not idle");
+    // Nothing else is left to do, so the clock moves on.
+    assert_eq!(client.ok().await, rename);
+    assert_eq!(client.status().await, (below, StatusCode::NoSuchFile));
+    assert!(matches!(client.receive().await, Packet::Attrs(attrs) if attrs.id == target));
+    assert_eq!(client.size_of("/new").await, Ok(1));
+}
+
 // sshfs sends OPEN and LSTAT at once, and takes a failed LSTAT for a failed OPEN.
 #[tokio::test]
 async fn a_look_sent_behind_an_open_sees_the_new_file() {

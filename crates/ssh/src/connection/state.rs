@@ -124,7 +124,13 @@ pub(crate) struct Connection {
 pub(crate) struct ChannelPlace(Arc<Connection>);
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, place: LoginPlace, traffic: Traffic, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        place: LoginPlace,
+        traffic: Traffic,
+        hello: ClientHello,
+        metrics: Metrics,
+    ) -> Self {
         let span = info_span!(
             "connection",
             "session-id" = format!("{:016x}", rand::random::<u64>()),
@@ -138,7 +144,7 @@ impl Connection {
             metrics,
             activity: Activity::new(),
             traffic: Arc::new(traffic),
-            hello: Arc::default(),
+            hello: Arc::new(hello),
             cut: CancellationToken::new(),
             phase: watch::Sender::new(Phase::default()),
             attempts: Mutex::new(Attempts {

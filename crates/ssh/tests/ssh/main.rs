@@ -17,6 +17,7 @@ mod logs;
 mod misuse;
 mod node;
 mod openssh;
+mod proxied;
 mod requests;
 mod revocation;
 mod security_keys;

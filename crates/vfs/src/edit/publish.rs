@@ -10,7 +10,6 @@ use super::content::{Content, Hold};
 use super::plan::{PartPlan, Sizes, plan};
 use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
-use crate::namespace::copy_onto_itself;
 use crate::reader::ReadData;
 use crate::writer::{Memory, Target, Transfer, publish_error};
 
@@ -53,11 +52,11 @@ impl Publication {
         let memory = Arc::new(memory);
         let size = self.content.size;
         if self.content.is_unchanged()
-            && size <= limits::PART_MAX
             && let Some(source) = self.source()
         {
-            let copied = copy_onto_itself(&*target.store, &source, attributes).await;
-            return copied.map(|receipt| receipt.etag).map_err(|error| publish_error(&target.condition, error));
+            let copied = target.copier.copy_onto_itself(&source, size, attributes).await;
+            let (_, condition) = target.destination.now();
+            return copied.map(|receipt| receipt.etag).map_err(|error| publish_error(&condition, error));
         }
         let mut transfer = Transfer::new(target, config.upload_concurrency);
         let published = if size <= config.part_size.as_u64() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tidegate_store::{Condition, ETag, ObjectAttributes, ObjectMeta};
+use tidegate_store::{Condition, ObjectAttributes, ObjectMeta};
 
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Base;
@@ -17,6 +17,7 @@ pub(crate) struct Draft {
     times_were_set: bool,
     /// When the content changed last, as far as it is shown before it is published.
     changed: SystemTime,
+    /// What must hold when a file is published that was not published before.
     pub(super) condition: Condition,
     /// The version that changes begin with.
     pub(super) base: Option<Arc<Base>>,
@@ -72,10 +73,9 @@ impl Draft {
     }
 
     /// Notes what is in the store now.
-    pub(super) fn note_published(&mut self, attributes: ObjectAttributes, etag: ETag, base: Arc<Base>) {
+    pub(super) fn note_published(&mut self, attributes: ObjectAttributes, base: Arc<Base>) {
         self.published = Some(attributes);
         self.times_were_set = false;
-        self.condition = Condition::IfMatch(etag);
         self.base = Some(base);
     }
 }

@@ -1,68 +1,31 @@
 //! One file that a session has open, whatever the number of its handles.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::{CopySource, ETag, ObjectKey, ObjectStore, limits};
+use tidegate_store::{Condition, CopySource, ETag, ObjectKey};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::draft::Draft;
+use super::moving::{Deferred, Moving};
+use super::place::Place;
 use crate::attributes::{FileAttributes, SetAttributes};
-use crate::edit::{Base, Edit};
+use crate::edit::Edit;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::Shared;
-use crate::reader::{ReadData, TenantMemory};
-use crate::shares::{Registration, TenantShare, Yields};
-use crate::writer::{Admission, Beginning, Memory, Target, Upload};
-
-/// Where a file's bytes go to and come from.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) vfs: Arc<Shared>,
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) key: ObjectKey,
-    pub(crate) read_memory: TenantMemory,
-    pub(crate) write_share: TenantShare,
-}
-
-impl Place {
-    /// A version of the file as what changes begin with.
-    pub(crate) fn base(&self, etag: ETag, size: u64) -> Arc<Base> {
-        Arc::new(Base {
-            vfs: Arc::clone(&self.vfs),
-            store: Arc::clone(&self.store),
-            memory: self.read_memory.clone(),
-            key: self.key.clone(),
-            etag,
-            size,
-            reader: OnceLock::new(),
-        })
-    }
-
-    pub(super) fn memory(&self) -> Memory {
-        let vfs = &self.vfs;
-        Memory::new(self.write_share.writer(), vfs.config.budget_wait, vfs.metrics.budget_refusals.clone())
-    }
-
-    pub(super) fn edit(&self, base: Option<Arc<Base>>, base_end: u64) -> Box<Edit> {
-        Box::new(Edit::new(base, base_end, &self.vfs.scratch, self.memory(), self.vfs.config.hole_max.as_u64()))
-    }
-
-    /// What the store copies at least: the least size of a part.
-    fn copy_min(&self) -> u64 {
-        self.vfs.config.part_size.as_u64().min(limits::PART_MIN)
-    }
-}
+use crate::reader::ReadData;
+use crate::shares::{Registration, Yields};
+use crate::writer::{Admission, Beginning, Destination, Target, Upload};
 
 /// A file that is open. What is written goes straight to the store where that is possible (a new file, or one
 /// that is emptied or appended to), else to scratch: [`crate::edit`]. It moves from the first way to the
 /// second as long as all of it is still here.
 pub(crate) struct SharedFile {
     pub(super) place: Place,
+    pub(super) destination: Arc<Destination>,
     pub(super) state: Mutex<FileState>,
     pub(super) changed: watch::Sender<()>,
 }
@@ -89,18 +52,7 @@ pub(super) enum Content {
     Upload(Box<Upload>),
 }
 
-pub(super) struct Moving {
-    pub(super) size: u64,
-    pub(super) deferred: Vec<Deferred>,
-}
-
-/// What was asked for while a file was on its way.
-pub(super) enum Deferred {
-    Read { offset: u64, len: u32, begun: oneshot::Sender<Reading> },
-    Resize { size: u64, done: oneshot::Sender<Result<(), FsError>> },
-}
-
-type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
+pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
     /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
@@ -111,6 +63,7 @@ impl SharedFile {
     pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
+        let destination = Destination::new(place.key.clone(), draft.condition.clone());
         let state = FileState {
             content,
             draft,
@@ -120,7 +73,7 @@ impl SharedFile {
             publishing: false,
             registration: None,
         };
-        let file = Arc::new(Self { place, state: Mutex::new(state), changed: watch::channel(()).0 });
+        let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
         if size == 0 {
             file.begin_upload(&mut file.state(), Beginning::default())?;
         }
@@ -151,6 +104,39 @@ impl SharedFile {
     pub(crate) fn is_usable(&self) -> bool {
         let state = self.state();
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
+    }
+
+    /// RENAME: the file has another name from now on. `moved` is what of it was there and is now under that
+    /// name: the version that it was and its tag there.
+    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(&ETag, ETag)>, condition: Condition) {
+        let mut state = self.state();
+        let base = state.draft.base.clone();
+        let (condition, base) = match (moved, base) {
+            (Some((before, after)), Some(base)) if base.etag == *before => {
+                (Condition::IfMatch(after.clone()), Some(self.place.base(key.clone(), after, base.size)))
+            }
+            // What the changes began with is not there any more.
+            (_, Some(base)) => (Condition::IfMatch(base.etag.clone()), None),
+            (_, None) => (condition, None),
+        };
+        if let Some(base) = base {
+            state.draft.base = Some(Arc::clone(&base));
+            if let Content::Edit(edit) = &mut state.content {
+                edit.move_base(base);
+            }
+        }
+        drop(state);
+        self.destination.set(key, condition);
+    }
+
+    /// What must hold when it is published.
+    pub(crate) fn condition(&self) -> Condition {
+        self.destination.now().1
+    }
+
+    /// The version that changes began with: its tag and size; `None` if there was none.
+    pub(crate) fn version(&self) -> Option<(ETag, u64)> {
+        self.state().draft.base.as_ref().map(|base| (base.etag.clone(), base.size))
     }
 
     /// Whether nobody but this session knows of it yet.
@@ -281,27 +267,6 @@ impl SharedFile {
         }
     }
 
-    /// Ends the wait for a change: the bytes are somewhere else now. What was asked for meanwhile is
-    /// begun, in the order sent.
-    pub(super) fn arrive(self: &Arc<Self>, content: Content) {
-        let mut state = self.state();
-        if let Content::Moving(moving) = std::mem::replace(&mut state.content, content) {
-            for deferred in moving.deferred {
-                match deferred {
-                    Deferred::Read { offset, len, begun } => {
-                        let _ = begun.send(self.read_in(&mut state, offset, len));
-                    }
-                    Deferred::Resize { size, done } => {
-                        let resized = self.resize(&mut state, size);
-                        tokio::spawn(async move { done.send(resized.await) });
-                    }
-                }
-            }
-        }
-        drop(state);
-        self.changed.send_replace(());
-    }
-
     /// Brings what is in memory to scratch, in the background.
     pub(super) fn flush(self: &Arc<Self>, edit: &mut Edit) {
         let Some(mut flush) = edit.begin_flush() else { return };
@@ -325,7 +290,7 @@ impl SharedFile {
         });
     }
 
-    fn read_in(self: &Arc<Self>, state: &mut FileState, offset: u64, len: u32) -> Reading {
+    pub(super) fn read_in(self: &Arc<Self>, state: &mut FileState, offset: u64, len: u32) -> Reading {
         if matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
             self.move_to_scratch(state);
         }
@@ -350,7 +315,11 @@ impl SharedFile {
         }
     }
 
-    fn resize(self: &Arc<Self>, state: &mut FileState, size: u64) -> BoxFuture<'static, Result<(), FsError>> {
+    pub(super) fn resize(
+        self: &Arc<Self>,
+        state: &mut FileState,
+        size: u64,
+    ) -> BoxFuture<'static, Result<(), FsError>> {
         if state.size() != size {
             state.draft.touch();
         }
@@ -415,85 +384,26 @@ impl SharedFile {
         Ok(())
     }
 
-    fn new_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<Upload, FsError> {
+    pub(super) fn new_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<Upload, FsError> {
         let share = self.place.write_share.writer();
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
         let keep = (&self.place.vfs.scratch, state.readers > 0);
-        let upload = Upload::open(self.target(state), attributes, state.hint, beginning, keep, share.clone(), config)?;
+        let upload = Upload::open(self.target(), attributes, state.hint, beginning, keep, share.clone(), config)?;
         state.registration = Some(share.register(self));
         Ok(upload)
     }
 
     /// Where it is published, and under which condition.
-    pub(super) fn target(&self, state: &FileState) -> Target {
+    pub(super) fn target(&self) -> Target {
         let Place { vfs, store, key, .. } = &self.place;
-        let condition = state.draft.condition.clone();
-        Target { store: Arc::clone(store), key: key.clone(), condition, metrics: vfs.metrics.clone() }
-    }
-
-    /// Puts what the file has, less than a part can have, in front of what is to come.
-    fn fetch_beginning(self: &Arc<Self>, state: &mut FileState) {
-        let Some(base) = state.draft.base.clone() else { return };
-        let upload = self.new_upload(state, Beginning::default());
-        state.content = Content::Moving(Moving { size: base.size, deferred: Vec::new() });
-        let file = Arc::clone(self);
-        tokio::spawn(async move {
-            let fetched = async {
-                let (mut upload, mut at) = (upload?, 0);
-                for chunk in base.read(0..base.size).await?.into_chunks() {
-                    let len = chunk.len() as u32;
-                    while let Admission::Wait(wait) = upload.admit(at, len)? {
-                        wait.await;
-                    }
-                    upload.write(at, chunk)?;
-                    at += u64::from(len);
-                }
-                Ok(upload)
-            };
-            let content = match fetched.await {
-                Ok(upload) => Content::Upload(Box::new(upload)),
-                Err(error) => Content::Failed(error, base.size),
-            };
-            file.arrive(content);
-        });
-    }
-
-    /// Takes the bytes out of an upload that are all here. What the store has of it is dropped.
-    fn move_to_scratch(self: &Arc<Self>, state: &mut FileState) {
-        let size = state.size();
-        let moving = Content::Moving(Moving { size, deferred: Vec::new() });
-        let mut upload = match std::mem::replace(&mut state.content, moving) {
-            Content::Upload(upload) => upload,
-            other => {
-                state.content = other;
-                return;
-            }
-        };
-        state.registration = None;
-        let bytes = upload.take_bytes();
-        let base_end = upload.begins_with();
-        let base = state.draft.base.clone();
-        let file = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut edit = file.place.edit(base, base_end);
-            let stored = async {
-                if let Some((scratch, spans)) = upload.take_kept().await? {
-                    edit.adopt(scratch, &spans);
-                }
-                edit.store_ahead(bytes.clone()).await?;
-                bytes.iter().for_each(|(offset, bytes)| edit.note_stored(*offset, bytes.len() as u64));
-                edit.set_size(size)
-            };
-            let stored: Result<(), FsError> = stored.await;
-            let content = match stored {
-                Ok(()) => Content::Edit(edit),
-                Err(error) => Content::Failed(error, size),
-            };
-            // The memory that the bytes were in goes back only now.
-            drop((bytes, upload));
-            file.arrive(content);
-        });
+        Target {
+            store: Arc::clone(store),
+            copier: vfs.copier(store),
+            key: key.clone(),
+            destination: Arc::clone(&self.destination),
+            metrics: vfs.metrics.clone(),
+        }
     }
 }
 

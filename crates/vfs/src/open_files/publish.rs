@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tidegate_store::ETag;
+use tidegate_store::{Condition, ETag};
 
-use super::file::{Content, Moving, SharedFile};
-use crate::edit::Publication;
+use super::file::{Content, SharedFile};
+use super::moving::Moving;
+use crate::edit::{Base, Publication};
 use crate::error::FsError;
 use crate::writer::{Published, Upload};
 
@@ -32,7 +33,7 @@ impl SharedFile {
             let (work, target, attributes) = {
                 let mut guard = self.state();
                 let state = &mut *guard;
-                let (target, size) = (self.target(state), state.size());
+                let (target, size) = (self.target(), state.size());
                 let work = self.begin(&mut guard, size)?;
                 (work, target, guard.draft.attributes().clone())
             };
@@ -47,8 +48,8 @@ impl SharedFile {
                     let published = upload.finish().await;
                     let content = match &published {
                         Ok((etag, size)) => {
-                            let base = self.place.base(etag.clone(), *size);
-                            self.state().draft.note_published(attributes, etag.clone(), Arc::clone(&base));
+                            let base = self.note_version(etag, *size);
+                            self.state().draft.note_published(attributes, Arc::clone(&base));
                             Content::Edit(self.place.edit(Some(base), *size))
                         }
                         Err(error) => Content::Failed(error.clone(), size),
@@ -64,8 +65,8 @@ impl SharedFile {
                     guard.publishing = false;
                     if let Ok(etag) = &published {
                         let state = &mut *guard;
-                        let base = self.place.base(ETag::clone(etag), size);
-                        state.draft.note_published(attributes, etag.clone(), Arc::clone(&base));
+                        let base = self.note_version(etag, size);
+                        state.draft.note_published(attributes, Arc::clone(&base));
                         if let Content::Edit(edit) = &mut state.content {
                             edit.rebase(&publication, base);
                         }
@@ -82,6 +83,13 @@ impl SharedFile {
             }
             return published.map(|size| Published { size });
         }
+    }
+
+    /// What is there now is what has to be there when the file is published again.
+    fn note_version(&self, etag: &ETag, size: u64) -> Arc<Base> {
+        let (key, _) = self.destination.now();
+        self.destination.set(key.clone(), Condition::IfMatch(etag.clone()));
+        self.place.base(key, etag.clone(), size)
     }
 
     fn begin(&self, state: &mut super::file::FileState, size: u64) -> Result<Work, FsError> {

@@ -11,6 +11,8 @@ use tidegate_store::{
 };
 
 use super::slot::Register;
+use crate::attributes::is_link_mode;
+use crate::seen_links::SeenLinks;
 use crate::written::Written;
 
 /// A store of one bucket. Here no request that changes an object is overlooked, now or later.
@@ -20,6 +22,7 @@ pub(crate) struct Watched {
     bucket: String,
     register: Arc<Register>,
     written: Arc<Written>,
+    links: Arc<SeenLinks>,
 }
 
 impl Watched {
@@ -28,8 +31,9 @@ impl Watched {
         bucket: String,
         register: Arc<Register>,
         written: Arc<Written>,
+        links: Arc<SeenLinks>,
     ) -> Self {
-        Self { inner, bucket, register, written }
+        Self { inner, bucket, register, written, links }
     }
 
     /// Held while a request runs that changes `key`. However the request ends, it may have.
@@ -47,6 +51,7 @@ impl Drop for Change<'_> {
     fn drop(&mut self) {
         self.watched.register.changed(&self.watched.bucket, self.key);
         self.watched.written.forget(&self.watched.bucket, self.key);
+        self.watched.links.forget(&self.watched.bucket, self.key);
     }
 }
 
@@ -84,6 +89,9 @@ impl ObjectStore for Watched {
         let size = body.len();
         let receipt = self.inner.put(key, body, checksum, attributes, condition).await?;
         drop(change);
+        if !is_link_mode(attributes) {
+            self.links.note_file(&self.bucket, key, &receipt.etag);
+        }
         let (etag, attributes) = (receipt.etag.clone(), attributes.clone());
         let meta = ObjectMeta { size, etag, last_modified: SystemTime::now(), attributes, checksum: Some(checksum) };
         self.written.note(&self.bucket, key, meta);
@@ -145,7 +153,11 @@ impl ObjectStore for Watched {
         condition: &Condition,
     ) -> StoreResult<Receipt> {
         let _change = self.change(target);
-        self.inner.copy(source, target, attributes, condition).await
+        let receipt = self.inner.copy(source, target, attributes, condition).await?;
+        if source.if_match.as_ref().is_some_and(|etag| self.links.is_file(&self.bucket, &source.key, etag)) {
+            self.links.note_file(&self.bucket, target, &receipt.etag);
+        }
+        Ok(receipt)
     }
 
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {

@@ -1,28 +1,32 @@
 //! The parts of one upload on their way to the store.
 
+mod landings;
+
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Shared, select};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
-    StoreError, StoreErrorKind, StoredPart, Upload, limits,
+    StoreError, StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::landings::{Flight, Landed, Landings, State};
+use super::destination::Destination;
 use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
+use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::{Counted, Metrics};
-use crate::namespace::copy_onto_itself;
+use crate::metrics::Metrics;
 use crate::shares::Grant;
 
 /// How many parts the store copies at once for one file.
@@ -35,8 +39,10 @@ const ABORT_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) copier: Copier,
+    /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
-    pub(crate) condition: Condition,
+    pub(crate) destination: Arc<Destination>,
     pub(crate) metrics: Metrics,
 }
 
@@ -56,25 +62,6 @@ struct Begun {
     upload: SharedUpload,
     /// What it will be published with.
     attributes: ObjectAttributes,
-}
-
-/// What became of the parts.
-#[derive(Debug)]
-struct Landings {
-    opened: Instant,
-    state: Mutex<State>,
-    changed: watch::Sender<()>,
-}
-
-/// A part that the store holds, with its checksum where that is known.
-type Landed = (StoredPart, Option<Checksum>);
-
-#[derive(Debug)]
-struct State {
-    in_flight: usize,
-    lanes: Lanes,
-    landed: Vec<Landed>,
-    failed: Option<FsError>,
 }
 
 impl Transfer {
@@ -177,7 +164,7 @@ impl Transfer {
                 let checksum = part.checksum;
                 (part, checksum)
             });
-            copied.try_collect().await.map_err(|error| publish_error(&target.condition, error))
+            copied.try_collect().await.map_err(|error| publish_error(&target.destination.now().1, error))
         });
     }
 
@@ -268,15 +255,22 @@ impl Transfer {
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
         let size = parts.iter().map(|part| part.size).sum();
         let target = &self.target;
+        let (key, condition) = target.destination.now();
+        if key != upload.key {
+            let receipt = target.store.complete_upload(&upload, &parts, whole, &Condition::IfAbsent).await;
+            let etag = receipt.map_err(|error| publish_error(&Condition::IfAbsent, error))?.etag;
+            self.begun = None;
+            return target.publish_renamed(upload.key, etag, size, attributes).await;
+        }
         let receipt = target
             .store
-            .complete_upload(&upload, &parts, whole, &target.condition)
+            .complete_upload(&upload, &parts, whole, &condition)
             .await
-            .map_err(|error| publish_error(&target.condition, error))?;
+            .map_err(|error| publish_error(&condition, error))?;
         if let Some(begun) = self.begun.take()
             && begun.attributes != *attributes
         {
-            return Ok(rewrite_attributes(&self.target, receipt.etag, size, attributes).await);
+            return Ok(rewrite_attributes(&self.target, key, receipt.etag, size, attributes).await);
         }
         Ok(receipt.etag)
     }
@@ -289,8 +283,9 @@ impl Transfer {
         attributes: &ObjectAttributes,
     ) -> Result<ETag, FsError> {
         let target = &self.target;
-        let put = target.store.put(&target.key, body, checksum, attributes, &target.condition).await;
-        put.map(|receipt| receipt.etag).map_err(|error| publish_error(&target.condition, error))
+        let (key, condition) = target.destination.now();
+        let put = target.store.put(&key, body, checksum, attributes, &condition).await;
+        put.map(|receipt| receipt.etag).map_err(|error| publish_error(&condition, error))
     }
 
     /// Gives the upload up: nothing is published, and the store drops its parts.
@@ -326,6 +321,29 @@ impl Transfer {
     }
 }
 
+impl Target {
+    /// A multipart upload can only be completed under the name that it was begun with. If the file was
+    /// renamed since, it goes on from there to its new name.
+    async fn publish_renamed(
+        &self,
+        old: ObjectKey,
+        etag: ETag,
+        size: u64,
+        attributes: &ObjectAttributes,
+    ) -> Result<ETag, FsError> {
+        let (key, condition) = self.destination.now();
+        let source = CopySource { key: old, if_match: Some(etag.clone()) };
+        let copied = self.copier.copy(&source, size, &key, Some(attributes), &condition).await;
+        let receipt = copied.map_err(|error| publish_error(&condition, error))?;
+        match self.store.delete_version(&source.key, &etag).await {
+            // Somebody has made another file of the old name by now.
+            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => {}
+            deleted => deleted?,
+        }
+        Ok(receipt.etag)
+    }
+}
+
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transfer")
@@ -351,7 +369,7 @@ fn begin(target: &Arc<Target>, attributes: &ObjectAttributes) -> Begun {
     let (target, attributes) = (Arc::clone(target), attributes.clone());
     let task = tokio::spawn({
         let attributes = attributes.clone();
-        async move { target.store.begin_upload(&target.key, &attributes).await }
+        async move { target.store.begin_upload(&target.destination.now().0, &attributes).await }
     });
     let upload = async move {
         match task.await {
@@ -377,16 +395,15 @@ async fn send(
 
 /// Puts attributes that were set after the upload was begun onto the published object. Failing
 /// would be wrong here: the file is there, whole. Gives the tag of what is there then.
-async fn rewrite_attributes(target: &Target, etag: ETag, size: u64, attributes: &ObjectAttributes) -> ETag {
-    if size > limits::PART_MAX {
-        tracing::warn!(
-            key = %target.key,
-            "attributes set during the upload are left out: the object is too large to be copied in one request"
-        );
-        return etag;
-    }
-    let source = CopySource { key: target.key.clone(), if_match: Some(etag.clone()) };
-    match copy_onto_itself(&*target.store, &source, attributes).await {
+async fn rewrite_attributes(
+    target: &Target,
+    key: ObjectKey,
+    etag: ETag,
+    size: u64,
+    attributes: &ObjectAttributes,
+) -> ETag {
+    let source = CopySource { key, if_match: Some(etag.clone()) };
+    match target.copier.copy_onto_itself(&source, size, attributes).await {
         Ok(receipt) => receipt.etag,
         Err(error) => {
             tracing::warn!(key = %target.key, error = %error.report(), "attributes set during the upload are left out");
@@ -429,65 +446,4 @@ fn interrupted() -> FsError {
 fn abort_failed(target: &Target, reason: &str) {
     target.metrics.abort_failures.inc();
     tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
-}
-
-impl Landings {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One part on its way. However its task ends, the part is counted off and its memory comes back.
-struct Flight {
-    landings: Arc<Landings>,
-    memory: Option<(Grant, Arc<Memory>)>,
-    result: Option<Result<Vec<Landed>, FsError>>,
-    bytes: u64,
-    launched: Instant,
-    _counted: Counted,
-}
-
-impl Flight {
-    fn new(
-        landings: &Arc<Landings>,
-        memory: Option<(Grant, Arc<Memory>)>,
-        bytes: u64,
-        gathered: Duration,
-        metrics: &Metrics,
-    ) -> Self {
-        let launched = Instant::now();
-        let mut state = landings.state();
-        state.in_flight += 1;
-        let in_flight = state.in_flight;
-        state.lanes.launched(bytes, gathered, in_flight, launched - landings.opened);
-        drop(state);
-        let counted = Counted::new(&metrics.parts_in_flight);
-        Self { landings: Arc::clone(landings), memory, result: None, bytes, launched, _counted: counted }
-    }
-
-    fn land(mut self, result: Result<Vec<Landed>, FsError>) {
-        self.result = Some(result);
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        if let Some((grant, memory)) = self.memory.take() {
-            memory.give_back(grant);
-        }
-        let now = Instant::now();
-        let mut state = self.landings.state();
-        state.in_flight -= 1;
-        match self.result.take().unwrap_or_else(|| Err(interrupted())) {
-            Ok(landed) => {
-                state.landed.extend(landed);
-                state.lanes.landed(self.bytes, now - self.launched, now - self.landings.opened);
-            }
-            Err(error) => {
-                state.failed.get_or_insert(error);
-            }
-        }
-        drop(state);
-        self.landings.changed.send_replace(());
-    }
 }

@@ -1,24 +1,29 @@
 //! One upload: gathers parts, sends them as they fill, publishes at CLOSE. It may go on behind a version
 //! of the file that the store copies.
 
-use std::ops::Range;
+mod beginning;
+mod room;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, select};
-use tidegate_store::{CopySource, ETag, ObjectAttributes, PartNumber};
+use futures::future::BoxFuture;
+use tidegate_store::{ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
+pub(crate) use self::beginning::Beginning;
+use self::beginning::Copies;
+use self::room::{Charge, Secured};
 use super::Admission;
 use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
 use super::transfer::{Target, Transfer};
-use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart, too_large};
-use crate::budget::{UNIT, round_up};
+use crate::assembly::{Assembly, Schedule, SealedPart, too_large};
+use crate::budget::UNIT;
 use crate::config::Config;
-use crate::edit::{Scratch, copies_of_beginning};
+use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
 use crate::shares::{Grant, WriterShare};
 
@@ -27,9 +32,6 @@ const POOL_SHARE: u64 = 8;
 
 /// To which part of the memory for uploads the parts of a file grow at most, whatever the setting.
 const GROWN_SHARE: u64 = 4;
-
-/// When a part that has outgrown its hint waits for memory, at least this much is asked for at once.
-const GROWTH_MIN: u64 = 1 << 20;
 
 /// What a [`super::Writer`] has as long as it may go on.
 ///
@@ -63,41 +65,6 @@ pub(crate) struct Upload {
     progress: Instant,
     fresh: u64,
     target: Target,
-}
-
-/// Ranges of a version, each as the part of this number.
-#[derive(Debug)]
-struct Copies {
-    source: CopySource,
-    parts: Vec<(PartNumber, Range<u64>)>,
-}
-
-/// What stands before the bytes that an upload takes.
-#[derive(Debug, Default)]
-pub(crate) struct Beginning {
-    /// In bytes.
-    len: u64,
-    /// How many parts it has.
-    parts: u16,
-    /// What is to be copied yet.
-    copies: Option<Copies>,
-}
-
-impl Beginning {
-    /// All of a version of `len` bytes, at least of the least size of a part.
-    pub(crate) fn of(source: CopySource, len: u64) -> Self {
-        let parts: Vec<_> = (1..).map_while(PartNumber::new).zip(copies_of_beginning(len)).collect();
-        let count = parts.last().map_or(0, |(number, _)| number.number());
-        Self { len, parts: count, copies: Some(Copies { source, parts }) }
-    }
-}
-
-/// The memory of a part that is being gathered.
-#[derive(Debug)]
-struct Charge {
-    number: PartNumber,
-    grant: Grant,
-    begun: Instant,
 }
 
 impl Upload {
@@ -344,110 +311,6 @@ impl Upload {
         Ok(None)
     }
 
-    /// Makes sure that there is memory for a piece, or tells what to wait for.
-    fn secure(&mut self, piece: &Piece) -> Result<Secured, FsError> {
-        let number = piece.span.number;
-        let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
-            return self.begin_part(piece);
-        };
-        let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
-        let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
-        if need <= held {
-            return Ok(Secured::Yes);
-        }
-        // The file turns out larger than its hint.
-        let landing = self.transfer.landing();
-        let (wanted, least) = (piece.span.len.min(need.max(2 * held)) - held, need - held);
-        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
-            return Ok(self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN))));
-        };
-        if let Some(charge) = self.charges.get_mut(index) {
-            charge.grant.merge(grant);
-            self.reserve = charge.grant.bytes();
-        }
-        self.memory.keep(self.lacking());
-        Ok(Secured::Yes)
-    }
-
-    /// Takes the memory of a part that has no bytes yet: all that it is going to need.
-    fn begin_part(&mut self, piece: &Piece) -> Result<Secured, FsError> {
-        while let Some(full) = self.assembly.take_full() {
-            self.launch(full)?;
-        }
-        // Before the lanes and the memory are looked at: what lands in between must not be missed.
-        let landing = self.transfer.landing();
-        if !self.transfer.has_lane() {
-            self.transfer.waits_for_a_lane();
-            self.target.metrics.lane_stalls.inc();
-            return Ok(Secured::Later(landing));
-        }
-        let buffers = self.lacking_for_buffers();
-        let mut span = piece.span;
-        let grant = loop {
-            let wanted = self.wanted(&span, piece);
-            if let Some(mut grant) = self.memory.draw(wanted + buffers) {
-                if buffers > 0 {
-                    self.buffers = grant.split_above(wanted);
-                }
-                break grant;
-            }
-            // What is under way or in reserve will do, once it has landed; else a smaller part must.
-            let buffered = self.buffers.as_ref().map_or(0, Grant::bytes);
-            let coming = self.memory.held().saturating_sub(self.charged() + buffered);
-            let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
-            match smaller.filter(|_| coming < wanted) {
-                Some(smaller) => span = smaller,
-                None => return Ok(self.wait_for_memory(landing, wanted + buffers)),
-            }
-        };
-        self.assembly.settle(&span);
-        self.reserve = grant.bytes();
-        self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
-        self.memory.keep(self.lacking());
-        Ok(if span == piece.span { Secured::Yes } else { Secured::Smaller })
-    }
-
-    /// What the transfer's buffers are to be counted with, if they are not yet. A small file of known
-    /// size can't fill them.
-    fn lacking_for_buffers(&self) -> u64 {
-        match (&self.buffers, self.hint) {
-            (Some(_), _) => 0,
-            (None, 0) => round_up(self.overhead),
-            (None, hint) => round_up(self.overhead.min(hint)),
-        }
-    }
-
-    fn wait_for_memory(&self, landing: BoxFuture<'static, ()>, bytes: u64) -> Secured {
-        self.target.metrics.memory_stalls.inc();
-        Secured::Later(if self.transfer.in_flight() > 0 {
-            select(landing, self.memory.extra(bytes)).map(|_| ()).boxed()
-        } else {
-            self.memory.need(bytes)
-        })
-    }
-
-    /// How much memory a new part should have: all it can take, or what the hint says that it will get.
-    fn wanted(&self, span: &PartSpan, piece: &Piece) -> u64 {
-        let need = piece.len.min(span.len);
-        if self.hint == 0 {
-            span.len
-        } else if let Some(rest) = self.hint.checked_sub(span.start).filter(|rest| *rest >= need) {
-            round_up(rest).min(span.len)
-        } else {
-            need
-        }
-    }
-
-    /// What the parts being gathered hold.
-    fn charged(&self) -> u64 {
-        self.charges.iter().map(|charge| charge.grant.bytes()).sum::<u64>()
-    }
-
-    /// How much less than the reserve the parts being gathered hold.
-    fn lacking(&self) -> u64 {
-        self.reserve.saturating_sub(self.charged())
-    }
-
     /// The number of a part of what is taken, in the file.
     fn number_of(&self, number: PartNumber) -> Result<PartNumber, FsError> {
         let shifted = number.number().checked_add(self.beginning.parts).and_then(PartNumber::new);
@@ -518,16 +381,6 @@ impl Upload {
         self.transfer.launch_read(PartNumber::FIRST, len, bytes, memory, Duration::ZERO, &self.attributes);
         Ok(())
     }
-}
-
-/// Whether there is memory for a piece.
-enum Secured {
-    /// Not yet.
-    Later(BoxFuture<'static, ()>),
-    /// Yes, but its part has become smaller: the piece must be cut again.
-    Smaller,
-    /// Yes.
-    Yes,
 }
 
 fn too_large_for_this_node() -> FsError {

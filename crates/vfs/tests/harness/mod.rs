@@ -12,8 +12,8 @@ use prometheus::Registry;
 use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore, Rates};
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
-    Account, Body, Condition, ObjectAttributes, ObjectKey, ObjectStore, Permission, Permissions, Status, Tenant,
-    TenantLimits, User,
+    Account, Body, Condition, ListRequest, ObjectAttributes, ObjectKey, ObjectStore, Permission, Permissions, Status,
+    Tenant, TenantLimits, User,
 };
 use tidegate_vfs::{
     Admission, Config, Directory, DirectoryEntry, FsError, FsErrorKind, Metrics, Mount, OpenFile, OpenOptions, Reader,
@@ -100,19 +100,24 @@ pub fn account(permissions: &[Permission]) -> Account {
 impl Env {
     /// Stores an object behind the file system's back.
     pub async fn put(&self, key: &str, content: &'static [u8], metadata: &[(&str, &str)]) {
-        self.put_with(key, Bytes::from_static(content), metadata).await;
+        self.put_large(key, &Bytes::from_static(content), metadata).await;
     }
 
     pub async fn put_bytes(&self, key: &str, content: Bytes) {
-        self.put_with(key, content, &[]).await;
+        self.put_large(key, &content, &[]).await;
     }
 
-    async fn put_with(&self, key: &str, content: Bytes, metadata: &[(&str, &str)]) {
+    /// The same with content that is not known beforehand.
+    pub async fn put_large(&self, key: &str, content: &Bytes, metadata: &[(&str, &str)]) {
         let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let attributes = ObjectAttributes { content_type: None, metadata };
-        let body = Body::from(content);
+        let body = Body::from(content.clone());
         let checksum = body.checksum();
         self.store.put(&key_of(key), body, checksum, &attributes, &Condition::Always).await.unwrap();
+    }
+
+    pub async fn put_text(&self, key: &str, content: &str) {
+        self.put_large(key, &Bytes::copy_from_slice(content.as_bytes()), &[]).await;
     }
 
     /// The content of an object, if it exists.
@@ -127,6 +132,22 @@ impl Env {
 
     pub async fn metadata(&self, key: &str, name: &str) -> Option<String> {
         self.store.head(&key_of(key)).await.unwrap().attributes.metadata.get(name).cloned()
+    }
+
+    /// Every key below the tenant's prefix.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut start_after = None;
+        loop {
+            let (prefix, limit) = (PREFIX.to_owned(), 1_000);
+            let request = ListRequest { prefix, delimited: false, limit, continuation: None, start_after };
+            let page = self.store.list(&request).await.unwrap();
+            keys.extend(page.objects.iter().map(|object| object.key.as_str()[PREFIX.len()..].to_owned()));
+            if page.next.is_none() {
+                return keys;
+            }
+            start_after = page.objects.last().map(|object| object.key.as_str().to_owned());
+        }
     }
 
     /// How many multipart uploads the store holds.
@@ -271,4 +292,54 @@ pub fn kind<T>(result: Result<T, FsError>) -> Option<FsErrorKind> {
         }
         error.kind()
     })
+}
+
+pub const WRITE: OpenOptions = OpenOptions {
+    read: false,
+    write: true,
+    append: false,
+    create: false,
+    truncate: false,
+    exclusive: false,
+    attributes: SetAttributes { size: None, owner: None, mode: None, times: None },
+};
+pub const READ_WRITE: OpenOptions = OpenOptions { read: true, ..WRITE };
+
+pub fn size(size: u64) -> SetAttributes {
+    SetAttributes { size: Some(size), ..SetAttributes::default() }
+}
+
+pub async fn read(writer: &Writer, offset: usize, len: usize) -> Vec<u8> {
+    writer.read(offset as u64, len as u32).await.unwrap().chunks().concat()
+}
+
+/// Every byte of the file as the handle shows it.
+pub async fn read_whole(writer: &Writer) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let some = read(writer, all.len(), 200 << 10).await;
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
+}
+
+/// What was given back in the background is back.
+pub async fn is_given_back(env: &Env) {
+    within(async {
+        while ["tidegate_vfs_scratch_used_bytes", "tidegate_vfs_memory_used_bytes"]
+            .iter()
+            .any(|name| env.metric(name, if name.contains("memory") { "write" } else { "" }) > 0)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+pub async fn overwrite(mount: &Mount, name: &str, offset: usize, data: &'static [u8]) {
+    let mut writer = open_writer(mount, name, WRITE).await.unwrap();
+    write(&mut writer, offset, Bytes::from_static(data)).await.unwrap();
+    writer.finish().await.unwrap();
 }

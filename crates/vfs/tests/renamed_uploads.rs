@@ -1,0 +1,137 @@
+//! RENAME of files that the session is writing.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod harness;
+
+use bytes::Bytes;
+use harness::*;
+use tidegate_store::Permission;
+use tidegate_store::StoreErrorKind;
+use tidegate_store::faulty::{Call, Fault, FaultPlan};
+use tidegate_vfs::{FsErrorKind, Replace, SetAttributes, Writer};
+
+async fn begun(env: &Env, name: &str, content: &Bytes) -> Writer {
+    let before = env.calls.calls(Call::BeginUpload);
+    let mut writer = open_writer(&env.mount, name, create()).await.unwrap();
+    write_all(&mut writer, content, 32 << 10).await.unwrap();
+    while content.len() > PART && env.calls.calls(Call::BeginUpload) == before {
+        tokio::task::yield_now().await;
+    }
+    writer
+}
+
+/// A file that fits one part, and one whose parts are under way before the rename.
+fn sizes() -> [Bytes; 2] {
+    [Bytes::from_static(b"small"), pattern(5 * PART + 3)]
+}
+
+async fn renamed(env: &Env, from: &str, to: &str, replace: Replace) -> Option<FsErrorKind> {
+    kind(env.mount.rename(&path(from), &path(to), replace).await)
+}
+
+#[tokio::test]
+async fn an_upload_is_published_under_the_name_that_its_file_has_at_close() {
+    for content in sizes() {
+        let env = env().await;
+        env.put("target", b"old", &[]).await;
+        let mut writer = begun(&env, "/up", &content).await;
+        assert_eq!(renamed(&env, "/up", "/target", Replace::Never).await, Some(FsErrorKind::AlreadyExists));
+        assert_eq!(renamed(&env, "/up", "/between", Replace::Never).await, None);
+        writer.set_attributes(mode(0o600)).await.unwrap();
+        assert_eq!(renamed(&env, "/up", "/other", Replace::Never).await, Some(FsErrorKind::NotFound), "it is no more");
+        assert_eq!(renamed(&env, "/between", "/target", Replace::Existing).await, None);
+        assert_eq!(env.object("target").await.unwrap(), "old", "until CLOSE");
+        writer.finish().await.unwrap();
+        assert_eq!(env.keys().await, ["target"]);
+        assert_eq!(env.object("target").await.unwrap(), content);
+        assert_eq!(env.mount.stat(&path("/target")).await.unwrap().mode, 0o100_600);
+        assert_eq!(env.uploads().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_file_that_an_upload_replaces_moves_first() {
+    for content in sizes() {
+        let env = env().await;
+        env.put("up", b"old", &[]).await;
+        let writer = begun(&env, "/up", &content).await;
+        assert_eq!(renamed(&env, "/up", "/new", Replace::Never).await, None);
+        assert_eq!(
+            (env.keys().await, env.object("new").await.unwrap().as_ref()),
+            (vec!["new".to_owned()], &b"old"[..])
+        );
+        writer.finish().await.unwrap();
+        assert_eq!((env.keys().await, env.object("new").await.unwrap()), (vec!["new".to_owned()], content));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_follows_the_rename_of_its_directory_also_through_a_link() {
+    for content in sizes() {
+        let env = env().await;
+        env.mount.make_directory(&path("/dir"), SetAttributes::default()).await.unwrap();
+        env.mount.make_link(b"dir", &path("/link")).await.unwrap();
+        let direct = begun(&env, "/dir/a", &content).await;
+        let linked = begun(&env, "/link/b", &content).await;
+        assert_eq!(renamed(&env, "/link/b", "/link/c", Replace::Never).await, None);
+        assert_eq!(renamed(&env, "/dir", "/new", Replace::Never).await, None);
+        direct.finish().await.unwrap();
+        linked.finish().await.unwrap();
+        assert_eq!(env.keys().await, ["link", "new/", "new/a", "new/c"]);
+        assert_eq!(env.object("new/c").await.unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_appears_at_the_target_is_replaced_by_a_rename_that_replaces_none() {
+    for content in sizes() {
+        let env = env().await;
+        let writer = begun(&env, "/up", &content).await;
+        assert_eq!(renamed(&env, "/up", "/new", Replace::Never).await, None);
+        env.put("new", b"theirs", &[]).await;
+        assert_eq!(kind(writer.finish().await), Some(FsErrorKind::AlreadyExists));
+        assert_eq!(env.object("new").await.unwrap(), "theirs");
+    }
+    let env = env().await;
+    let (one, two) = (begun(&env, "/one", &sizes()[0]).await, begun(&env, "/two", &sizes()[0]).await);
+    assert_eq!(renamed(&env, "/one", "/two", Replace::Never).await, Some(FsErrorKind::AlreadyExists), "it is open");
+    one.abandon().await;
+    two.abandon().await;
+    assert_eq!(renamed(&env, "/two", "/three", Replace::Never).await, Some(FsErrorKind::NotFound));
+}
+
+#[tokio::test]
+async fn a_new_file_of_the_old_name_is_not_replaced() {
+    for (content, expected) in sizes().into_iter().zip([None, Some(FsErrorKind::AlreadyExists)]) {
+        let env = env().await;
+        let writer = begun(&env, "/log", &content).await;
+        assert_eq!(renamed(&env, "/log", "/log.1", Replace::Existing).await, None);
+        upload(&env.mount, "/log", &Bytes::from_static(b"next")).await.unwrap();
+        // Parts that are in the store already can only be put together under the name they were sent to.
+        assert_eq!(kind(writer.finish().await), expected);
+        assert_eq!(env.object("log").await.unwrap(), "next");
+        assert_eq!((env.object("log.1").await, env.uploads().await), (expected.is_none().then_some(content), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_that_fails_on_its_way_to_its_new_name_is_not_lost() {
+    let plan = FaultPlan::none().on(Call::Copy, 1, Fault::Before(StoreErrorKind::Unavailable));
+    let env = env_with(config(), plan).await;
+    let content = pattern(3 * PART);
+    let writer = begun(&env, "/up", &content).await;
+    assert_eq!(renamed(&env, "/up", "/new", Replace::Never).await, None);
+    assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Unavailable));
+    assert_eq!((env.keys().await, env.object("up").await.unwrap()), (vec!["up".to_owned()], content));
+}
+
+#[tokio::test]
+async fn a_rename_leaves_the_uploads_of_other_sessions_where_they_are() {
+    let env = env().await;
+    let other = env.mount_with(&Permission::ALL).await;
+    let mut writer = open_writer(&other, "/up", create()).await.unwrap();
+    write_all(&mut writer, &Bytes::from_static(b"theirs"), 10).await.unwrap();
+    assert_eq!(renamed(&env, "/up", "/new", Replace::Never).await, Some(FsErrorKind::NotFound), "nobody else sees it");
+    writer.finish().await.unwrap();
+    assert_eq!(env.keys().await, ["up"]);
+}
