@@ -9,7 +9,7 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use prometheus::Registry;
 use tidegate_store::memory::MemoryObjectStores;
-use tidegate_store::{Account, Permission, Status, Tenant, TenantLimits, User};
+use tidegate_store::{Account, Mappings, Permission, PermissionRules, Status, Tenant, TenantLimits, User};
 use tidegate_vfs::{Admission, Config, Metrics, Mount, OpenFile, OpenOptions, Vfs, VirtualPath, Writer};
 
 const BUCKET: &str = "bucket";
@@ -97,6 +97,8 @@ fn account() -> Account {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: Permission::ALL.into_iter().collect(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: Vec::new(),
         created: 0,
     };

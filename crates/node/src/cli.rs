@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidegate_store::{KeyPrefix, Permission, TenantName, UserName};
+use tidegate_store::{KeyPrefix, TenantName, UserName};
 
+use crate::access::AccessArgs;
 use crate::expiry::Expiry;
 use crate::limits::{LimitArgs, LimitChangeArgs};
 
@@ -241,13 +242,9 @@ pub enum UserAction {
         /// Public keys that open the account
         #[command(flatten)]
         keys: KeyArgs,
-        /// The directory where sessions start
-        #[arg(long, value_name = "PATH", default_value = "/")]
-        home: String,
-        /// What the user may do, as a list of delete, list, mkdir, overwrite, read, rename,
-        /// set-attributes, write; without it, everything
-        #[arg(long, value_name = "LIST", value_delimiter = ',')]
-        permissions: Option<Vec<Permission>>,
+        /// What the user sees and may do; without it, everything
+        #[command(flatten)]
+        access: AccessArgs,
     },
     /// List users
     List {
@@ -259,6 +256,15 @@ pub enum UserAction {
     Show {
         /// The login name
         name: UserName,
+    },
+    /// Change what a user sees and may do; what is not named stays
+    #[command(mut_group("AccessArgs", |group| group.required(true)))]
+    Set {
+        /// The login name
+        name: UserName,
+        /// What to change
+        #[command(flatten)]
+        access: AccessArgs,
     },
     /// Refuse the user's logins; keys and files stay
     Disable {
@@ -328,6 +334,7 @@ pub struct KeyArgs {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use tidegate_store::Permission;
 
     use super::*;
 
@@ -375,12 +382,12 @@ mod tests {
 
     #[test]
     fn several_keys_and_a_list_of_permissions_are_taken() {
-        let line = "tidegate user add bob --tenant acme --key a --key - --permissions list,read";
+        let line = "tidegate user add bob --tenant acme --key a --key - --permissions list,read --permission /a=all";
         let Command::User(user) = parse(line).unwrap().command else { panic!("not user") };
-        let UserAction::Add { keys, permissions, home, .. } = user.action else { panic!("not add") };
+        let UserAction::Add { keys, access, .. } = user.action else { panic!("not add") };
         assert_eq!(keys.sources, ["a", "-"]);
-        assert_eq!(permissions, Some(vec![Permission::List, Permission::Read]));
-        assert_eq!(home, "/");
+        assert_eq!(access.permissions.map(|list| list.0), Some([Permission::List, Permission::Read].into()));
+        assert_eq!((access.rules.len(), access.home), (1, None));
     }
 
     #[test]
@@ -393,6 +400,9 @@ mod tests {
             ("tidegate tenant set acme --max-sessions no", "invalid"),
             ("tidegate user show b", "3 to 100"),
             ("tidegate user add bob --tenant acme --permissions fly", "set-attributes"),
+            ("tidegate user set bob", "--permission"),
+            ("tidegate user set bob --permission /in", "/inbox=list,write"),
+            ("tidegate user set bob --permission in=list", "begin with"),
             ("tidegate user key add bob --key a --key-expires soon", "RFC 3339"),
         ] {
             let error = parse(line).unwrap_err();

@@ -1,5 +1,6 @@
 //! The administrative commands: each takes ports and a place to print to, and nothing else.
 
+mod access;
 mod check_config;
 mod error;
 mod host_keys;
@@ -14,6 +15,7 @@ use std::io::{self, Write};
 
 use clap::CommandFactory;
 use tidegate_aws::Aws;
+use tidegate_store::UserChange;
 
 use crate::cli::{
     CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UserAction, UserArgs, UserKeyAction,
@@ -79,7 +81,13 @@ pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> 
 /// # Errors
 /// See [`CommandError`].
 pub async fn user(args: &UserArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
-    // Keys are checked before any service is asked: a wrong file is the commonest mistake.
+    // Files are checked before any service is asked: a wrong one is the commonest mistake.
+    let access = match &args.action {
+        UserAction::Add { name, access, .. } | UserAction::Set { name, access } => {
+            access::read(access, name, &mut io::stdin().lock())?
+        }
+        _ => UserChange::default(),
+    };
     let keys = match &args.action {
         UserAction::Add { keys, .. } => keys::read(keys, &mut io::stdin().lock())?,
         UserAction::Key(args) => match &args.action {
@@ -92,12 +100,13 @@ pub async fn user(args: &UserArgs, loaded: &Loaded, out: &mut dyn Write) -> Resu
     let directory = directory.as_ref();
     let mut printer = Printer::new(args.admin.output, out);
     match &args.action {
-        UserAction::Add { name, tenant, home, permissions, .. } => {
-            let user = users::new(name, tenant, home, permissions.as_deref(), keys)?;
+        UserAction::Add { name, tenant, .. } => {
+            let user = users::new(name, tenant, &access, keys)?;
             users::add(directory, &user, &mut printer).await
         }
         UserAction::List { tenant } => users::list(directory, tenant.as_ref(), &mut printer).await,
         UserAction::Show { name } => users::show(directory, name, &mut printer).await,
+        UserAction::Set { name, .. } => access::set(directory, name, &access, &mut printer).await,
         UserAction::Disable { name } => users::disable(directory, name, &mut printer).await,
         UserAction::Enable { name } => users::enable(directory, name, &mut printer).await,
         UserAction::Remove { name } => users::remove(directory, name, &mut printer).await,

@@ -1,5 +1,6 @@
 //! The binary `tidegate`: command line, configuration, composition, side port, drain, telemetry.
 
+pub mod access;
 pub mod admin;
 mod atomic_file;
 pub mod build_info;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::{Mappings, PermissionRules, UserChange};
 use crate::error::StoreResult;
 use crate::tenant_limits::{TenantLimits, TenantLimitsChange};
 
@@ -114,6 +115,22 @@ name_type!(
     }
 );
 
+name_type!(
+    /// A directory as a user sees it, or in a tenant's files: `/`, or `/` and names joined by `/`.
+    DirectoryPath,
+    "path",
+    "it must be \"/\", or begin with \"/\" and hold names of 1 to 255 bytes joined by \"/\", none of them \
+     \".\" or \"..\", and take at most 1024 bytes",
+    |text| {
+        text == "/"
+            || (text.len() <= 1024
+                && !text.contains('\0')
+                && text.strip_prefix('/').is_some_and(|names| {
+                    names.split('/').all(|name| !matches!(name, "" | "." | "..") && name.len() <= 255)
+                }))
+    }
+);
+
 /// Whether a tenant or a user may log in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,13 +177,15 @@ pub enum Permission {
     Rename,
     /// Change modes, owners and times.
     SetAttributes,
+    /// Make symbolic links.
+    Symlink,
     /// Create files.
     Write,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Delete,
         Self::List,
         Self::Mkdir,
@@ -174,6 +193,7 @@ impl Permission {
         Self::Read,
         Self::Rename,
         Self::SetAttributes,
+        Self::Symlink,
         Self::Write,
     ];
 
@@ -187,6 +207,7 @@ impl Permission {
             Self::Read => "read",
             Self::Rename => "rename",
             Self::SetAttributes => "set-attributes",
+            Self::Symlink => "symlink",
             Self::Write => "write",
         }
     }
@@ -199,12 +220,12 @@ impl FromStr for Permission {
         Self::ALL.into_iter().find(|permission| permission.as_str() == text).ok_or_else(|| InvalidName {
             what: "permission",
             text: text.escape_debug().take(128).collect(),
-            rule: "it is one of delete, list, mkdir, overwrite, read, rename, set-attributes, write",
+            rule: "it is one of delete, list, mkdir, overwrite, read, rename, set-attributes, symlink, write",
         })
     }
 }
 
-/// What a user may do, everywhere in the tenant's files.
+/// What a user may do.
 pub type Permissions = BTreeSet<Permission>;
 
 /// A public key that opens a user's account.
@@ -233,10 +254,16 @@ pub struct User {
     pub tenant: TenantName,
     /// Whether the user may log in.
     pub status: Status,
-    /// The directory where sessions start, an absolute path in the tenant's files.
+    /// The directory where sessions start, an absolute path as the user sees it.
     pub home: String,
-    /// What the user may do.
+    /// What the user may do where no rule says otherwise.
     pub permissions: Permissions,
+    /// What the user may do in some directories.
+    #[serde(default)]
+    pub rules: PermissionRules,
+    /// Which of the tenant's directories the user sees, and where; all as they are without any.
+    #[serde(default)]
+    pub mappings: Mappings,
     /// The keys that open the account, at most [`User::MAX_KEYS`].
     pub keys: Vec<AuthorizedKey>,
     /// When it was made, in seconds since the Unix epoch.
@@ -339,6 +366,12 @@ pub trait Directory: Accounts {
     /// # Errors
     /// Any that talking to the service may give.
     async fn users(&self, tenant: &TenantName, after: Option<&str>) -> StoreResult<Page<User>>;
+
+    /// Changes what a user sees and may do; what the change does not name stays.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    async fn set_user(&self, name: &UserName, change: &UserChange) -> StoreResult<()>;
 
     /// Enables or disables a user.
     ///

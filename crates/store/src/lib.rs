@@ -1,6 +1,7 @@
 //! What Tidegate needs from durable services: the ports, their errors, decorators, in-memory
 //! fakes and the conformance suite that every implementation passes. No service is named here.
 
+mod access;
 mod account;
 pub mod cached;
 mod checksum;
@@ -17,9 +18,10 @@ mod object;
 mod object_store;
 mod tenant_limits;
 
+pub use access::{InvalidAccess, Mapping, Mappings, PermissionRule, PermissionRules, UserChange};
 pub use account::{
-    Account, Accounts, AuthorizedKey, Directory, InvalidName, KeyPrefix, Page, Permission, Permissions, Status, Tenant,
-    TenantName, User, UserName,
+    Account, Accounts, AuthorizedKey, Directory, DirectoryPath, InvalidName, KeyPrefix, Page, Permission, Permissions,
+    Status, Tenant, TenantName, User, UserName,
 };
 pub use checksum::Checksum;
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};

@@ -57,15 +57,24 @@ struct Page {
 impl Directory {
     /// Opens a directory with the request that lists its first page.
     pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Found<Self>, FsError> {
-        let below = files.keys.below(path)?;
-        let mut ranges = Ranges::new(Arc::clone(&files), below.clone());
+        let is_fixed = files.keys.mounted().is_fixed(path);
+        let (mut ranges, below) = match files.keys.below(path) {
+            // A directory by the mounts below it alone.
+            Err(error) if error.kind() == FsErrorKind::NotFound && is_fixed => {
+                (Ranges::none(Arc::clone(&files)), String::new())
+            }
+            below => {
+                let below = below?;
+                (Ranges::new(Arc::clone(&files), below.clone()), below)
+            }
+        };
         let mut page = ranges.next().await?.unwrap_or_default();
         if is_empty(&page) && ranges.is_presumed() {
             // Its first entries are gone, maybe all of them and the marker too.
             ranges.restart();
             page = ranges.next().await?.unwrap_or_default();
         }
-        if is_empty(&page) && ranges.is_done() && !path.is_root() {
+        if is_empty(&page) && ranges.is_done() && !is_fixed {
             return match files.head(&files.keys.object(path)?).await? {
                 Some(meta) if is_link(&meta) => Ok(Found::Link),
                 Some(_) => Err(FsError::not_a_directory()),
@@ -78,7 +87,8 @@ impl Directory {
         Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
 
-    /// The next entries, about 1,000, in the order of their keys; `None` at the end.
+    /// The next entries, about 1,000, in the order of their keys, behind those of what is mounted here;
+    /// `None` at the end.
     ///
     /// # Errors
     /// Any that the store gives. The listing ends with it.
@@ -112,14 +122,19 @@ impl Coming {
                 Some(page) => page,
                 None => listing.ranges.next().await?.unwrap_or_default(),
             };
-            let (named, unnameable) = listing.names.of_page(page);
+            let (mut named, unnameable) = listing.names.of_page(page);
             files.vfs.metrics.unnameable_keys.inc_by(unnameable);
-            let entries = files.entries(&path, named).await?;
+            // What is mounted in a directory hides what the store has there under the same name.
+            let mounted = files.keys.mounted().names_in(&path);
+            named.retain(|named| !mounted.contains(named.name()));
+            let mut entries = files.entries(&path, named).await?;
             let is_last = listing.ranges.is_done();
             if std::mem::replace(&mut listing.is_begun, true) {
                 files.prefetch.touch(&path);
             } else {
                 files.prefetch.learn(&path, &entries, !is_last);
+                let attributes = FileAttributes::directory();
+                entries.splice(..0, mounted.into_iter().map(|name| DirectoryEntry { name, attributes }));
             }
             Ok(Page { entries, rest: (!is_last).then_some(listing) })
         }))

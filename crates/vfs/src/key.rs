@@ -1,48 +1,71 @@
 //! The one place where a client's path becomes an object key, and a key becomes a name again.
 
-use tidegate_store::{KeyPrefix, ObjectKey};
+use tidegate_store::{KeyPrefix, Mappings, ObjectKey};
 
 use crate::error::{FsError, FsErrorKind};
+use crate::mounted::{self, Location, Mounted};
 use crate::path::VirtualPath;
 
-/// The keys that one tenant's paths can reach: all below its prefix.
+/// The keys that one user's paths can reach: all below the tenant's prefix, or below what of it is
+/// mounted for the user.
 ///
-/// A file's key is the prefix and the path without its leading `/`, byte for byte. A directory's
-/// marker has a `/` behind that, as s3fs and SFTPGo write it, and so has the prefix of the keys
-/// below it.
+/// A file's key is what its mount's keys begin with and the rest of the path, byte for byte. A
+/// directory's marker has a `/` behind that, as s3fs and SFTPGo write it, and so has the prefix of
+/// the keys below it.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySpace {
-    prefix: KeyPrefix,
+    mounted: Mounted,
 }
 
 impl KeySpace {
-    pub(crate) fn new(prefix: KeyPrefix) -> Self {
-        Self { prefix }
+    pub(crate) fn new(mounted: Mounted) -> Self {
+        Self { mounted }
     }
 
-    /// The key of a file. The root has none.
+    /// The directories that are mounted for the user.
+    pub(crate) fn mounted(&self) -> &Mounted {
+        &self.mounted
+    }
+
+    /// The key of a file. `/`, mount points and what is above them have none, and neither has what
+    /// lies in no mount: it does not exist.
     pub(crate) fn object(&self, path: &VirtualPath) -> Result<ObjectKey, FsError> {
-        if path.is_root() {
+        if self.mounted.is_fixed(path) {
             return Err(FsError::is_a_directory());
         }
-        ObjectKey::new(join(&self.prefix, path, "")).ok_or_else(too_long)
+        let location = self.mounted.locate(path).ok_or_else(FsError::not_found)?;
+        ObjectKey::new(join(location, "")).ok_or_else(too_long)
     }
 
-    /// The key of a directory's marker. The root has none: it always exists.
+    /// The key of a directory's marker. `/`, mount points and what is above them have none: they
+    /// always exist.
     pub(crate) fn marker(&self, path: &VirtualPath) -> Result<ObjectKey, FsError> {
         if path.is_root() {
             return Err(FsError::new(FsErrorKind::PermissionDenied, "the root directory can't be changed"));
         }
-        ObjectKey::new(join(&self.prefix, path, "/")).ok_or_else(too_long)
+        if self.mounted.is_fixed(path) {
+            return Err(mounted::is_fixed());
+        }
+        let location = self.mounted.locate(path).ok_or_else(FsError::not_found)?;
+        ObjectKey::new(join(location, "/")).ok_or_else(too_long)
+    }
+
+    /// The marker that keeps a directory when its last entry goes; `None` where none is needed, in
+    /// the tenant's root, or possible. A mount point needs one for those who see its target where
+    /// it lies.
+    pub(crate) fn kept(&self, path: &VirtualPath) -> Option<ObjectKey> {
+        let below = below(self.mounted.locate(path)?);
+        if below == self.mounted.prefix() { None } else { ObjectKey::new(below) }
     }
 
     /// What the keys of everything below a directory begin with; empty for the root of a tenant
     /// that has a whole bucket.
+    ///
+    /// # Errors
+    /// `NotFound` for what lies in no mount, also if it is a directory by the mounts below it.
     pub(crate) fn below(&self, path: &VirtualPath) -> Result<String, FsError> {
-        if path.is_root() {
-            return Ok(self.prefix.as_str().to_owned());
-        }
-        self.marker(path).map(|marker| marker.as_str().to_owned())
+        let below = below(self.mounted.locate(path).ok_or_else(FsError::not_found)?);
+        if below.len() > ObjectKey::MAX_LEN { Err(too_long()) } else { Ok(below) }
     }
 }
 
@@ -53,13 +76,19 @@ impl KeySpace {
 /// `InvalidName` as [`VirtualPath::resolve`] and if the key would be longer than S3's 1,024 bytes;
 /// `IsADirectory` for the root.
 pub fn key_of_client_path(prefix: &KeyPrefix, path: &[u8]) -> Result<ObjectKey, FsError> {
-    KeySpace::new(prefix.clone()).object(&VirtualPath::resolve(&VirtualPath::root(), path)?)
+    let mounted = Mounted::new(prefix, &Mappings::default())?;
+    KeySpace::new(mounted).object(&VirtualPath::resolve(&VirtualPath::root(), path)?)
 }
 
-/// The only function that puts a path into a key. Stays below the prefix because a
-/// [`VirtualPath`] holds no `.` and no `..`, and because the prefix is empty or ends in `/`.
-fn join(prefix: &KeyPrefix, path: &VirtualPath, end: &str) -> String {
-    [prefix.as_str(), path.relative(), end].concat()
+/// The only function that puts a path into a key. Stays below what its mount's keys begin with
+/// because a [`VirtualPath`] holds no `.` and no `..`, and because that is empty or ends in `/`.
+fn join(Location { below, rest }: Location<'_>, end: &str) -> String {
+    [below, rest, end].concat()
+}
+
+/// What the keys of everything below a place begin with.
+fn below(location: Location<'_>) -> String {
+    if location.rest.is_empty() { join(location, "") } else { join(location, "/") }
 }
 
 fn too_long() -> FsError {
@@ -84,11 +113,20 @@ pub(crate) fn name_of<'a>(below: &str, key: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tidegate_store::Mapping;
 
     use super::*;
 
     fn prefix(text: &str) -> KeyPrefix {
         text.parse().unwrap()
+    }
+
+    fn keys(prefix: &KeyPrefix, mappings: &Mappings) -> KeySpace {
+        KeySpace::new(Mounted::new(prefix, mappings).unwrap())
+    }
+
+    fn whole(prefix: &KeyPrefix) -> KeySpace {
+        keys(prefix, &Mappings::default())
     }
 
     fn path(text: &str) -> VirtualPath {
@@ -97,26 +135,52 @@ mod tests {
 
     #[test]
     fn keys_follow_the_path() {
-        let keys = KeySpace::new(prefix("tenants/a/"));
+        let keys = whole(&prefix("tenants/a/"));
         assert_eq!(keys.object(&path("/x/y z")).unwrap().as_str(), "tenants/a/x/y z");
         assert_eq!(keys.marker(&path("/x")).unwrap().as_str(), "tenants/a/x/");
         assert_eq!(keys.below(&path("/x")).unwrap(), "tenants/a/x/");
         assert_eq!(keys.below(&path("/")).unwrap(), "tenants/a/");
-        assert_eq!(KeySpace::new(prefix("")).below(&path("/")).unwrap(), "");
+        assert_eq!(whole(&prefix("")).below(&path("/")).unwrap(), "");
         assert_eq!(keys.object(&path("/")).unwrap_err().kind(), FsErrorKind::IsADirectory);
         assert_eq!(keys.marker(&path("/")).unwrap_err().kind(), FsErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn keys_follow_the_mounts() {
+        let mappings = vec![mapping("/in", "/x/y", false), mapping("/a/b", "/", true)];
+        assert!(Mappings::new(mappings.clone()).is_err(), "/a/b would show what /in does");
+        let mappings = Mappings::new(vec![mapping("/in", "/x/y", false), mapping("/a/b", "/x/z", true)]).unwrap();
+        let keys = keys(&prefix("t/"), &mappings);
+        assert_eq!(keys.object(&path("/in/f")).unwrap().as_str(), "t/x/y/f");
+        assert_eq!(keys.marker(&path("/a/b/d")).unwrap().as_str(), "t/x/z/d/");
+        assert_eq!(keys.below(&path("/a/b")).unwrap(), "t/x/z/");
+        assert_eq!(keys.kept(&path("/a/b")).unwrap().as_str(), "t/x/z/");
+        for fixed in ["/", "/in", "/a", "/a/b"] {
+            assert_eq!(keys.object(&path(fixed)).unwrap_err().kind(), FsErrorKind::IsADirectory, "{fixed}");
+            assert_eq!(keys.marker(&path(fixed)).unwrap_err().kind(), FsErrorKind::PermissionDenied, "{fixed}");
+        }
+        for nowhere in ["/x", "/a/x", "/x/y/f", "/inbox"] {
+            for error in [
+                keys.object(&path(nowhere)).unwrap_err(),
+                keys.marker(&path(nowhere)).unwrap_err(),
+                keys.below(&path(nowhere)).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), FsErrorKind::NotFound, "{nowhere}");
+            }
+        }
+        assert_eq!((keys.kept(&path("/")), whole(&prefix("t/")).kept(&path("/"))), (None, None));
     }
 
     #[test]
     fn keys_take_1024_bytes_at_most() {
         let name = "x".repeat(255);
         let fits = format!("/{name}/{name}/{name}/{name}");
-        let keys = KeySpace::new(prefix(""));
+        let keys = whole(&prefix(""));
         assert_eq!(keys.object(&path(&fits)).unwrap().as_str().len(), 1023);
         assert!(keys.marker(&path(&fits)).is_ok());
         for error in [
             keys.object(&path(&format!("{fits}/x"))).unwrap_err(),
-            KeySpace::new(prefix("a/")).object(&path(&fits)).unwrap_err(),
+            whole(&prefix("a/")).object(&path(&fits)).unwrap_err(),
         ] {
             assert_eq!(error.kind(), FsErrorKind::InvalidName);
         }
@@ -131,6 +195,22 @@ mod tests {
         for (key, name) in [("d/x", "x"), ("d/x/", "x"), ("d/...", "..."), ("d/ \n", " \n")] {
             assert_eq!(name_of("d/", key), Some(name));
         }
+    }
+
+    fn mapping(entry: &str, target: &str, read_only: bool) -> Mapping {
+        Mapping { entry: entry.parse().unwrap(), target: target.parse().unwrap(), read_only }
+    }
+
+    /// Few names, so that entries and targets often lie in one another.
+    fn any_directory() -> impl Strategy<Value = String> {
+        prop_oneof![1 => Just("/".to_owned()), 4 => "(/(a|b|\\.\\.\\.)){1,3}"]
+    }
+
+    fn any_mappings() -> impl Strategy<Value = Mappings> {
+        let mapping = (any_directory(), any_directory(), any::<bool>());
+        let mapping = mapping.prop_map(|(entry, target, read_only)| self::mapping(&entry, &target, read_only));
+        prop::collection::vec(mapping, 1..5)
+            .prop_filter_map("mappings that show a file twice", |mappings| Mappings::new(mappings).ok())
     }
 
     fn any_prefix() -> impl Strategy<Value = KeyPrefix> {
@@ -149,10 +229,51 @@ mod tests {
         }
 
         #[test]
+        fn no_path_leaves_what_is_mounted(
+            prefix in any_prefix(),
+            mappings in any_mappings(),
+            text in "([./ab]|/a|/b|/\\.\\.){0,20}",
+        ) {
+            let keys = keys(&prefix, &mappings);
+            let path = path(&text);
+            let targets: Vec<String> = mappings
+                .as_slice()
+                .iter()
+                .map(|mapping| format!("{prefix}{}/", mapping.target.relative()).replace("//", "/"))
+                .map(|target| if target == "/" { String::new() } else { target })
+                .collect();
+            let reached = [
+                keys.object(&path).map(|key| key.as_str().to_owned()),
+                keys.marker(&path).map(|key| key.as_str().to_owned()),
+                keys.below(&path),
+                keys.kept(&path).map(|key| key.as_str().to_owned()).ok_or_else(FsError::not_found),
+            ];
+            for key in reached.into_iter().flatten() {
+                prop_assert!(key.starts_with(prefix.as_str()), "{key} is outside of the tenant's prefix");
+                prop_assert!(targets.iter().any(|target| key.starts_with(target)), "{key} is in none of {targets:?}");
+                let rest = key.strip_suffix('/').unwrap_or(&key);
+                prop_assert!(rest.is_empty() || rest.split('/').all(|name| !matches!(name, "" | "." | "..")), "{key}");
+            }
+        }
+
+        #[test]
+        fn no_file_has_two_paths(
+            mappings in any_mappings(),
+            a in "(/(a|b|\\.\\.\\.)){1,5}",
+            b in "(/(a|b|\\.\\.\\.)){1,5}",
+        ) {
+            let keys = keys(&prefix("t/"), &mappings);
+            let (a, b) = (path(&a), path(&b));
+            if let (Ok(key_a), Ok(key_b)) = (keys.object(&a), keys.object(&b)) {
+                prop_assert_eq!(a == b, key_a == key_b);
+            }
+        }
+
+        #[test]
         fn keys_are_injective_and_keep_every_byte(prefix in any_prefix(), a in "(/[^/\\x00]{1,20}){1,4}", b in "(/[^/\\x00]{1,20}){1,4}") {
             let (a, b) = (path(&a), path(&b));
             prop_assume!(!a.is_root() && !b.is_root());
-            let keys = KeySpace::new(prefix.clone());
+            let keys = whole(&prefix);
             let (key_a, key_b) = (keys.object(&a).unwrap(), keys.object(&b).unwrap());
             prop_assert_eq!(a == b, key_a == key_b);
             let (marker_a, marker_b) = (keys.marker(&a).unwrap(), keys.marker(&b).unwrap());

@@ -19,6 +19,7 @@ mod lookups;
 mod machine_memory;
 mod metrics;
 mod mount;
+mod mounted;
 mod namespace;
 mod open;
 mod open_files;

@@ -20,6 +20,7 @@ use crate::known_directories::KnownDirectories;
 use crate::links::{Found, may_be_link};
 use crate::lookups::{Lookups, TenantLookups};
 use crate::metrics::Metrics;
+use crate::mounted::Mounted;
 use crate::open_files::OpenFiles;
 use crate::path::VirtualPath;
 use crate::permission::Rights;
@@ -102,7 +103,7 @@ impl Vfs {
     ///
     /// # Errors
     /// `PermissionDenied` or `Unavailable` if the tenant's store can't be opened; `InvalidName` if
-    /// the account's home is no path.
+    /// the account's home, or where something is mounted for it, is no path.
     pub async fn mount(&self, account: &Account) -> Result<Mount, FsError> {
         let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
         let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
@@ -114,11 +115,11 @@ impl Vfs {
             vfs.written.clone(),
             vfs.links.clone(),
         ));
-        let keys = KeySpace::new(account.tenant.prefix.clone());
-        let rights = Rights::new(account.user.permissions.clone());
+        let keys = KeySpace::new(Mounted::new(&account.tenant.prefix, &account.user.mappings)?);
+        let rights = Rights::new(account.user.permissions.clone(), &account.user.rules);
         let read_memory = vfs.read_memory.of(account.tenant.name.clone());
         let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
-        let prefetch = if rights.has(Permission::List) && rights.has(Permission::Read) {
+        let prefetch = if rights.has_anywhere(Permission::List) && rights.has_anywhere(Permission::Read) {
             let (vfs, store, memory) = (vfs.clone(), store.clone(), read_memory.clone());
             Prefetch::new(Opener { vfs, store, memory, bucket: bucket.clone(), keys: keys.clone() })
         } else {
@@ -256,8 +257,14 @@ impl Mount {
         self.files.follow(path, async |path| self.look(&path).await.map(Found::Here)).await
     }
 
+    /// Whether the user may see what is at a path. Of a directory, what is allowed in it counts too.
+    fn may_look(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let rights = &self.files.rights;
+        if rights.inside(path).has_any(&LOOK) { Ok(()) } else { rights.of(path).require_any(&LOOK) }
+    }
+
     async fn look(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
-        self.files.rights.require_any(&LOOK)?;
+        self.may_look(path)?;
         self.files.stat(path).await
     }
 
@@ -267,7 +274,7 @@ impl Mount {
     /// # Errors
     /// `LinkLoop`; `InvalidName` for a link whose target is no path.
     pub async fn real_path(&self, path: &VirtualPath) -> Result<VirtualPath, FsError> {
-        if self.files.rights.require_any(&LOOK).is_err() {
+        if self.may_look(path).is_err() {
             return Ok(path.clone());
         }
         self.files.real_path(path).await
@@ -290,10 +297,11 @@ impl Mount {
     async fn open_here(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<OpenFile>, FsError> {
         if options.write || options.append {
             // Which of the two is needed depends on whether the file exists: `open_for_writing`.
-            self.files.rights.require_any(&[Permission::Write, Permission::Overwrite])?;
+            self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
+            self.files.keys.mounted().may_create(path)?;
             Ok(self.files.open_for_writing(path, options).await?.map(OpenFile::Write))
         } else {
-            self.files.rights.require(Permission::Read)?;
+            self.files.rights.of(path).require(Permission::Read)?;
             match self.files.join_for_reading(path, options)? {
                 Some(writer) => Ok(Found::Here(OpenFile::Write(writer))),
                 None => Ok(self.files.open_for_reading(path, options).await?.map(OpenFile::Read)),
@@ -308,7 +316,7 @@ impl Mount {
     pub async fn open_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require(Permission::List)?;
+                self.files.rights.inside(&path).require(Permission::List)?;
                 Directory::open(Arc::clone(&self.files), &path).await
             })
             .await
@@ -321,7 +329,8 @@ impl Mount {
     pub async fn make_directory(&self, path: &VirtualPath, attributes: SetAttributes) -> Result<(), FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require(Permission::Mkdir)?;
+                self.files.rights.of(&path).require(Permission::Mkdir)?;
+                self.files.keys.mounted().may_create(&path)?;
                 self.files.make_directory(&path, attributes).await.map(Found::Here)
             })
             .await
@@ -334,7 +343,8 @@ impl Mount {
     pub async fn remove_directory(&self, path: &VirtualPath) -> Result<(), FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require(Permission::Delete)?;
+                self.files.rights.of(&path).require(Permission::Delete)?;
+                self.files.keys.mounted().may_change(&path)?;
                 self.files.remove_directory(&path).await.map(Found::Here)
             })
             .await
@@ -347,7 +357,8 @@ impl Mount {
     pub async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require(Permission::Delete)?;
+                self.files.rights.of(&path).require(Permission::Delete)?;
+                self.files.keys.mounted().may_change(&path)?;
                 self.files.remove(&path).await.map(Found::Here)
             })
             .await
@@ -360,7 +371,7 @@ impl Mount {
     pub async fn read_link(&self, path: &VirtualPath) -> Result<Arc<str>, FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require_any(&LOOK)?;
+                self.may_look(&path)?;
                 self.files.read_link(&path).await.map(Found::Here)
             })
             .await
@@ -374,7 +385,8 @@ impl Mount {
     pub async fn make_link(&self, target: &[u8], path: &VirtualPath) -> Result<(), FsError> {
         self.files
             .follow(path, async |path| {
-                self.files.rights.require(Permission::Write)?;
+                self.files.rights.of(&path).require(Permission::Symlink)?;
+                self.files.keys.mounted().may_create(&path)?;
                 self.files.make_link(target, &path).await.map(Found::Here)
             })
             .await
@@ -394,7 +406,12 @@ impl Mount {
         self.files
             .follow_two(from, to, async |from, to| {
                 // A file that exists is replaced only by those who may overwrite: `rename` asks.
-                self.files.rights.require(Permission::Rename)?;
+                for path in [&from, &to] {
+                    self.files.rights.of(path).require(Permission::Rename)?;
+                    self.files.keys.mounted().may_change(path)?;
+                    self.files.rights.require_uniform(path)?;
+                }
+                self.files.keys.mounted().may_create(&to)?;
                 self.files.rename(&from, &to, replace).await
             })
             .await
@@ -428,11 +445,12 @@ impl Mount {
         follow: bool,
     ) -> Result<Found<()>, FsError> {
         if set.changes_metadata() || set.is_empty() {
-            self.files.rights.require(Permission::SetAttributes)?;
+            self.files.rights.of(path).require(Permission::SetAttributes)?;
         }
         if set.size.is_some() {
-            self.files.rights.require(Permission::Overwrite)?;
+            self.files.rights.of(path).require(Permission::Overwrite)?;
         }
+        self.files.keys.mounted().may_change(path)?;
         self.files.set_attributes(path, set, follow).await
     }
 }

@@ -23,7 +23,7 @@ const ATTRIBUTE_TRIES: u32 = 4;
 
 impl Files {
     pub(crate) async fn stat(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
-        if path.is_root() {
+        if self.keys.mounted().is_fixed(path) {
             return Ok(FileAttributes::directory());
         }
         if let Some(attributes) = self.prefetch.attributes(path).await {
@@ -101,7 +101,7 @@ impl Files {
     }
 
     pub(crate) async fn make_directory(&self, path: &VirtualPath, set: SetAttributes) -> Result<(), FsError> {
-        if path.is_root() {
+        if self.keys.mounted().is_fixed(path) {
             return Err(FsError::already_exists());
         }
         let (key, marker) = (self.keys.object(path)?, self.keys.marker(path)?);
@@ -250,6 +250,9 @@ impl Files {
     /// `NotFound` if its parent is none: nothing can be made there.
     pub(crate) async fn is_directory_in_its_parent(&self, path: &VirtualPath) -> Result<bool, FsError> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(true) };
+        if self.keys.mounted().is_fixed(path) {
+            return Ok(true);
+        }
         match self.known.child(&parent, name, path) {
             Child::Directory => return Ok(true),
             Child::NoDirectory => return Ok(false),
@@ -261,7 +264,11 @@ impl Files {
         let below = self.keys.below(&parent)?;
         let page = self.list(below.clone(), true, limits::LIST_MAX).await?;
         let is_complete = page.next.is_none();
-        if is_complete && page.objects.is_empty() && page.common_prefixes.is_empty() && !parent.is_root() {
+        if is_complete
+            && page.objects.is_empty()
+            && page.common_prefixes.is_empty()
+            && !self.keys.mounted().is_fixed(&parent)
+        {
             return Err(FsError::parent_not_found());
         }
         let has_marker = page.objects.first().is_some_and(|first| first.key.as_str() == below);
@@ -283,6 +290,9 @@ impl Files {
 
     /// Whether there is a marker or anything below `path`.
     pub(crate) async fn has_entries(&self, path: &VirtualPath) -> Result<bool, FsError> {
+        if self.keys.mounted().is_fixed(path) {
+            return Ok(true);
+        }
         // A path too long for a marker can't have anything below it.
         let Ok(below) = self.keys.below(path) else { return Ok(false) };
         Ok(!self.list(below, false, 1).await?.objects.is_empty())
@@ -292,11 +302,11 @@ impl Files {
     /// with its last entry. A directory that exists only by what is in it (made by another tool) is
     /// one to its users all the same, and stays.
     pub(crate) async fn keep_parent(&self, path: &VirtualPath, key: &ObjectKey) -> Result<(), FsError> {
-        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+        let Some(parent) = path.parent() else { return Ok(()) };
+        let Some(marker) = self.keys.kept(&parent) else { return Ok(()) };
         if self.known.has_marker(&parent) {
             return Ok(());
         }
-        let marker = self.keys.marker(&parent)?;
         let page = self.list(marker.as_str().to_owned(), false, 2).await?;
         let has_marker = page.objects.first().is_some_and(|first| first.key == marker);
         if has_marker {

@@ -75,13 +75,14 @@ impl Files {
         options: OpenOptions,
     ) -> Result<Found<Writer>, FsError> {
         let key = self.keys.object(path)?;
-        let may_read = self.rights.has(Permission::Read);
+        let allowed = self.rights.of(path);
+        let may_read = allowed.has(Permission::Read);
         let access = Access { read: options.read && may_read, may_read, write: true, append: options.append };
         if let Some(file) = self.open_files.find(&key) {
-            return self.join_for_writing(file, access, options).await.map(Found::Here);
+            return self.join_for_writing(path, file, access, options).await.map(Found::Here);
         }
-        let may_create = self.rights.has(Permission::Write);
-        let may_replace = self.rights.has(Permission::Overwrite);
+        let may_create = allowed.has(Permission::Write);
+        let may_replace = allowed.has(Permission::Overwrite);
         // Where any answer leads to the same, the store is not asked whether the file exists, unless it
         // may be a link.
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
@@ -106,7 +107,7 @@ impl Files {
         let place = self.place(key.clone());
         let draft = match existing {
             Some(meta) => {
-                self.rights.require(Permission::Overwrite)?;
+                self.rights.of(path).require(Permission::Overwrite)?;
                 if options.truncate {
                     Draft::of_new(options.attributes, Condition::Always)
                 } else {
@@ -120,7 +121,7 @@ impl Files {
             None if indifferent => Draft::of_new(options.attributes, Condition::Always),
             None if !options.create => return Err(FsError::not_found()),
             None => {
-                self.rights.require(Permission::Write)?;
+                self.rights.of(path).require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.
                 let may_win = options.truncate && !options.exclusive && may_replace;
                 Draft::of_new(options.attributes, if may_win { Condition::Always } else { Condition::IfAbsent })
@@ -134,6 +135,7 @@ impl Files {
 
     async fn join_for_writing(
         &self,
+        path: &VirtualPath,
         file: Arc<SharedFile>,
         access: Access,
         options: OpenOptions,
@@ -142,8 +144,9 @@ impl Files {
             return Err(FsError::already_exists());
         }
         // A file that exists for this session alone is not one to be overwritten yet.
-        if !(file.is_new() && self.rights.has(Permission::Write)) {
-            self.rights.require(Permission::Overwrite)?;
+        let allowed = self.rights.of(path);
+        if !(file.is_new() && allowed.has(Permission::Write)) {
+            allowed.require(Permission::Overwrite)?;
         }
         file.join(access.read, access.write);
         let mut writer = Writer::of(file, access, false, &self.vfs.metrics);

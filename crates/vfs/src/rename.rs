@@ -27,7 +27,7 @@ impl Files {
         if replace == Replace::Never && self.open_files.find(&target).is_some() {
             return Err(FsError::already_exists());
         }
-        let may_replace = replace == Replace::Existing && self.rights.has(Permission::Overwrite);
+        let may_replace = replace == Replace::Existing && self.rights.of(to).has(Permission::Overwrite);
         let existing = async { if may_replace { Ok(None) } else { self.head(&target).await } };
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
@@ -36,7 +36,7 @@ impl Files {
         }
         match replace {
             Replace::Never if existing.is_some() || is_directory => return Err(FsError::already_exists()),
-            Replace::Existing if existing.is_some() => self.rights.require(Permission::Overwrite)?,
+            Replace::Existing if existing.is_some() => self.rights.of(to).require(Permission::Overwrite)?,
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }

@@ -9,9 +9,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
     Account, Accounts, AuthorizedKey, Directory, Page, Status, StoreErrorKind, StoreResult, Tenant, TenantLimitsChange,
-    TenantName, User, UserName,
+    TenantName, User, UserChange, UserName,
 };
 
+use super::access;
 use super::request::{Table, Update, absent, present};
 use super::schema::{
     ItemKey, TENANTS, entry, key_value, limits_update, now_position, number, status_word, tenant_item, tenant_of, text,
@@ -147,6 +148,18 @@ impl Directory for DynamoDirectory {
         items.retain(|user| user.tenant == *tenant);
         items.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Page { items, next: names.next })
+    }
+
+    async fn set_user(&self, name: &UserName, change: &UserChange) -> StoreResult<()> {
+        const OPERATION: &str = "set user";
+        let exists = match access::update(change) {
+            Some(update) => self.table.update(&ItemKey::user(name), update, OPERATION).await?.held,
+            None => self.read_user(name, OPERATION).await?.is_some(),
+        };
+        match exists {
+            true => Ok(()),
+            false => Err(own_error(StoreErrorKind::NotFound, OPERATION, name, "there is no such user")),
+        }
     }
 
     async fn set_user_status(&self, name: &UserName, status: Status) -> StoreResult<()> {

@@ -1,5 +1,6 @@
 //! [`tidegate_store::Directory`] on one DynamoDB table. The schema is documented in docs/SCHEMA.md.
 
+mod access;
 mod client;
 mod directory;
 mod request;

@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    AuthorizedKey, LimitChange, Permission, Permissions, Status, StoreError, StoreErrorKind, Tenant, TenantLimits,
-    TenantLimitsChange, TenantName, User, UserName,
+    AuthorizedKey, LimitChange, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantLimitsChange,
+    TenantName, User, UserName,
 };
 
+use super::access;
 use super::request::Update;
 use crate::error::own_error;
 
@@ -24,8 +25,10 @@ pub(super) const SK: &str = "sk";
 /// When DynamoDB removes an item by itself, in seconds since the Unix epoch.
 pub(super) const TTL: &str = "ttl";
 /// The version of an item's format.
-const VERSION: &str = "v";
-const CURRENT: &str = "1";
+pub(super) const VERSION: &str = "v";
+const FIRST: &str = "1";
+/// Of a user with rules or mappings: a node that does not know them must not let the user in.
+pub(super) const WITH_ACCESS: &str = "2";
 
 /// A tenant's limits, each of which may be missing.
 const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
@@ -96,7 +99,7 @@ pub(super) fn status_word(status: Status) -> &'static str {
 /// An item that only says that its key exists.
 pub(super) fn entry(key: &ItemKey) -> Item {
     let mut item = key.attributes();
-    item.insert(VERSION.to_owned(), number(CURRENT));
+    item.insert(VERSION.to_owned(), number(FIRST));
     item
 }
 
@@ -171,11 +174,7 @@ pub(super) fn user_item(user: &User) -> Item {
         ("created".to_owned(), number(user.created)),
         ("keys".to_owned(), AttributeValue::M(keys)),
     ]);
-    // DynamoDB has no empty sets.
-    if !user.permissions.is_empty() {
-        let words = user.permissions.iter().map(|permission| permission.as_str().to_owned()).collect();
-        item.insert("permissions".to_owned(), AttributeValue::Ss(words));
-    }
+    item.extend(access::attributes(user));
     item
 }
 
@@ -219,13 +218,15 @@ pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, 
 
 /// Keys come back in the order in which they were added.
 pub(super) fn user_of(item: &Item, operation: &'static str) -> Result<User, StoreError> {
-    let fields = Fields::new(item, operation)?;
+    let fields = Fields::of_versions(item, operation, &[FIRST, WITH_ACCESS])?;
     Ok(User {
         name: fields.parsed("name")?,
         tenant: fields.parsed("tenant")?,
         status: fields.status()?,
         home: fields.text("home")?.to_owned(),
-        permissions: fields.permissions()?,
+        permissions: access::permissions(&fields)?,
+        rules: access::rules(&fields)?,
+        mappings: access::mappings(&fields)?,
         keys: fields.keys()?,
         created: fields.number("created")?,
     })
@@ -238,8 +239,8 @@ pub(super) fn sort_key(item: &Item, operation: &'static str) -> Result<String, S
 
 /// Reads attributes. Whatever is not as it is written here is refused with the item's key and the
 /// attribute's name: nobody logs in by an item that is not understood.
-struct Fields<'a> {
-    item: &'a Item,
+pub(super) struct Fields<'a> {
+    pub(super) item: &'a Item,
     operation: &'static str,
     /// The item (and key within it) for the error.
     of: String,
@@ -247,16 +248,29 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn new(item: &'a Item, operation: &'static str) -> Result<Self, StoreError> {
+        Self::of_versions(item, operation, &[FIRST])
+    }
+
+    /// The fields of an item whose format is one of these.
+    fn of_versions(item: &'a Item, operation: &'static str, versions: &[&str]) -> Result<Self, StoreError> {
         let fields = Self { item, operation, of: String::new() };
         let of = format!("item {}/{}", fields.text(PK)?, fields.text(SK)?);
         let fields = Self { of, ..fields };
         match fields.item.get(VERSION) {
-            Some(AttributeValue::N(version)) if version == CURRENT => Ok(fields),
-            _ => Err(fields.refuse(VERSION, "is not 1: it was written by another version of Tidegate")),
+            Some(AttributeValue::N(version)) if versions.contains(&version.as_str()) => Ok(fields),
+            _ => {
+                let known = versions.join(" or ");
+                Err(fields.refuse(VERSION, format!("is not {known}: it was written by another version of Tidegate")))
+            }
         }
     }
 
-    fn refuse(&self, name: &str, problem: impl Display) -> StoreError {
+    /// The fields of a map within this item.
+    pub(super) fn within(&self, item: &'a Item, place: impl Display) -> Self {
+        Self { item, operation: self.operation, of: format!("{}, {place}", self.of) }
+    }
+
+    pub(super) fn refuse(&self, name: &str, problem: impl Display) -> StoreError {
         own_error(StoreErrorKind::Corrupt, self.operation, &self.of, format!("attribute \"{name}\" {problem}"))
     }
 
@@ -268,7 +282,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, StoreError> {
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, StoreError> {
         self.text(name)?.parse().map_err(|error: T::Err| self.refuse(name, format!("is refused: {error}")))
     }
 
@@ -292,17 +306,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn permissions(&self) -> Result<Permissions, StoreError> {
-        match self.item.get("permissions") {
-            None => Ok(Permissions::new()),
-            Some(AttributeValue::Ss(words)) => words
-                .iter()
-                .map(|word| word.parse::<Permission>().map_err(|error| self.refuse("permissions", error)))
-                .collect(),
-            Some(_) => Err(self.refuse("permissions", "is no string set")),
-        }
-    }
-
     fn keys(&self) -> Result<Vec<AuthorizedKey>, StoreError> {
         let Some(AttributeValue::M(keys)) = self.item.get("keys") else {
             return Err(self.refuse("keys", "is missing or no map"));
@@ -316,7 +319,7 @@ impl<'a> Fields<'a> {
     /// A key and its position.
     fn key(&self, id: &str, value: &AttributeValue) -> Result<(u64, AuthorizedKey), StoreError> {
         let AttributeValue::M(item) = value else { return Err(self.refuse(id, "is no map")) };
-        let fields = Fields { item, operation: self.operation, of: format!("{}, key {id}", self.of) };
+        let fields = self.within(item, format_args!("key {id}"));
         let key = AuthorizedKey {
             id: id.to_owned(),
             key: fields.text("key")?.to_owned(),
@@ -330,7 +333,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_store::Bandwidth;
+    use tidegate_store::{Bandwidth, Mapping, Mappings, Permission, PermissionRule, PermissionRules, Permissions};
 
     use super::*;
 
@@ -348,9 +351,27 @@ mod tests {
             status: Status::Disabled,
             home: "/inbox".to_owned(),
             permissions: Permissions::from([Permission::Read, Permission::SetAttributes]),
+            rules: PermissionRules::default(),
+            mappings: Mappings::default(),
             keys: vec![key("SHA256:b", 1, Some(u64::MAX)), key("SHA256:a", 2, None), key("SHA256:c", 2, None)],
             created: 1_800_000_000,
         }
+    }
+
+    fn with_rules() -> User {
+        let rule = |path: &str, permissions| PermissionRule { path: path.parse().unwrap(), permissions };
+        let rules = vec![rule("/in", Permission::ALL.into()), rule("/a b/\u{fc}", Permissions::new())];
+        User { rules: PermissionRules::new(rules).unwrap(), ..user() }
+    }
+
+    fn with_mappings() -> User {
+        let mapping = |entry: &str, target: &str, read_only| Mapping {
+            entry: entry.parse().unwrap(),
+            target: target.parse().unwrap(),
+            read_only,
+        };
+        let mappings = vec![mapping("/", "/home", false), mapping("/x/y", "/pub", true)];
+        User { mappings: Mappings::new(mappings).unwrap(), ..user() }
     }
 
     fn tenant() -> Tenant {
@@ -373,6 +394,11 @@ mod tests {
     fn records_come_back_from_their_items() {
         let plain = User { permissions: Permissions::new(), keys: Vec::new(), ..user() };
         for user in [user(), plain] {
+            assert_eq!(user_item(&user).get(VERSION), Some(&number(1)), "earlier releases know it");
+            assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
+        }
+        for user in [with_rules(), with_mappings(), User { rules: with_rules().rules, ..with_mappings() }] {
+            assert_eq!(user_item(&user).get(VERSION), Some(&number(2)), "earlier releases refuse it");
             assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
         }
         let unlimited = Tenant { limits: TenantLimits::default(), prefix: "".parse().unwrap(), ..tenant() };
@@ -384,7 +410,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_with_its_place() {
         let spoiled: [(&str, AttributeValue); 9] = [
-            ("v", number(2)),
+            ("v", number(3)),
             ("status", text("suspended")),
             ("permissions", AttributeValue::Ss(vec!["read".to_owned(), "sudo".to_owned()])),
             ("permissions", text("read")),
@@ -407,6 +433,34 @@ mod tests {
             let report = user_of(&item, "user").unwrap_err().report();
             assert!(report.contains(attribute), "{report}");
         }
+    }
+
+    #[test]
+    fn rules_and_mappings_that_are_not_understood_are_refused() {
+        let list = |item: Item| AttributeValue::L(vec![AttributeValue::M(item)]);
+        let path = || ("path".to_owned(), text("/a"));
+        let (entry, target) = (("entry".to_owned(), text("/a")), ("target".to_owned(), text("/b")));
+        let spoiled = [
+            ("rules", text("/a")),
+            ("rules", AttributeValue::L(vec![text("/a")])),
+            ("rules", list(Item::new())),
+            ("rules", list(Item::from([("path".to_owned(), text("/a/"))]))),
+            ("rules", list(Item::from([path(), ("permissions".to_owned(), AttributeValue::Ss(vec!["sudo".into()]))]))),
+            ("rules", AttributeValue::L(vec![AttributeValue::M(Item::from([path()])); 2])),
+            ("mappings", list(Item::from([entry.clone()]))),
+            ("mappings", list(Item::from([entry.clone(), ("target".to_owned(), text("/b/.."))]))),
+            ("mappings", list(Item::from([entry, target, ("read_only".to_owned(), number(1))]))),
+        ];
+        for (attribute, value) in spoiled {
+            let mut item = user_item(&user());
+            item.insert(attribute.to_owned(), value);
+            let error = user_of(&item, "user").unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+            assert!(error.report().contains("USER#alice/USER"), "{}", error.report());
+        }
+        let mut tenant = tenant_item(&tenant());
+        tenant.insert(VERSION.to_owned(), number(WITH_ACCESS));
+        assert!(tenant_of(&tenant, "tenant").is_err(), "tenants have no such version");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tidegate_aws::ConnectError;
 use tidegate_ssh::{HostKeyError, PublicKeyError};
-use tidegate_store::{StoreError, StoreErrorKind};
+use tidegate_store::{InvalidAccess, StoreError, StoreErrorKind};
 
 use crate::expiry::Expired;
 use crate::host_keys::LocationError;
@@ -27,6 +27,17 @@ pub enum CommandError {
     /// A key's end lies in the past.
     #[error(transparent)]
     Expired(#[from] Expired),
+    /// Sessions would start where the user sees nothing.
+    #[error(
+        "the home \"{home}\" of the user \"{user}\" lies in none of the directories that are mapped; give another \
+         with --home, such as /"
+    )]
+    HiddenHome {
+        /// The home.
+        home: String,
+        /// Whose.
+        user: String,
+    },
     /// The home is no path.
     #[error("the home \"{0}\" is no absolute path in the tenant's files, such as / or /incoming")]
     Home(String),
@@ -56,6 +67,14 @@ pub enum CommandError {
         place: String,
         /// What is wrong with it.
         source: PublicKeyError,
+    },
+    /// What is to be mapped can't be.
+    #[error("the mappings in {place} can't be used: {problem}")]
+    Mappings {
+        /// The file.
+        place: String,
+        /// What is wrong with them.
+        problem: String,
     },
     /// No key was given.
     #[error("no key is given: name a file, - for standard input, or the key itself with --key")]
@@ -108,6 +127,9 @@ pub enum CommandError {
     /// AWS, or what stands in for it.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Rules that contradict one another.
+    #[error("the rules of --permission can't be used")]
+    Rules(#[source] InvalidAccess),
     /// A durable service said no.
     #[error("{action} failed{}", Hint(.source.kind()))]
     Store {

@@ -98,7 +98,8 @@ fn parse(source: &str, stdin: &mut dyn Read) -> Result<Vec<ParsedKey>, CommandEr
     if keys.is_empty() { Err(CommandError::NoKeyIn(place)) } else { Ok(keys) }
 }
 
-fn limited(source: impl Read) -> io::Result<String> {
+/// The whole text of a small file.
+pub(super) fn limited(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
     source.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE {

@@ -154,7 +154,8 @@ pub(super) async fn show(
     printer.record(&TenantView::new(&read(directory, name).await?))
 }
 
-async fn read(directory: &dyn Directory, name: &TenantName) -> Result<Tenant, CommandError> {
+/// The tenant, which must exist.
+pub(super) async fn read(directory: &dyn Directory, name: &TenantName) -> Result<Tenant, CommandError> {
     directory
         .tenant(name)
         .await

@@ -4,8 +4,8 @@ use serde_json::Value;
 use tidegate_ssh::generate_client_key;
 use tidegate_store::memory::MemoryDirectory;
 use tidegate_store::{
-    AuthorizedKey, KeyPrefix, LimitChange, Permission, StoreError, StoreErrorKind, TenantLimits, TenantLimitsChange,
-    TenantName, User, UserName,
+    AuthorizedKey, KeyPrefix, LimitChange, StoreError, StoreErrorKind, TenantLimits, TenantLimitsChange, TenantName,
+    User, UserChange, UserName,
 };
 
 use super::print::Printer;
@@ -55,7 +55,7 @@ fn key(comment: &str) -> (String, AuthorizedKey) {
 }
 
 fn user(name: &str, tenant: &str, keys: Vec<AuthorizedKey>) -> User {
-    users::new(&user_name(name), &tenant_name(tenant), "/", None, keys).unwrap()
+    users::new(&user_name(name), &tenant_name(tenant), &UserChange::default(), keys).unwrap()
 }
 
 /// A directory with the tenant acme and its user bob, who has one key.
@@ -270,16 +270,4 @@ fn what_is_no_key_is_refused_with_its_place() {
         assert!(message.contains(expected), "{message}");
         assert!(!message.contains("PRIVATE KEY"), "{message}");
     }
-}
-
-#[test]
-fn homes_are_absolute_paths_and_permissions_default_to_all() {
-    let new = |home: &str, permissions: Option<&[Permission]>| {
-        users::new(&user_name("bob"), &tenant_name("acme"), home, permissions, Vec::new())
-    };
-    assert_eq!(new("/a/../b/", None).unwrap().home, "/b");
-    assert_eq!(new("/", None).unwrap().permissions.len(), Permission::ALL.len());
-    assert_eq!(new("/", Some(&[Permission::List])).unwrap().permissions.len(), 1);
-    assert!(matches!(new("incoming", None), Err(CommandError::Home(_))));
-    assert!(matches!(new("", None), Err(CommandError::Home(_))));
 }

@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::json;
 use tidegate_store::{
-    AuthorizedKey, Directory, Permission, Permissions, Status, StoreErrorKind, TenantName, User, UserName,
+    AuthorizedKey, Directory, Mappings, Permission, PermissionRules, Permissions, Status, StoreErrorKind, TenantName,
+    User, UserChange, UserName,
 };
-use tidegate_vfs::VirtualPath;
 
 use super::CommandError;
+use super::access::{MapEntry, check_home};
 use super::keys::KeyView;
 use super::print::{Printer, Shown};
 use super::tenants::word;
@@ -15,36 +16,40 @@ use crate::expiry::{now, rfc3339};
 
 /// A user as it is shown.
 #[derive(Serialize)]
-struct UserView {
+pub(super) struct UserView {
     name: String,
     tenant: String,
     status: Status,
     home: String,
     permissions: Permissions,
+    rules: PermissionRules,
+    mappings: Vec<MapEntry>,
     keys: Vec<KeyView>,
     created: String,
 }
 
 impl UserView {
-    fn new(user: &User) -> Self {
+    pub(super) fn new(user: &User) -> Self {
         Self {
             name: user.name.to_string(),
             tenant: user.tenant.to_string(),
             status: user.status,
             home: user.home.clone(),
             permissions: user.permissions.clone(),
+            rules: user.rules.clone(),
+            mappings: user.mappings.as_slice().iter().map(MapEntry::new).collect(),
             keys: user.keys.iter().map(KeyView::new).collect(),
             created: rfc3339(user.created),
         }
     }
+}
 
-    fn shown_permissions(&self) -> String {
-        if self.permissions.len() == Permission::ALL.len() {
-            return "all".to_owned();
-        }
-        let words: Vec<_> = self.permissions.iter().map(|permission| permission.as_str()).collect();
-        if words.is_empty() { "none".to_owned() } else { words.join(",") }
+fn shown(permissions: &Permissions) -> String {
+    if permissions.len() == Permission::ALL.len() {
+        return "all".to_owned();
     }
+    let words: Vec<_> = permissions.iter().map(|permission| permission.as_str()).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(",") }
 }
 
 impl Shown for UserView {
@@ -57,7 +62,7 @@ impl Shown for UserView {
             word(self.status).to_owned(),
             self.keys.len().to_string(),
             self.home.clone(),
-            self.shown_permissions(),
+            shown(&self.permissions),
         ]
     }
 
@@ -67,41 +72,41 @@ impl Shown for UserView {
             ("tenant", self.tenant.clone()),
             ("status", word(self.status).to_owned()),
             ("home", self.home.clone()),
-            ("permissions", self.shown_permissions()),
-            ("created", self.created.clone()),
+            ("permissions", shown(&self.permissions)),
         ];
+        let rule = |path, permissions| ("permission", format!("{path}={}", shown(permissions)));
+        lines.extend(self.rules.as_slice().iter().map(|one| rule(&one.path, &one.permissions)));
+        lines.extend(self.mappings.iter().map(|mapping| ("mapping", mapping.shown())));
+        lines.push(("created", self.created.clone()));
         lines.extend(self.keys.iter().map(|key| ("key", key.row().join("  "))));
         lines
     }
 }
 
-/// The user to add.
+/// The user to add, with all permissions unless told otherwise.
 pub(super) fn new(
     name: &UserName,
     tenant: &TenantName,
-    home: &str,
-    permissions: Option<&[Permission]>,
+    access: &UserChange,
     keys: Vec<AuthorizedKey>,
 ) -> Result<User, CommandError> {
-    if !home.starts_with('/') {
-        return Err(CommandError::Home(home.to_owned()));
-    }
-    let home = VirtualPath::resolve(&VirtualPath::root(), home.as_bytes())
-        .map_err(|_| CommandError::Home(home.to_owned()))?
-        .as_str()
-        .to_owned();
     if keys.len() > User::MAX_KEYS {
         return Err(CommandError::TooManyKeys { user: name.to_string(), max: User::MAX_KEYS });
     }
-    Ok(User {
+    let mut user = User {
         name: name.clone(),
         tenant: tenant.clone(),
         status: Status::Active,
-        home,
-        permissions: permissions.unwrap_or(&Permission::ALL).iter().copied().collect(),
+        home: "/".to_owned(),
+        permissions: Permission::ALL.into(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys,
         created: now(),
-    })
+    };
+    access.apply(&mut user);
+    check_home(&user)?;
+    Ok(user)
 }
 
 pub(super) async fn add(directory: &dyn Directory, user: &User, printer: &mut Printer<'_>) -> Result<(), CommandError> {

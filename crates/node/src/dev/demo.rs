@@ -5,7 +5,8 @@ use std::io;
 use thiserror::Error;
 use tidegate_ssh::{KeyGenerationError, ParsedKey, PublicKeyError, check_public_key, generate_client_key};
 use tidegate_store::{
-    AuthorizedKey, Directory, InvalidName, Permission, Status, StoreErrorKind, StoreResult, Tenant, TenantLimits, User,
+    AuthorizedKey, Directory, InvalidName, Mappings, Permission, PermissionRules, Status, StoreErrorKind, StoreResult,
+    Tenant, TenantLimits, User,
 };
 
 use super::DevError;
@@ -90,6 +91,8 @@ fn user(key: AuthorizedKey) -> Result<User, KeyError> {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: Permission::ALL.into_iter().collect(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: vec![key],
         created: now(),
     })

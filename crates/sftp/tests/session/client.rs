@@ -8,7 +8,9 @@ use prometheus::Registry;
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
 use tidegate_sftp::{Config, Metrics, SessionContext, SessionReport, Shutdown, Tenants, ThrottledSessions, serve};
 use tidegate_store::memory::MemoryObjectStores;
-use tidegate_store::{Account, ObjectStores, Permission, Status, Tenant, TenantLimits, User};
+use tidegate_store::{
+    Account, Mappings, ObjectStores, Permission, PermissionRules, Status, Tenant, TenantLimits, User,
+};
 use tidegate_vfs::Vfs;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -208,6 +210,8 @@ fn account(tenant: &str, limits: TenantLimits) -> Account {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: Permission::ALL.into_iter().collect(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: Vec::new(),
         created: 0,
     };

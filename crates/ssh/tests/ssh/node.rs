@@ -10,7 +10,8 @@ use tidegate_sftp::Shutdown;
 use tidegate_ssh::{Config, HostKeySet, Metrics, Server};
 use tidegate_store::memory::{MemoryDirectory, MemoryObjectStores};
 use tidegate_store::{
-    Accounts, AuthorizedKey, Directory, KeyPrefix, Permission, Status, Tenant, TenantLimits, User, UserName,
+    Accounts, AuthorizedKey, Directory, KeyPrefix, Mappings, Permission, PermissionRules, Status, Tenant, TenantLimits,
+    User, UserName,
 };
 use tidegate_vfs::Vfs;
 use tokio::task::JoinHandle;
@@ -132,6 +133,8 @@ pub(crate) fn user(name: &str, keys: &[&PublicKey]) -> User {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: Permission::ALL.into_iter().collect(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: keys.iter().map(|key| authorized(key)).collect(),
         created: 0,
     }

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::access::{Mappings, PermissionRules};
 use crate::account::{Directory, Status, Tenant, User};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::memory::MemoryDirectory;
@@ -105,6 +106,8 @@ fn user(name: &str) -> User {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: BTreeSet::new(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: vec![],
         created: 0,
     }

@@ -1,12 +1,16 @@
 //! Tenants, users and keys; every change seen by lookups; administrators that work at once.
 
+mod access;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use self::access::{mappings, rules};
 use super::outcome::{done, refused};
+use crate::access::{Mappings, PermissionRules, UserChange};
 use crate::account::{Account, AuthorizedKey, Directory, Page, Permission, Status, Tenant, TenantName, User, UserName};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::tenant_limits::{Bandwidth, LimitChange, TenantLimits, TenantLimitsChange};
@@ -57,6 +61,12 @@ impl Run {
             status: Status::Active,
             home: "/in box/\u{fc}".to_owned(),
             permissions: BTreeSet::from([Permission::List, Permission::Read, Permission::SetAttributes]),
+            rules: rules(&[
+                ("/in box", &[Permission::Write]),
+                ("/in box/\u{fc}", &[]),
+                ("/a/b", &[Permission::List, Permission::Symlink]),
+            ]),
+            mappings: mappings(&[("/in box", "/\u{fc} 1", false), ("/a/b", "/c", true)]),
             keys: vec![key("first")],
             created: 1_700_000_001,
         }
@@ -138,12 +148,14 @@ impl Run {
         refused("a user whose name is taken", StoreErrorKind::PreconditionFailed, result);
         self.shows("the first user stays", &user).await;
 
+        self.access(&user).await;
         self.statuses(&user).await;
         done("remove_user", self.directory.remove_user(&user.name).await);
         assert_eq!(self.lookup(&user.name).await, None, "lookup finds no removed user");
         assert_eq!(done("user", self.directory.user(&user.name).await), None, "a removed user is gone");
         self.refuses_missing_user(&user.name).await;
-        let plain = User { permissions: BTreeSet::new(), keys: vec![], ..user };
+        let (rules, mappings) = (PermissionRules::default(), Mappings::default());
+        let plain = User { permissions: BTreeSet::new(), rules, mappings, keys: vec![], ..user };
         done("create_user after remove_user", self.directory.create_user(&plain).await);
         self.shows("a user without keys and permissions", &plain).await;
         done("remove_user", self.directory.remove_user(&plain.name).await);
@@ -217,6 +229,9 @@ impl Run {
         refused("remove_key of a missing user", missing, self.directory.remove_key(name, "a").await);
         let result = self.directory.set_user_status(name, Status::Active).await;
         refused("set_user_status of a missing user", missing, result);
+        for change in [UserChange::default(), UserChange { home: Some("/".to_owned()), ..UserChange::default() }] {
+            refused("set_user of a missing user", missing, self.directory.set_user(name, &change).await);
+        }
         assert_eq!(self.lookup(name).await, None, "a call that was refused makes no user");
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::{lock, refuse};
+use crate::access::UserChange;
 use crate::account::{Account, Accounts, AuthorizedKey, Directory, Page, Status, Tenant, TenantName, User, UserName};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::tenant_limits::TenantLimitsChange;
@@ -120,6 +121,12 @@ impl Directory for MemoryDirectory {
 
     async fn users(&self, tenant: &TenantName, after: Option<&str>) -> StoreResult<Page<User>> {
         Ok(page(&lock(&self.records).users, after, self.page_max, |user| user.tenant == *tenant))
+    }
+
+    async fn set_user(&self, name: &UserName, change: &UserChange) -> StoreResult<()> {
+        let mut records = lock(&self.records);
+        change.apply(records.users.get_mut(name.as_str()).ok_or_else(|| missing("set_user", "user"))?);
+        Ok(())
     }
 
     async fn set_user_status(&self, name: &UserName, status: Status) -> StoreResult<()> {

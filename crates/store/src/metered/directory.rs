@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::access::UserChange;
 use crate::account::{Account, Accounts, AuthorizedKey, Directory, Page, Status, Tenant, TenantName, User, UserName};
 use crate::error::StoreResult;
 use crate::metrics::Metrics;
@@ -78,6 +79,10 @@ impl Directory for MeteredDirectory {
 
     async fn users(&self, tenant: &TenantName, after: Option<&str>) -> StoreResult<Page<User>> {
         self.measure("users", self.inner.users(tenant, after)).await
+    }
+
+    async fn set_user(&self, name: &UserName, change: &UserChange) -> StoreResult<()> {
+        self.measure("set_user", self.inner.set_user(name, change)).await
     }
 
     async fn set_user_status(&self, name: &UserName, status: Status) -> StoreResult<()> {

@@ -11,6 +11,14 @@ pub(crate) enum Named {
     File(String, ListedObject),
 }
 
+impl Named {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Directory(name) | Self::File(name, _) => name,
+        }
+    }
+}
+
 /// Goes through the pages of one directory's listing, in order.
 ///
 /// A name can be both an object `a` and a prefix `a/`, and is listed once, as STAT shows it: as the

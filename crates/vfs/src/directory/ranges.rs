@@ -52,6 +52,12 @@ impl Ranges {
         Self { files, below, boundaries, begun: 0, fetching: VecDeque::new(), survey: Survey::default() }
     }
 
+    /// Of a directory that holds nothing in the store.
+    pub(super) fn none(files: Arc<Files>) -> Self {
+        let survey = Survey::default();
+        Self { files, below: String::new(), boundaries: Arc::default(), begun: 1, fetching: VecDeque::new(), survey }
+    }
+
     /// Whether the listing was begun as if its directory were there: behind its marker, and at the
     /// places that an earlier listing showed.
     pub(super) fn is_presumed(&self) -> bool {

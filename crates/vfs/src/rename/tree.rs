@@ -64,7 +64,7 @@ impl Files {
         let attributes = match record {
             Some(attributes) => attributes,
             None => {
-                self.may_take(&found, &target, file.is_some(), replace)?;
+                self.may_take(to, &found, &target, file.is_some(), replace)?;
                 self.begin(from, to, (&source, &target), !found.objects.is_empty()).await?
             }
         };
@@ -94,7 +94,14 @@ impl Files {
     }
 
     /// Whether the directory may take the target's name.
-    fn may_take(&self, found: &ListPage, target: &ObjectKey, is_file: bool, replace: Replace) -> Result<(), FsError> {
+    fn may_take(
+        &self,
+        to: &VirtualPath,
+        found: &ListPage,
+        target: &ObjectKey,
+        is_file: bool,
+        replace: Replace,
+    ) -> Result<(), FsError> {
         if !is_file && found.objects.is_empty() {
             return Ok(());
         }
@@ -107,7 +114,7 @@ impl Files {
                 FsErrorKind::DirectoryNotEmpty,
                 "the target directory is not empty; remove what is in it first",
             )),
-            Replace::Existing => self.rights.require(Permission::Overwrite),
+            Replace::Existing => self.rights.of(to).require(Permission::Overwrite),
         }
     }
 

@@ -12,8 +12,8 @@ use prometheus::Registry;
 use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore, Rates};
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
-    Account, Body, Condition, ListRequest, ObjectAttributes, ObjectKey, ObjectStore, Permission, Permissions, Status,
-    Tenant, TenantLimits, User,
+    Account, Body, Condition, ListRequest, Mappings, ObjectAttributes, ObjectKey, ObjectStore, Permission,
+    PermissionRules, Permissions, Status, Tenant, TenantLimits, User,
 };
 use tidegate_vfs::{
     Admission, Config, Directory, DirectoryEntry, FsError, FsErrorKind, Metrics, Mount, OpenFile, OpenOptions, Reader,
@@ -91,6 +91,8 @@ pub fn account(permissions: &[Permission]) -> Account {
         status: Status::Active,
         home: "/".to_owned(),
         permissions: permissions.iter().copied().collect::<Permissions>(),
+        rules: PermissionRules::default(),
+        mappings: Mappings::default(),
         keys: Vec::new(),
         created: 0,
     };
