@@ -6,7 +6,7 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 30] = [
+const PROMISED: [(&str, &str); 32] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
@@ -36,6 +36,8 @@ const PROMISED: [(&str, &str); 30] = [
     ("tidegate_vfs_prefetches_used_total", "counter"),
     ("tidegate_vfs_renamed_objects_total", "counter"),
     ("tidegate_vfs_quota_refusals_total", "counter"),
+    ("tidegate_vfs_scratch_limit_bytes", "gauge"),
+    ("tidegate_vfs_scratch_used_bytes", "gauge"),
     ("tidegate_vfs_uploads_published_total", "counter"),
 ];
 

@@ -68,8 +68,8 @@ pub struct StoredPart {
     pub etag: ETag,
     /// Length in bytes.
     pub size: u64,
-    /// The checksum that was sent with the part, where it is known: not for parts copied inside
-    /// the store or found again by a listing.
+    /// The checksum of the part: as it was sent, or as the store tells it of a part that it copied. Not
+    /// known of parts found again by a listing, and where the store does not tell.
     pub checksum: Option<Checksum>,
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Piece {
 #[derive(Debug)]
 pub(crate) struct SealedPart {
     pub(crate) number: PartNumber,
+    /// Offset of its first byte.
+    pub(crate) start: u64,
     pub(crate) body: Body,
     /// As the bytes arrived; `None` if some were overwritten and it must be computed again.
     pub(crate) checksum: Option<Checksum>,
@@ -234,7 +236,7 @@ impl Assembly {
             self.sent_count += 1;
         }
         let (body, checksum) = part.seal(span.len.min(self.end.saturating_sub(span.start)));
-        SealedPart { number: span.number, body, checksum }
+        SealedPart { number: span.number, start: span.start, body, checksum }
     }
 
     /// Holes are sent as zeros, so a few bytes of input must not make hundreds of GiB of output.

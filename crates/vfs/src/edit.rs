@@ -22,8 +22,7 @@ use self::content::{Content, Hold};
 use self::extents::Extents;
 pub(crate) use self::plan::copies_of_beginning;
 pub(crate) use self::publish::Publication;
-pub(crate) use self::scratch::Scratch;
-use self::scratch::ScratchFile;
+pub(crate) use self::scratch::{Scratch, ScratchFile};
 use crate::error::{FsError, FsErrorKind};
 use crate::reader::ReadData;
 use crate::shares::Grant;
@@ -242,7 +241,13 @@ impl Edit {
         self.content.read(offset..offset.saturating_add(len), hold)
     }
 
-    /// Notes bytes that are in the scratch file that [`Edit::store_ahead`] has written.
+    /// Takes over a scratch file with bytes of the file at these offsets and lengths.
+    pub(crate) fn adopt(&mut self, scratch: Arc<ScratchFile>, spans: &[(u64, u64)]) {
+        self.content.scratch = scratch;
+        spans.iter().for_each(|(offset, len)| self.note_stored(*offset, *len));
+    }
+
+    /// Notes bytes that are in the scratch file.
     pub(crate) fn note_stored(&mut self, offset: u64, len: u64) {
         self.content.extents.note_scratch(offset..offset + len, self.turn);
         self.content.size = self.content.size.max(offset + len);
@@ -254,7 +259,7 @@ impl Edit {
     /// `NoSpace`; `Unavailable` if the disk fails.
     pub(crate) async fn store_ahead(&self, writes: Vec<(u64, Bytes)>) -> Result<(), FsError> {
         let bytes: u64 = writes.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        self.content.scratch.charge(bytes + writes.len() as u64 * BLOCK)?;
+        self.content.scratch.charge(self.needs() + bytes + writes.len() as u64 * BLOCK)?;
         let scratch = Arc::clone(&self.content.scratch);
         let stored = tokio::task::spawn_blocking(move || scratch.store(None, &writes)).await;
         stored.unwrap_or_else(|_| Err(interrupted()))

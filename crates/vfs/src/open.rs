@@ -77,7 +77,7 @@ impl Files {
         let key = self.keys.object(path)?;
         let allowed = self.rights.of(path);
         let may_read = allowed.has(Permission::Read);
-        let access = Access { read: options.read, may_read, write: true, append: options.append };
+        let access = Access { read: options.read && may_read, may_read, write: true, append: options.append };
         if let Some(file) = self.open_files.find(&key) {
             return self.join_for_writing(path, file, access, options).await.map(Found::Here);
         }

@@ -2,6 +2,8 @@
 
 mod draft;
 mod file;
+mod moving;
+mod place;
 mod publish;
 
 use std::collections::HashMap;
@@ -10,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tidegate_store::ObjectKey;
 
 pub(crate) use self::draft::Draft;
-pub(crate) use self::file::{Place, SharedFile};
+pub(crate) use self::file::SharedFile;
+pub(crate) use self::place::Place;
 
 /// A session's files by their keys.
 #[derive(Debug, Default)]

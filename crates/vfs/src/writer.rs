@@ -1,6 +1,7 @@
 //! A handle of a file that is open for writing.
 
 mod destination;
+mod kept;
 mod lanes;
 mod memory;
 mod transfer;
@@ -61,9 +62,9 @@ pub struct Writer {
 /// What a handle may be used for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access {
-    /// The handle was opened for reading.
+    /// The handle was opened for reading, and the user may do so.
     pub(crate) read: bool,
-    /// The user may do so.
+    /// The user may read files.
     pub(crate) may_read: bool,
     pub(crate) write: bool,
     /// Every write goes to the end.
@@ -114,10 +115,10 @@ impl Writer {
     /// `PermissionDenied` if it was not opened for reading; `Unsupported` where bytes have gone to the store
     /// already; `Conflict` if someone else has replaced the version that the changes began with.
     pub fn read(&self, offset: u64, len: u32) -> BoxFuture<'static, Result<ReadData, FsError>> {
-        if !self.access.read {
+        if !self.access.read && self.access.may_read {
             return ready(Err(not_open_for("reading"))).boxed();
         }
-        if !self.access.may_read {
+        if !self.access.read {
             let message = "this user may write files and not read them";
             return ready(Err(FsError::new(FsErrorKind::PermissionDenied, message))).boxed();
         }

@@ -6,60 +6,9 @@ mod harness;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use harness::*;
-use tidegate_store::Permission;
-use tidegate_store::StoreErrorKind;
 use tidegate_store::faulty::{Call, Fault, FaultPlan};
-use tidegate_vfs::{FsErrorKind, Mount, OpenFile, OpenOptions, SetAttributes, Writer};
-
-const WRITE: OpenOptions = OpenOptions {
-    read: false,
-    write: true,
-    append: false,
-    create: false,
-    truncate: false,
-    exclusive: false,
-    attributes: SetAttributes { size: None, owner: None, mode: None, times: None },
-};
-const READ_WRITE: OpenOptions = OpenOptions { read: true, ..WRITE };
-
-fn size(size: u64) -> SetAttributes {
-    SetAttributes { size: Some(size), ..SetAttributes::default() }
-}
-
-async fn read(writer: &Writer, offset: usize, len: usize) -> Vec<u8> {
-    writer.read(offset as u64, len as u32).await.unwrap().chunks().concat()
-}
-
-/// Every byte of the file as the handle shows it.
-async fn read_whole(writer: &Writer) -> Vec<u8> {
-    let mut all = Vec::new();
-    loop {
-        let some = read(writer, all.len(), 200 << 10).await;
-        if some.is_empty() {
-            return all;
-        }
-        all.extend(some);
-    }
-}
-
-/// What was given back in the background is back.
-async fn is_given_back(env: &Env) {
-    within(async {
-        while ["tidegate_vfs_scratch_used_bytes", "tidegate_vfs_memory_used_bytes"]
-            .iter()
-            .any(|name| env.metric(name, if name.contains("memory") { "write" } else { "" }) > 0)
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-}
-
-async fn overwrite(mount: &Mount, name: &str, offset: usize, data: &'static [u8]) {
-    let mut writer = open_writer(mount, name, WRITE).await.unwrap();
-    write(&mut writer, offset, Bytes::from_static(data)).await.unwrap();
-    writer.finish().await.unwrap();
-}
+use tidegate_store::{Permission, StoreErrorKind};
+use tidegate_vfs::{FsErrorKind, OpenFile, OpenOptions, SetAttributes};
 
 #[tokio::test]
 async fn the_middle_of_a_small_file_is_overwritten() {
@@ -312,116 +261,18 @@ async fn attributes_of_an_open_file_are_published_with_it() {
 }
 
 #[tokio::test]
-async fn appending_to_a_large_file_never_fetches_what_is_there() {
-    let env = env().await;
-    for (n, append) in [true, false].into_iter().enumerate() {
-        let name = format!("/{n}");
-        let data = pattern(10 * PART + 3);
-        upload(&env.mount, &name, &data).await.unwrap();
-        let more = pattern(3 * PART + 9);
-        let mut writer = open_writer(&env.mount, &name, OpenOptions { append, create: true, ..WRITE }).await.unwrap();
-        for offset in (0..more.len()).step_by(30_000) {
-            let at = if append { 0 } else { data.len() + offset };
-            write(&mut writer, at, more.slice(offset..more.len().min(offset + 30_000))).await.unwrap();
-        }
-        assert_eq!(writer.attributes().size, (data.len() + more.len()) as u64);
-        assert_eq!(env.metric("tidegate_vfs_scratch_used_bytes", ""), 0, "nothing is staged");
-        assert_eq!(env.object(&name[1..]).await.unwrap().len(), data.len());
-        writer.finish().await.unwrap();
-        assert!(env.object(&name[1..]).await.unwrap() == [data, more].concat());
-    }
-    assert_eq!(env.calls.calls(Call::Get), 0);
-    assert_eq!(env.calls.calls(Call::CopyPart), 2);
-}
-
-#[tokio::test]
-async fn a_few_bytes_at_the_end_of_a_large_file_are_one_part() {
-    let env = env().await;
-    let data = pattern(10 * PART);
-    upload(&env.mount, "/f", &data).await.unwrap();
-    let parts = env.calls.calls(Call::PutPart);
-    overwrite(&env.mount, "/f", 10 * PART, b"the end").await;
-    assert_eq!(env.object("f").await.unwrap(), [&data[..], b"the end"].concat());
-    assert_eq!((env.calls.calls(Call::PutPart) - parts, env.calls.calls(Call::Get)), (1, 0));
-}
-
-#[tokio::test]
-async fn appending_to_a_small_file_puts_it_in_front() {
-    let env = env().await;
-    env.put("log", b"old,", &[("mtime", "1000")]).await;
-    let append = OpenOptions { append: true, create: true, ..WRITE };
-    let mut writer = open_writer(&env.mount, "/log", append).await.unwrap();
-    write(&mut writer, 0, Bytes::from_static(b"new,")).await.unwrap();
-    write(&mut writer, 0, Bytes::from_static(b"newer")).await.unwrap();
-    writer.finish().await.unwrap();
-    assert_eq!(env.object("log").await.unwrap(), "old,new,newer");
-    assert!(env.mount.stat(&path("/log")).await.unwrap().mtime > 1_000_000);
-    let more = pattern(4 * PART);
-    let mut writer = open_writer(&env.mount, "/log", append).await.unwrap();
-    for offset in (0..more.len()).step_by(PART / 2) {
-        write(&mut writer, 0, more.slice(offset..offset + PART / 2)).await.unwrap();
-    }
-    assert_eq!(env.metric("tidegate_vfs_scratch_used_bytes", ""), 0, "nothing is staged");
-    writer.finish().await.unwrap();
-    assert!(env.object("log").await.unwrap() == [b"old,new,newer", &more[..]].concat());
-}
-
-#[tokio::test]
-async fn an_append_that_goes_back_is_moved_to_scratch_while_nothing_was_sent() {
-    let env = env().await;
-    let data = pattern(10 * PART);
-    upload(&env.mount, "/f", &data).await.unwrap();
-    let mut writer = open_writer(&env.mount, "/f", WRITE).await.unwrap();
-    write(&mut writer, 10 * PART, Bytes::from_static(b"end")).await.unwrap();
-    write(&mut writer, 5, Bytes::from_static(b"middle")).await.unwrap();
-    writer.finish().await.unwrap();
-    let mut expected = [&data[..], b"end"].concat();
-    expected[5..11].copy_from_slice(b"middle");
-    assert!(env.object("f").await.unwrap() == expected);
-
-    let mut writer = open_writer(&env.mount, "/f", WRITE).await.unwrap();
-    write(&mut writer, expected.len(), pattern(3 * PART)).await.unwrap();
-    assert_eq!(kind(write(&mut writer, 5, Bytes::from_static(b"x")).await), Some(FsErrorKind::Unsupported));
-    assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Unsupported));
-    assert!(env.object("f").await.unwrap() == expected, "as it was");
-    assert_eq!(env.uploads().await, 0);
-}
-
-#[tokio::test]
-async fn an_upload_is_read_and_cut_while_nothing_of_it_was_sent() {
-    let env = env().await;
-    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
-    write(&mut writer, 0, Bytes::from_static(b"0123456789")).await.unwrap();
-    let reader = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
-    assert_eq!(read_whole(&reader).await, b"0123456789");
-    writer.set_attributes(size(4)).await.unwrap();
-    write(&mut writer, 6, Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(read_whole(&reader).await, b"0123\0\0x");
-    writer.finish().await.unwrap();
-    assert_eq!(env.object("f").await.unwrap(), "0123\0\0x");
-    reader.finish().await.unwrap();
-
-    let mut writer = open_writer(&env.mount, "/cut", create()).await.unwrap();
-    write_all(&mut writer, &pattern(3 * PART), PART).await.unwrap();
-    assert_eq!(kind(writer.set_attributes(size(5)).await), Some(FsErrorKind::Unsupported), "parts were sent");
-    writer.set_attributes(size(0)).await.unwrap();
-    write(&mut writer, 0, Bytes::from_static(b"anew")).await.unwrap();
-    writer.finish().await.unwrap();
-    assert_eq!(env.object("cut").await.unwrap(), "anew");
-}
-
-#[tokio::test]
 async fn scratch_space_has_a_limit_and_is_given_back() {
     let env = env_with(tidegate_vfs::Config { scratch_limit: ByteSize::kib(300), ..config() }, FaultPlan::none()).await;
     env.put("f", b"content", &[]).await;
     let mut writer = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
     write(&mut writer, 0, pattern(200 << 10)).await.unwrap();
-    let mut other = open_writer(&env.mount, "/g", OpenOptions { create: true, ..READ_WRITE }).await.unwrap();
+    env.put("g", b"old", &[]).await;
+    let mut other = open_writer(&env.mount, "/g", READ_WRITE).await.unwrap();
     assert_eq!(kind(write(&mut other, 0, pattern(100 << 10)).await), Some(FsErrorKind::NoSpace));
     assert_eq!(kind(other.finish().await), Some(FsErrorKind::NoSpace), "no file without what was refused");
     writer.finish().await.unwrap();
     assert_eq!(env.object("f").await.unwrap(), pattern(200 << 10));
-    assert!(env.object("g").await.is_none());
+    assert_eq!(env.object("g").await.unwrap(), "old");
     is_given_back(&env).await;
     assert_eq!(env.metric("tidegate_vfs_scratch_limit_bytes", ""), 300 << 10);
 }

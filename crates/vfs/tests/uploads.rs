@@ -72,11 +72,30 @@ async fn writes_out_of_order_and_holes_give_the_right_bytes() {
 async fn a_range_that_was_sent_is_refused_and_the_file_is_not_published() {
     let env = env().await;
     let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
-    write_all(&mut writer, &pattern(2 * PART + 1), PART).await.unwrap();
-    assert_eq!(kind(write(&mut writer, 5, Bytes::from_static(b"x")).await), Some(FsErrorKind::Unsupported));
+    write_all(&mut writer, &pattern(3 * PART + 1), PART).await.unwrap();
+    assert_eq!(kind(write(&mut writer, PART + 5, Bytes::from_static(b"x")).await), Some(FsErrorKind::Unsupported));
     assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Unsupported));
     assert!(env.object("f").await.is_none());
     assert_eq!(env.uploads().await, 0);
+}
+
+// ZIP, WAV and MP4 have their header written last.
+#[tokio::test]
+async fn the_first_part_may_be_written_again_after_it_was_sent() {
+    let env = env().await;
+    let data = pattern(5 * PART + 100);
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    write_all(&mut writer, &data, PART / 2).await.unwrap();
+    let mut expected = data.to_vec();
+    for (offset, text) in [(0, &b"RIFF"[..]), (2, b"ff"), (PART - 4, b"size")] {
+        write(&mut writer, offset, Bytes::from_static(text)).await.unwrap();
+        expected[offset..offset + text.len()].copy_from_slice(text);
+    }
+    writer.finish().await.unwrap();
+    assert!(env.object("f").await.unwrap() == expected);
+    assert_eq!(env.calls.calls(Call::PutPart), 6 + 1, "the first one twice");
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
+    assert_eq!(env.metric("tidegate_vfs_scratch_used_bytes", ""), 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::body::request_body;
 use super::encoding::copy_source;
-use super::read::{Names, range_header, unsigned};
+use super::read::{Names, checksum, range_header, unsigned};
 use super::write::{Failure, check_body, condition_failure};
 use super::{S3Bucket, condition_headers, etag, signed};
 use crate::attempts::Attempts;
@@ -123,8 +123,10 @@ impl S3Bucket {
                 };
                 store_error_as(kind, OPERATION, &at, error)
             })?;
-        let tag = output.copy_part_result.and_then(|result| result.e_tag);
-        Ok(StoredPart { number, etag: etag(tag, OPERATION, &at)?, size, checksum: None })
+        let (tag, told) =
+            output.copy_part_result.map_or((None, None), |copied| (copied.e_tag, copied.checksum_crc64_nvme));
+        let told = told.filter(|_| self.settings.checksums == Checksums::Crc64nvme);
+        Ok(StoredPart { number, etag: etag(tag, OPERATION, &at)?, size, checksum: checksum(told, size) })
     }
 
     pub(super) async fn complete_multipart_upload(

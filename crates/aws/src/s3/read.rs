@@ -209,7 +209,7 @@ fn checksum_mode(ask: bool) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static
 
 /// CRC-64/NVME always covers the whole object: S3 makes no composite of it.
 /// Source: Amazon S3 User Guide, "Checking object integrity in Amazon S3".
-fn checksum(value: Option<String>, size: u64) -> Option<Checksum> {
+pub(super) fn checksum(value: Option<String>, size: u64) -> Option<Checksum> {
     let bytes: [u8; 8] = BASE64.decode(value?).ok()?.try_into().ok()?;
     Some(Checksum::new(u64::from_be_bytes(bytes), size))
 }

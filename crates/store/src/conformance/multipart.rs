@@ -76,7 +76,9 @@ async fn copied_parts(suite: &Suite<'_>, large: &ObjectKey, bytes: &Bytes, etag:
     let (start, len) = (1_000_usize, PART + 17);
     let range = ByteRange::new(start as u64, len as u64);
     let first = done("copy_part", suite.store.copy_part(&upload, part_number(1), &source, range).await);
-    assert_eq!((first.size, first.checksum), (len as u64, None), "a copied part knows its size");
+    assert_eq!(first.size, len as u64, "a copied part knows its size");
+    let told = first.checksum.is_none_or(|told| told == Checksum::of(&bytes[start..start + len]));
+    assert!(told, "the checksum of a copied part, where the store tells it, is that of its bytes");
     let range = ByteRange { offset: 2 * PART as u64, len: None };
     let last = done("copy_part to the end", suite.store.copy_part(&upload, part_number(2), &source, range).await);
     assert_eq!(last.size, 1_000, "a range without end goes to the end of the source");
@@ -87,6 +89,31 @@ async fn copied_parts(suite: &Suite<'_>, large: &ObjectKey, bytes: &Bytes, etag:
     let result = suite.store.complete_upload(&upload, &[first, last], checksum, &Condition::Always).await;
     done("completion of copied parts", result);
     Suite::assert_bytes("an object of copied parts", &suite.get(&key).await.1, &expected);
+    onto_its_source(suite, large, bytes, etag).await;
+}
+
+/// How a file is changed in place: parts copied from the version that is replaced, and one that is sent,
+/// under the condition that this version is still there.
+async fn onto_its_source(suite: &Suite<'_>, large: &ObjectKey, bytes: &Bytes, etag: &ETag) {
+    let source = CopySource { key: large.clone(), if_match: Some(etag.clone()) };
+    let changed = Bytes::from_static(b"appended");
+    let expected = [&bytes[..], &changed].concat();
+    for (condition, holds) in [(Condition::IfAbsent, false), (Condition::IfMatch(etag.clone()), true)] {
+        let upload = suite.begin(large).await;
+        let range = ByteRange::new(0, bytes.len() as u64);
+        let first = done("copy_part", suite.store.copy_part(&upload, part_number(1), &source, range).await);
+        let last = suite.put_part(&upload, 2, changed.clone()).await;
+        // The checksum of a part may be unknown, and so that of the whole.
+        let whole = first.checksum.zip(last.checksum).map(|(first, last)| first.then(last));
+        let result = suite.store.complete_upload(&upload, &[first, last], whole, &condition).await;
+        if holds {
+            done("completion in the place of the version that was copied", result);
+            Suite::assert_bytes("an object with its old parts", &suite.get(large).await.1, &expected);
+        } else {
+            refused("completion where there is an object", StoreErrorKind::PreconditionFailed, result);
+            done("abort_upload", suite.store.abort_upload(&upload).await);
+        }
+    }
 }
 
 async fn copy_part_refusals(suite: &Suite<'_>, large: &ObjectKey, etag: &ETag) {

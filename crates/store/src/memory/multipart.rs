@@ -68,7 +68,9 @@ impl Bucket {
             return invalid("the source is too small to copy a range of it");
         }
         let bytes = slice(&object.bytes, range);
-        self.keep_part("copy_part", upload, number, bytes, None)
+        // As S3 does (API Reference, CopyPartResult).
+        let checksum = Checksum::of(&bytes);
+        self.keep_part("copy_part", upload, number, bytes, Some(checksum))
     }
 
     fn keep_part(

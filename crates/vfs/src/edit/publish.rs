@@ -11,7 +11,6 @@ use super::plan::{PartPlan, Sizes, plan};
 use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
 use crate::reader::ReadData;
-use crate::shares::Grant;
 use crate::writer::{Memory, Target, Transfer, publish_error};
 
 /// To which part of the memory for uploads the parts of a changed file grow at most.
@@ -61,7 +60,7 @@ impl Publication {
         }
         let mut transfer = Transfer::new(target, config.upload_concurrency);
         let published = if size <= config.part_size.as_u64() {
-            let _grant = draw(&memory, &transfer, size).await?;
+            let _grant = transfer.draw(&memory, size).await?;
             let body = body(self.read(0..size).await?);
             let checksum = body.checksum();
             transfer.put(body, checksum, attributes).await
@@ -106,7 +105,7 @@ impl Publication {
         for (number, range) in sent {
             transfer.lane().await?;
             let len = range.end - range.start;
-            let grant = draw(memory, transfer, len).await?;
+            let grant = transfer.draw(memory, len).await?;
             let reading = self.read(range);
             let bytes = async move { reading.await.map(body) };
             transfer.launch_read(number, len, bytes, (grant, Arc::clone(memory)), Duration::ZERO, attributes);
@@ -121,23 +120,6 @@ impl Publication {
     fn source(&self) -> Option<CopySource> {
         let base = self.content.base.as_ref()?;
         Some(CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) })
-    }
-}
-
-/// Memory for a part, waited for if need be.
-async fn draw(memory: &Arc<Memory>, transfer: &Transfer, bytes: u64) -> Result<Grant, FsError> {
-    loop {
-        let landing = transfer.landing();
-        transfer.check()?;
-        memory.check()?;
-        if let Some(grant) = memory.draw(bytes.max(1)) {
-            return Ok(grant);
-        }
-        if transfer.in_flight() > 0 {
-            futures::future::select(landing, memory.extra(bytes)).await;
-        } else {
-            memory.need(bytes).await;
-        }
     }
 }
 

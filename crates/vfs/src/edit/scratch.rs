@@ -33,7 +33,7 @@ impl Scratch {
     }
 
     /// A file that takes nothing before its first byte.
-    pub(super) fn file(&self) -> ScratchFile {
+    pub(crate) fn file(&self) -> ScratchFile {
         ScratchFile { space: self.clone(), charged: AtomicU64::new(0), file: OnceLock::new() }
     }
 }
@@ -47,7 +47,7 @@ impl Inner {
 /// One file in scratch space. It has no name: whatever happens to the process, its bytes are gone with
 /// it. Its methods that do I/O block.
 #[derive(Debug)]
-pub(super) struct ScratchFile {
+pub(crate) struct ScratchFile {
     space: Scratch,
     /// What it counts for, in bytes.
     charged: AtomicU64,
@@ -56,7 +56,7 @@ pub(super) struct ScratchFile {
 
 impl ScratchFile {
     /// Another file in the same space.
-    pub(super) fn another(&self) -> Self {
+    pub(crate) fn another(&self) -> Self {
         self.space.file()
     }
 
@@ -65,7 +65,7 @@ impl ScratchFile {
     ///
     /// # Errors
     /// `NoSpace` if the node's limit does not leave so much.
-    pub(super) fn charge(&self, bytes: u64) -> Result<(), FsError> {
+    pub(crate) fn charge(&self, bytes: u64) -> Result<(), FsError> {
         let charged = self.charged.load(Ordering::Relaxed);
         let Some(more) = bytes.checked_sub(charged).filter(|more| *more > 0) else { return Ok(()) };
         let inner = &self.space.inner;
@@ -77,7 +77,7 @@ impl ScratchFile {
     }
 
     /// Makes it count for `bytes`, less than before.
-    pub(super) fn release(&self, bytes: u64) {
+    pub(crate) fn release(&self, bytes: u64) {
         let charged = self.charged.load(Ordering::Relaxed);
         let less = charged.saturating_sub(bytes);
         self.charged.store(charged - less, Ordering::Relaxed);
@@ -89,7 +89,7 @@ impl ScratchFile {
     ///
     /// # Errors
     /// `NoSpace` if the disk is full; `Unavailable` if it fails.
-    pub(super) fn store(&self, cut: Option<u64>, writes: &[(u64, Bytes)]) -> Result<(), FsError> {
+    pub(crate) fn store(&self, cut: Option<u64>, writes: &[(u64, Bytes)]) -> Result<(), FsError> {
         let stored = self.open().and_then(|file| {
             if let Some(cut) = cut
                 && file.metadata()?.len() > cut
@@ -105,7 +105,7 @@ impl ScratchFile {
     ///
     /// # Errors
     /// `Unavailable` if the disk fails.
-    pub(super) fn load(&self, offset: u64, len: usize) -> Result<Bytes, FsError> {
+    pub(crate) fn load(&self, offset: u64, len: usize) -> Result<Bytes, FsError> {
         let mut bytes = vec![0; len];
         self.open().and_then(|file| file.read_exact_at(&mut bytes, offset)).map_err(|error| failed(&error))?;
         Ok(bytes.into())

@@ -1,67 +1,28 @@
 //! One file that a session has open, whatever the number of its handles.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::{Condition, CopySource, ETag, ObjectKey, ObjectStore, limits};
+use tidegate_store::{Condition, CopySource, ETag, ObjectKey};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::draft::Draft;
+use super::moving::{Deferred, Moving};
+use super::place::Place;
 use crate::attributes::{FileAttributes, SetAttributes};
-use crate::edit::{Base, Edit};
+use crate::edit::Edit;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::Shared;
-use crate::reader::{ReadData, TenantMemory};
-use crate::shares::{Registration, TenantShare, Yields};
-use crate::writer::{Admission, Beginning, Destination, Memory, Target, Upload};
-
-/// Where a file's bytes go to and come from.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) vfs: Arc<Shared>,
-    pub(crate) store: Arc<dyn ObjectStore>,
-    /// The file's name when it was opened.
-    pub(crate) key: ObjectKey,
-    pub(crate) read_memory: TenantMemory,
-    pub(crate) write_share: TenantShare,
-}
-
-impl Place {
-    /// A version of the file as what changes begin with.
-    pub(crate) fn base(&self, key: ObjectKey, etag: ETag, size: u64) -> Arc<Base> {
-        Arc::new(Base {
-            vfs: Arc::clone(&self.vfs),
-            store: Arc::clone(&self.store),
-            memory: self.read_memory.clone(),
-            key,
-            etag,
-            size,
-            reader: OnceLock::new(),
-        })
-    }
-
-    pub(super) fn memory(&self) -> Memory {
-        let vfs = &self.vfs;
-        Memory::new(self.write_share.writer(), vfs.config.budget_wait, vfs.metrics.budget_refusals.clone())
-    }
-
-    pub(super) fn edit(&self, base: Option<Arc<Base>>, base_end: u64) -> Box<Edit> {
-        Box::new(Edit::new(base, base_end, &self.vfs.scratch, self.memory(), self.vfs.config.hole_max.as_u64()))
-    }
-
-    /// What the store copies at least: the least size of a part.
-    fn copy_min(&self) -> u64 {
-        self.vfs.config.part_size.as_u64().min(limits::PART_MIN)
-    }
-}
+use crate::reader::ReadData;
+use crate::shares::{Registration, Yields};
+use crate::writer::{Admission, Beginning, Destination, Target, Upload};
 
 /// A file that is open. What is written goes straight to the store where that is possible (a new file, or one
-/// that is emptied or appended to, by clients that do not read it), else to scratch: [`crate::edit`].
-/// It moves from the first way to the second as long as all of it is still here.
+/// that is emptied or appended to), else to scratch: [`crate::edit`]. It moves from the first way to the
+/// second as long as all of it is still here.
 pub(crate) struct SharedFile {
     pub(super) place: Place,
     pub(super) destination: Arc<Destination>,
@@ -91,18 +52,7 @@ pub(super) enum Content {
     Upload(Box<Upload>),
 }
 
-pub(super) struct Moving {
-    pub(super) size: u64,
-    pub(super) deferred: Vec<Deferred>,
-}
-
-/// What was asked for while a file was on its way.
-pub(super) enum Deferred {
-    Read { offset: u64, len: u32, begun: oneshot::Sender<Reading> },
-    Resize { size: u64, done: oneshot::Sender<Result<(), FsError>> },
-}
-
-type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
+pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
     /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
@@ -124,19 +74,22 @@ impl SharedFile {
             registration: None,
         };
         let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
-        if size == 0 && !reads {
+        if size == 0 {
             file.begin_upload(&mut file.state(), Beginning::default())?;
         }
         Ok(file)
     }
 
-    /// Another handle. Where one may also write, what is read through it must not go to the store.
-    pub(crate) fn join(self: &Arc<Self>, reads: bool, writes: bool) {
+    /// Another handle. What may be read through one that also writes must not be gone to the store.
+    pub(crate) fn join(&self, reads: bool, writes: bool) {
         let mut state = self.state();
         state.handles += 1;
         state.readers += usize::from(reads);
-        if reads && writes && matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
-            self.move_to_scratch(&mut state);
+        if let Content::Upload(upload) = &mut state.content
+            && reads
+            && writes
+        {
+            upload.keep_all();
         }
     }
 
@@ -314,27 +267,6 @@ impl SharedFile {
         }
     }
 
-    /// Ends the wait for a change: the bytes are somewhere else now. What was asked for meanwhile is
-    /// begun, in the order sent.
-    pub(super) fn arrive(self: &Arc<Self>, content: Content) {
-        let mut state = self.state();
-        if let Content::Moving(moving) = std::mem::replace(&mut state.content, content) {
-            for deferred in moving.deferred {
-                match deferred {
-                    Deferred::Read { offset, len, begun } => {
-                        let _ = begun.send(self.read_in(&mut state, offset, len));
-                    }
-                    Deferred::Resize { size, done } => {
-                        let resized = self.resize(&mut state, size);
-                        tokio::spawn(async move { done.send(resized.await) });
-                    }
-                }
-            }
-        }
-        drop(state);
-        self.changed.send_replace(());
-    }
-
     /// Brings what is in memory to scratch, in the background.
     pub(super) fn flush(self: &Arc<Self>, edit: &mut Edit) {
         let Some(mut flush) = edit.begin_flush() else { return };
@@ -358,7 +290,7 @@ impl SharedFile {
         });
     }
 
-    fn read_in(self: &Arc<Self>, state: &mut FileState, offset: u64, len: u32) -> Reading {
+    pub(super) fn read_in(self: &Arc<Self>, state: &mut FileState, offset: u64, len: u32) -> Reading {
         if matches!(&state.content, Content::Upload(upload) if upload.is_all_here()) {
             self.move_to_scratch(state);
         }
@@ -383,7 +315,11 @@ impl SharedFile {
         }
     }
 
-    fn resize(self: &Arc<Self>, state: &mut FileState, size: u64) -> BoxFuture<'static, Result<(), FsError>> {
+    pub(super) fn resize(
+        self: &Arc<Self>,
+        state: &mut FileState,
+        size: u64,
+    ) -> BoxFuture<'static, Result<(), FsError>> {
         if state.size() != size {
             state.draft.touch();
         }
@@ -428,7 +364,7 @@ impl SharedFile {
     /// fetched first (`Some(None)`).
     fn streams(&self, state: &FileState, offset: u64, len: u32) -> Option<Option<Beginning>> {
         let Content::Edit(edit) = &state.content else { return None };
-        if state.readers > 0 || state.publishing || len == 0 || !edit.is_untouched() {
+        if state.publishing || len == 0 || !edit.is_untouched() {
             return None;
         }
         if edit.size() == 0 {
@@ -448,11 +384,12 @@ impl SharedFile {
         Ok(())
     }
 
-    fn new_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<Upload, FsError> {
+    pub(super) fn new_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<Upload, FsError> {
         let share = self.place.write_share.writer();
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
-        let upload = Upload::open(self.target(), attributes, state.hint, beginning, share.clone(), config)?;
+        let keep = (&self.place.vfs.scratch, state.readers > 0);
+        let upload = Upload::open(self.target(), attributes, state.hint, beginning, keep, share.clone(), config)?;
         state.registration = Some(share.register(self));
         Ok(upload)
     }
@@ -467,65 +404,6 @@ impl SharedFile {
             destination: Arc::clone(&self.destination),
             metrics: vfs.metrics.clone(),
         }
-    }
-
-    /// Puts what the file has, less than a part can have, in front of what is to come.
-    fn fetch_beginning(self: &Arc<Self>, state: &mut FileState) {
-        let Some(base) = state.draft.base.clone() else { return };
-        let upload = self.new_upload(state, Beginning::default());
-        state.content = Content::Moving(Moving { size: base.size, deferred: Vec::new() });
-        let file = Arc::clone(self);
-        tokio::spawn(async move {
-            let fetched = async {
-                let (mut upload, mut at) = (upload?, 0);
-                for chunk in base.read(0..base.size).await?.into_chunks() {
-                    let len = chunk.len() as u32;
-                    while let Admission::Wait(wait) = upload.admit(at, len)? {
-                        wait.await;
-                    }
-                    upload.write(at, chunk)?;
-                    at += u64::from(len);
-                }
-                Ok(upload)
-            };
-            let content = match fetched.await {
-                Ok(upload) => Content::Upload(Box::new(upload)),
-                Err(error) => Content::Failed(error, base.size),
-            };
-            file.arrive(content);
-        });
-    }
-
-    /// Takes the bytes out of an upload of which nothing was sent.
-    fn move_to_scratch(self: &Arc<Self>, state: &mut FileState) {
-        let size = state.size();
-        let moving = Content::Moving(Moving { size, deferred: Vec::new() });
-        let mut upload = match std::mem::replace(&mut state.content, moving) {
-            Content::Upload(upload) => upload,
-            other => {
-                state.content = other;
-                return;
-            }
-        };
-        state.registration = None;
-        let bytes = upload.take_bytes();
-        let base_end = upload.begins_with();
-        let base = state.draft.base.clone();
-        let file = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut edit = file.place.edit(base, base_end);
-            let stored = edit.store_ahead(bytes.clone()).await.and_then(|()| {
-                bytes.iter().for_each(|(offset, bytes)| edit.note_stored(*offset, bytes.len() as u64));
-                edit.set_size(size)
-            });
-            let content = match stored {
-                Ok(()) => Content::Edit(edit),
-                Err(error) => Content::Failed(error, size),
-            };
-            // The memory that the bytes were in goes back only now.
-            drop((bytes, upload));
-            file.arrive(content);
-        });
     }
 }
 

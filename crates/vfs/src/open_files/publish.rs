@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tidegate_store::{Condition, ETag};
 
-use super::file::{Content, Moving, SharedFile};
+use super::file::{Content, SharedFile};
+use super::moving::Moving;
 use crate::edit::{Base, Publication};
 use crate::error::FsError;
 use crate::writer::{Published, Upload};

@@ -1,11 +1,13 @@
 //! The parts of one upload on their way to the store.
 
+mod landings;
+
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, select};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
@@ -16,13 +18,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::landings::{Flight, Landed, Landings, State};
 use super::destination::Destination;
+use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::{Counted, Metrics};
+use crate::metrics::Metrics;
 use crate::shares::Grant;
 
 /// How many parts the store copies at once for one file.
@@ -58,25 +62,6 @@ struct Begun {
     upload: SharedUpload,
     /// What it will be published with.
     attributes: ObjectAttributes,
-}
-
-/// What became of the parts.
-#[derive(Debug)]
-struct Landings {
-    opened: Instant,
-    state: Mutex<State>,
-    changed: watch::Sender<()>,
-}
-
-/// A part that the store holds, with its checksum where that is known.
-type Landed = (StoredPart, Option<Checksum>);
-
-#[derive(Debug)]
-struct State {
-    in_flight: usize,
-    lanes: Lanes,
-    landed: Vec<Landed>,
-    failed: Option<FsError>,
 }
 
 impl Transfer {
@@ -123,20 +108,26 @@ impl Transfer {
         self.begun.is_some()
     }
 
-    /// Sends a part, which the client has filled in `gathered`; `grant` goes back to `memory` when it
-    /// has landed. The first part begins the multipart upload, with `attributes`.
+    /// Sends a part, which the client has filled in `gathered`, and keeps it on scratch if asked to; `grant`
+    /// goes back to `memory` when it has landed. The first part begins the multipart upload, with `attributes`.
     pub(super) fn launch(
         &mut self,
         part: SealedPart,
         grant: Option<Grant>,
         gathered: Duration,
         memory: &Arc<Memory>,
+        keep: Option<Keep>,
         attributes: &ObjectAttributes,
     ) {
         let memory = grant.map(|grant| (grant, Arc::clone(memory)));
-        let SealedPart { number, body, checksum } = part;
+        let SealedPart { number, body, checksum, .. } = part;
         self.work(body.len(), memory, gathered, attributes, move |target, upload| async move {
-            send(&target, upload, number, body, checksum).await.map(|landed| vec![landed])
+            let keeping = keep.map(|keep| keep.begin(&body));
+            let landed = send(&target, upload, number, body, checksum).await.map(|landed| vec![landed]);
+            if let Some(keeping) = keeping {
+                keeping.await;
+            }
+            landed
         });
     }
 
@@ -175,6 +166,41 @@ impl Transfer {
             });
             copied.try_collect().await.map_err(|error| publish_error(&target.destination.now().1, error))
         });
+    }
+
+    /// Waits until no part is on its way.
+    ///
+    /// # Errors
+    /// The first of any part.
+    pub(crate) async fn all_landed(&self) -> Result<(), FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            if self.in_flight() == 0 {
+                return Ok(());
+            }
+            landing.await;
+        }
+    }
+
+    /// Memory for a part, waited for if need be: for a part that lands, or in turn.
+    ///
+    /// # Errors
+    /// The first of any part; `Unavailable` if memory could not be had in time.
+    pub(crate) async fn draw(&self, memory: &Arc<Memory>, bytes: u64) -> Result<Grant, FsError> {
+        loop {
+            let landing = self.landing();
+            self.check()?;
+            memory.check()?;
+            if let Some(grant) = memory.draw(bytes.max(1)) {
+                return Ok(grant);
+            }
+            if self.in_flight() > 0 {
+                select(landing, memory.extra(bytes)).await;
+            } else {
+                memory.need(bytes).await;
+            }
+        }
     }
 
     /// Waits until another part may be sent.
@@ -216,18 +242,14 @@ impl Transfer {
 
     /// Waits until all parts have landed and publishes them as one object. Gives its tag.
     pub(crate) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<ETag, FsError> {
-        loop {
-            let landing = self.landing();
-            self.check()?;
-            if self.in_flight() == 0 {
-                break;
-            }
-            landing.await;
-        }
+        self.all_landed().await?;
         let Some(begun) = &self.begun else { return Err(interrupted()) };
         let upload = begun.upload.clone().await?;
         let mut landed = std::mem::take(&mut self.landings.state().landed);
+        // Of a part that was sent again, the later one.
+        landed.reverse();
         landed.sort_by_key(|(part, _)| part.number);
+        landed.dedup_by_key(|(part, _)| part.number);
         // Unknown where the store does not tell that of a part that it copied: then it makes it itself.
         let whole = landed.iter().try_fold(Checksum::EMPTY, |sum, (_, part)| part.map(|part| sum.then(part)));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
@@ -424,65 +446,4 @@ fn interrupted() -> FsError {
 fn abort_failed(target: &Target, reason: &str) {
     target.metrics.abort_failures.inc();
     tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
-}
-
-impl Landings {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One part on its way. However its task ends, the part is counted off and its memory comes back.
-struct Flight {
-    landings: Arc<Landings>,
-    memory: Option<(Grant, Arc<Memory>)>,
-    result: Option<Result<Vec<Landed>, FsError>>,
-    bytes: u64,
-    launched: Instant,
-    _counted: Counted,
-}
-
-impl Flight {
-    fn new(
-        landings: &Arc<Landings>,
-        memory: Option<(Grant, Arc<Memory>)>,
-        bytes: u64,
-        gathered: Duration,
-        metrics: &Metrics,
-    ) -> Self {
-        let launched = Instant::now();
-        let mut state = landings.state();
-        state.in_flight += 1;
-        let in_flight = state.in_flight;
-        state.lanes.launched(bytes, gathered, in_flight, launched - landings.opened);
-        drop(state);
-        let counted = Counted::new(&metrics.parts_in_flight);
-        Self { landings: Arc::clone(landings), memory, result: None, bytes, launched, _counted: counted }
-    }
-
-    fn land(mut self, result: Result<Vec<Landed>, FsError>) {
-        self.result = Some(result);
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        if let Some((grant, memory)) = self.memory.take() {
-            memory.give_back(grant);
-        }
-        let now = Instant::now();
-        let mut state = self.landings.state();
-        state.in_flight -= 1;
-        match self.result.take().unwrap_or_else(|| Err(interrupted())) {
-            Ok(landed) => {
-                state.landed.extend(landed);
-                state.lanes.landed(self.bytes, now - self.launched, now - self.landings.opened);
-            }
-            Err(error) => {
-                state.failed.get_or_insert(error);
-            }
-        }
-        drop(state);
-        self.landings.changed.send_replace(());
-    }
 }

@@ -1,23 +1,29 @@
 //! One upload: gathers parts, sends them as they fill, publishes at CLOSE. It may go on behind a version
 //! of the file that the store copies.
 
-use std::ops::Range;
+mod beginning;
+mod room;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, select};
-use tidegate_store::{CopySource, ETag, ObjectAttributes, PartNumber};
+use futures::future::BoxFuture;
+use tidegate_store::{ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
+pub(crate) use self::beginning::Beginning;
+use self::beginning::Copies;
+use self::room::{Charge, Secured};
 use super::Admission;
+use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
 use super::transfer::{Target, Transfer};
-use crate::assembly::{Assembly, PartSpan, Piece, Schedule, SealedPart, too_large};
-use crate::budget::{UNIT, round_up};
+use crate::assembly::{Assembly, Schedule, SealedPart, too_large};
+use crate::budget::UNIT;
 use crate::config::Config;
-use crate::edit::copies_of_beginning;
+use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
 use crate::shares::{Grant, WriterShare};
 
@@ -26,9 +32,6 @@ const POOL_SHARE: u64 = 8;
 
 /// To which part of the memory for uploads the parts of a file grow at most, whatever the setting.
 const GROWN_SHARE: u64 = 4;
-
-/// When a part that has outgrown its hint waits for memory, at least this much is asked for at once.
-const GROWTH_MIN: u64 = 1 << 20;
 
 /// What a [`super::Writer`] has as long as it may go on.
 ///
@@ -53,6 +56,8 @@ pub(crate) struct Upload {
     hint: u64,
     /// What the file begins with.
     beginning: Beginning,
+    /// What was sent and is here all the same; `None` once the scratch space had no room for it.
+    kept: Option<Kept>,
     attributes: ObjectAttributes,
     /// When a part was sent last.
     launched: Option<Instant>,
@@ -62,44 +67,10 @@ pub(crate) struct Upload {
     target: Target,
 }
 
-/// Ranges of a version, each as the part of this number.
-#[derive(Debug)]
-struct Copies {
-    source: CopySource,
-    parts: Vec<(PartNumber, Range<u64>)>,
-}
-
-/// What stands before the bytes that an upload takes.
-#[derive(Debug, Default)]
-pub(crate) struct Beginning {
-    /// In bytes.
-    len: u64,
-    /// How many parts it has.
-    parts: u16,
-    /// What is to be copied yet.
-    copies: Option<Copies>,
-}
-
-impl Beginning {
-    /// All of a version of `len` bytes, at least of the least size of a part.
-    pub(crate) fn of(source: CopySource, len: u64) -> Self {
-        let parts: Vec<_> = (1..).map_while(PartNumber::new).zip(copies_of_beginning(len)).collect();
-        let count = parts.last().map_or(0, |(number, _)| number.number());
-        Self { len, parts: count, copies: Some(Copies { source, parts }) }
-    }
-}
-
-/// The memory of a part that is being gathered.
-#[derive(Debug)]
-struct Charge {
-    number: PartNumber,
-    grant: Grant,
-    begun: Instant,
-}
-
 impl Upload {
     /// Opens a file that begins with `beginning` and has nothing behind it yet. It takes no memory before
-    /// its first byte comes. `hint` is its final size, 0 if that is not known.
+    /// its first byte comes. `hint` is its final size, 0 if that is not known; `keeps_all` says whether what
+    /// is sent is kept on scratch.
     ///
     /// # Errors
     /// `TooLarge` if a file of `hint` bytes can't be stored.
@@ -108,6 +79,7 @@ impl Upload {
         attributes: ObjectAttributes,
         hint: u64,
         beginning: Beginning,
+        (scratch, keeps_all): (&Scratch, bool),
         share: WriterShare,
         config: &Config,
     ) -> Result<Self, FsError> {
@@ -132,6 +104,7 @@ impl Upload {
             failed: None,
             reserve: 0,
             hint,
+            kept: (keeps_all || beginning.len == 0).then(|| Kept::new(scratch, keeps_all)),
             beginning,
             attributes,
             launched: None,
@@ -179,16 +152,43 @@ impl Upload {
 
     /// Whether all of it is here, so that it may be taken somewhere else.
     pub(crate) fn is_all_here(&self) -> bool {
-        self.failed.is_none() && !self.transfer.is_begun()
+        self.failed.is_none() && (!self.transfer.is_begun() || self.kept.as_ref().is_some_and(Kept::keeps_all))
+    }
+
+    /// Keeps on scratch what is sent from now on, if nothing was sent yet.
+    pub(crate) fn keep_all(&mut self) {
+        if let Some(kept) = self.kept.as_mut().filter(|_| !self.transfer.is_begun()) {
+            kept.keep_all();
+        }
     }
 
     /// Whether bytes can be written to a range: not before what it begins with, nor into parts that
     /// were sent.
     pub(crate) fn takes(&self, offset: u64, len: u64) -> bool {
-        len == 0 || (offset >= self.beginning.len && !self.assembly.was_sent(offset - self.beginning.len, len))
+        if len == 0 {
+            return true;
+        }
+        let Some(position) = offset.checked_sub(self.beginning.len) else { return false };
+        !self.assembly.was_sent(position, len) || self.patches(offset, len)
     }
 
-    /// What is here of the file, with the offsets of the bytes in it. The upload goes on holding the
+    /// Whether a range lies in the first part, which was sent and will be once more.
+    fn patches(&self, offset: u64, len: u64) -> bool {
+        let is_kept = self.kept.as_ref().is_some_and(|kept| kept.takes(offset, len));
+        is_kept && self.assembly.was_sent(offset, len)
+    }
+
+    /// What is on scratch of the file, once no part is on its way any more.
+    ///
+    /// # Errors
+    /// The first of any part; `Unavailable` if the scratch space has failed.
+    pub(crate) async fn take_kept(&mut self) -> Result<Option<OnScratch>, FsError> {
+        self.transfer.all_landed().await?;
+        let kept = self.kept.as_mut().filter(|_| self.transfer.is_begun());
+        kept.map(Kept::take).transpose()
+    }
+
+    /// What is in memory of the file, with the offsets of the bytes in it. The upload goes on holding the
     /// memory for as long as it lives.
     pub(crate) fn take_bytes(&mut self) -> Vec<(u64, Bytes)> {
         let mut bytes = self.assembly.take_bytes();
@@ -258,6 +258,9 @@ impl Upload {
         if let Some(wait) = self.place_spill()? {
             return Ok(Admission::Wait(wait));
         }
+        if self.patches(offset, len) {
+            return Ok(Admission::Ready);
+        }
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
         Ok(match self.secure(&piece)? {
             Secured::Later(wait) => Admission::Wait(wait),
@@ -270,6 +273,10 @@ impl Upload {
         if self.place_spill()?.is_some() {
             // The caller did not wait for `Ready`; taking more would be without limit.
             return Err(FsError::new(FsErrorKind::Unavailable, "the server is busy with this file; upload it again"));
+        }
+        if let Some(kept) = self.patches(offset, data.len() as u64).then_some(self.kept.as_mut()).flatten() {
+            kept.patch(offset, data);
+            return Ok(());
         }
         self.place(self.position(offset), data).map(|_| ())
     }
@@ -304,110 +311,6 @@ impl Upload {
         Ok(None)
     }
 
-    /// Makes sure that there is memory for a piece, or tells what to wait for.
-    fn secure(&mut self, piece: &Piece) -> Result<Secured, FsError> {
-        let number = piece.span.number;
-        let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
-            return self.begin_part(piece);
-        };
-        let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
-        let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
-        if need <= held {
-            return Ok(Secured::Yes);
-        }
-        // The file turns out larger than its hint.
-        let landing = self.transfer.landing();
-        let (wanted, least) = (piece.span.len.min(need.max(2 * held)) - held, need - held);
-        let Some(grant) = self.memory.draw(wanted).or_else(|| self.memory.draw(least)) else {
-            return Ok(self.wait_for_memory(landing, least.max(wanted.min(GROWTH_MIN))));
-        };
-        if let Some(charge) = self.charges.get_mut(index) {
-            charge.grant.merge(grant);
-            self.reserve = charge.grant.bytes();
-        }
-        self.memory.keep(self.lacking());
-        Ok(Secured::Yes)
-    }
-
-    /// Takes the memory of a part that has no bytes yet: all that it is going to need.
-    fn begin_part(&mut self, piece: &Piece) -> Result<Secured, FsError> {
-        while let Some(full) = self.assembly.take_full() {
-            self.launch(full)?;
-        }
-        // Before the lanes and the memory are looked at: what lands in between must not be missed.
-        let landing = self.transfer.landing();
-        if !self.transfer.has_lane() {
-            self.transfer.waits_for_a_lane();
-            self.target.metrics.lane_stalls.inc();
-            return Ok(Secured::Later(landing));
-        }
-        let buffers = self.lacking_for_buffers();
-        let mut span = piece.span;
-        let grant = loop {
-            let wanted = self.wanted(&span, piece);
-            if let Some(mut grant) = self.memory.draw(wanted + buffers) {
-                if buffers > 0 {
-                    self.buffers = grant.split_above(wanted);
-                }
-                break grant;
-            }
-            // What is under way or in reserve will do, once it has landed; else a smaller part must.
-            let buffered = self.buffers.as_ref().map_or(0, Grant::bytes);
-            let coming = self.memory.held().saturating_sub(self.charged() + buffered);
-            let smaller = self.assembly.smaller(&span).filter(|smaller| piece.offset < smaller.end());
-            match smaller.filter(|_| coming < wanted) {
-                Some(smaller) => span = smaller,
-                None => return Ok(self.wait_for_memory(landing, wanted + buffers)),
-            }
-        };
-        self.assembly.settle(&span);
-        self.reserve = grant.bytes();
-        self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
-        self.memory.keep(self.lacking());
-        Ok(if span == piece.span { Secured::Yes } else { Secured::Smaller })
-    }
-
-    /// What the transfer's buffers are to be counted with, if they are not yet. A small file of known
-    /// size can't fill them.
-    fn lacking_for_buffers(&self) -> u64 {
-        match (&self.buffers, self.hint) {
-            (Some(_), _) => 0,
-            (None, 0) => round_up(self.overhead),
-            (None, hint) => round_up(self.overhead.min(hint)),
-        }
-    }
-
-    fn wait_for_memory(&self, landing: BoxFuture<'static, ()>, bytes: u64) -> Secured {
-        self.target.metrics.memory_stalls.inc();
-        Secured::Later(if self.transfer.in_flight() > 0 {
-            select(landing, self.memory.extra(bytes)).map(|_| ()).boxed()
-        } else {
-            self.memory.need(bytes)
-        })
-    }
-
-    /// How much memory a new part should have: all it can take, or what the hint says that it will get.
-    fn wanted(&self, span: &PartSpan, piece: &Piece) -> u64 {
-        let need = piece.len.min(span.len);
-        if self.hint == 0 {
-            span.len
-        } else if let Some(rest) = self.hint.checked_sub(span.start).filter(|rest| *rest >= need) {
-            round_up(rest).min(span.len)
-        } else {
-            need
-        }
-    }
-
-    /// What the parts being gathered hold.
-    fn charged(&self) -> u64 {
-        self.charges.iter().map(|charge| charge.grant.bytes()).sum::<u64>()
-    }
-
-    /// How much less than the reserve the parts being gathered hold.
-    fn lacking(&self) -> u64 {
-        self.reserve.saturating_sub(self.charged())
-    }
-
     /// The number of a part of what is taken, in the file.
     fn number_of(&self, number: PartNumber) -> Result<PartNumber, FsError> {
         let shifted = number.number().checked_add(self.beginning.parts).and_then(PartNumber::new);
@@ -427,8 +330,15 @@ impl Upload {
         let since = charge.as_ref().map(|charge| charge.begun).max(self.launched.replace(now));
         let gathered = since.map_or(Duration::ZERO, |since| now - since);
         let grant = charge.map(|charge| charge.grant);
+        let (offset, len) = (self.beginning.len + part.start, part.body.len());
+        let keep = self.kept.as_mut().map_or(Ok(None), |kept| kept.keep(offset, len));
+        // Without room for it the upload goes on, and what was sent can't be changed any more.
+        let keep = keep.unwrap_or_else(|_| {
+            self.kept = None;
+            None
+        });
         let part = SealedPart { number, ..part };
-        self.transfer.launch(part, grant, gathered, &self.memory, &self.attributes);
+        self.transfer.launch(part, grant, gathered, &self.memory, keep, &self.attributes);
         Ok(())
     }
 
@@ -457,18 +367,20 @@ impl Upload {
             self.transfer.lane().await?;
             self.launch(part)?;
         }
+        self.send_first_again().await?;
         Ok((self.transfer.complete(&self.attributes).await?, size))
     }
-}
 
-/// Whether there is memory for a piece.
-enum Secured {
-    /// Not yet.
-    Later(BoxFuture<'static, ()>),
-    /// Yes, but its part has become smaller: the piece must be cut again.
-    Smaller,
-    /// Yes.
-    Yes,
+    /// Replaces the first part where it was written to after it had been sent: S3 takes a part's number again.
+    async fn send_first_again(&mut self) -> Result<(), FsError> {
+        let Some(len) = self.kept.as_ref().and_then(Kept::changed_first) else { return Ok(()) };
+        self.transfer.all_landed().await?;
+        let grant = self.transfer.draw(&self.memory, len).await?;
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        let (bytes, memory) = (kept.load_first(), (grant, Arc::clone(&self.memory)));
+        self.transfer.launch_read(PartNumber::FIRST, len, bytes, memory, Duration::ZERO, &self.attributes);
+        Ok(())
+    }
 }
 
 fn too_large_for_this_node() -> FsError {

@@ -295,3 +295,53 @@ pub fn kind<T>(result: Result<T, FsError>) -> Option<FsErrorKind> {
         error.kind()
     })
 }
+
+pub const WRITE: OpenOptions = OpenOptions {
+    read: false,
+    write: true,
+    append: false,
+    create: false,
+    truncate: false,
+    exclusive: false,
+    attributes: SetAttributes { size: None, owner: None, mode: None, times: None },
+};
+pub const READ_WRITE: OpenOptions = OpenOptions { read: true, ..WRITE };
+
+pub fn size(size: u64) -> SetAttributes {
+    SetAttributes { size: Some(size), ..SetAttributes::default() }
+}
+
+pub async fn read(writer: &Writer, offset: usize, len: usize) -> Vec<u8> {
+    writer.read(offset as u64, len as u32).await.unwrap().chunks().concat()
+}
+
+/// Every byte of the file as the handle shows it.
+pub async fn read_whole(writer: &Writer) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let some = read(writer, all.len(), 200 << 10).await;
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
+}
+
+/// What was given back in the background is back.
+pub async fn is_given_back(env: &Env) {
+    within(async {
+        while ["tidegate_vfs_scratch_used_bytes", "tidegate_vfs_memory_used_bytes"]
+            .iter()
+            .any(|name| env.metric(name, if name.contains("memory") { "write" } else { "" }) > 0)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+pub async fn overwrite(mount: &Mount, name: &str, offset: usize, data: &'static [u8]) {
+    let mut writer = open_writer(mount, name, WRITE).await.unwrap();
+    write(&mut writer, offset, Bytes::from_static(data)).await.unwrap();
+    writer.finish().await.unwrap();
+}
