@@ -5,6 +5,7 @@
 //! draft-ietf-secsh-filexfer-extensions-00, section 5.
 
 use bytes::Bytes;
+use tidegate_vfs::Usage;
 
 use super::cursor::Cursor;
 use super::request::handle;
@@ -53,25 +54,40 @@ pub struct FileSystem {
     pub total: u64,
     /// What may be added to it, in bytes.
     pub free: u64,
+    /// How many files it can hold.
+    pub files: u64,
+    /// How many may be added.
+    pub free_files: u64,
 }
 
 impl FileSystem {
-    /// One without a limit: 1 EiB, which every client's arithmetic can take.
-    pub const UNLIMITED: Self = Self { total: 1 << 60, free: 1 << 60 };
+    /// One without a limit: 1 EiB, which every client's arithmetic can take, and as many files as clients
+    /// with 32 bits can count.
+    pub const UNLIMITED: Self =
+        Self { total: 1 << 60, free: 1 << 60, files: u32::MAX as u64, free_files: u32::MAX as u64 };
 
     /// The unit of the answer, in bytes.
     const BLOCK: u64 = 4096;
-    /// Files that there may be; as many as clients with 32 bits can count.
-    const FILES: u64 = u32::MAX as u64;
     /// `SSH_FXE_STATVFS_ST_NOSUID`.
     const NO_SUID: u64 = 2;
     const NAME_MAX: u64 = 255;
 
+    /// What a tenant's quota leaves; what has none is unlimited.
+    pub fn of_usage(usage: &Usage) -> Self {
+        let unlimited = Self::UNLIMITED;
+        let of = |limit: Option<u64>, used: u64, most: u64| {
+            limit.map_or((most, most), |limit| (limit.min(most), limit.saturating_sub(used).min(most)))
+        };
+        let (total, free) = of(usage.bytes_limit, usage.bytes_used, unlimited.total);
+        let (files, free_files) = of(usage.objects_limit, usage.objects_used, unlimited.files);
+        Self { total, free, files, free_files }
+    }
+
     /// The body of the answer: eleven numbers of 64 bits.
     pub fn encode(self) -> Vec<u8> {
         let (blocks, free) = (self.total / Self::BLOCK, self.free.min(self.total) / Self::BLOCK);
-        let (files, id) = (Self::FILES, 0);
-        [Self::BLOCK, Self::BLOCK, blocks, free, free, files, files, files, id, Self::NO_SUID, Self::NAME_MAX]
+        let (files, free_files, id) = (self.files, self.free_files, 0);
+        [Self::BLOCK, Self::BLOCK, blocks, free, free, files, free_files, free_files, id, Self::NO_SUID, Self::NAME_MAX]
             .into_iter()
             .flat_map(u64::to_be_bytes)
             .collect()
@@ -114,6 +130,14 @@ mod tests {
         assert_eq!(body, b"\0\0\0\x0a\0\0\0\x02me\0\0\0\0\0\0\0\0");
         assert_eq!(names_by_id(&uids[..7], &[], name), None);
         assert_eq!(names_by_id(&vec![0; MAX_PACKET - 64], &[], name), None, "it would not fit a packet");
+    }
+
+    #[test]
+    fn a_quota_is_the_size_of_the_file_system() {
+        let usage = Usage { bytes_used: 300, bytes_limit: Some(1000), objects_used: 9, objects_limit: Some(7) };
+        let expected = FileSystem { total: 1000, free: 700, files: 7, free_files: 0 };
+        assert_eq!(FileSystem::of_usage(&usage), expected);
+        assert_eq!(FileSystem::of_usage(&Usage::default()), FileSystem::UNLIMITED);
     }
 
     #[test]

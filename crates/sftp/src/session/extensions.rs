@@ -65,7 +65,7 @@ impl Session {
             if is_to_exist {
                 mount.stat(&path).await?;
             }
-            Ok(Outcome::Extended(FileSystem::UNLIMITED.encode()))
+            Ok(Outcome::Extended(FileSystem::of_usage(&mount.usage().await).encode()))
         });
     }
 
