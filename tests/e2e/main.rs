@@ -17,6 +17,7 @@ mod files;
 mod greedy;
 mod libraries;
 mod metrics;
+mod mounts;
 mod names;
 mod oracle;
 mod other_clients;
