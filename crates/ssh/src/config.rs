@@ -16,6 +16,9 @@ pub struct Config {
     /// Whether the ECDSA P-256 host key is offered besides Ed25519 and RSA. Auditors of SSH servers
     /// object to the NIST curves; switch it on for clients that know nothing else. Default false.
     pub ecdsa_host_key: bool,
+    /// Whether the commands `scp` (its remote end), `md5sum`, `sha1sum` and `sha256sum` are answered
+    /// besides SFTP. Nothing is executed for them; off, clients get SFTP alone. Default true.
+    pub commands: bool,
     /// Connections at once on this node. More are closed at once. Default 4,096.
     pub max_connections: u32,
     /// Connections at once from one source: one IPv4 address, or one /64 of IPv6. Behind a load
@@ -78,6 +81,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10022)),
             ecdsa_host_key: false,
+            commands: true,
             max_connections: 4096,
             max_connections_per_source: 256,
             max_unauthenticated: 256,
