@@ -54,8 +54,7 @@ impl Mounted {
         let password = folder.join("s3fs-password");
         fs::write(&password, format!("{}:{}", ready.access_key.unwrap(), ready.secret_key.unwrap())).unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
-        let options =
-            format!("passwd_file={},url={},use_path_request_style", password.display(), ready.s3.unwrap());
+        let options = format!("passwd_file={},url={},use_path_request_style", password.display(), ready.s3.unwrap());
         let mut command = Command::new("s3fs");
         // Otherwise it asks for what it has just written, and remembers for 15 minutes what it saw.
         command.arg(ready.bucket.unwrap()).arg(&at).args(["-f", "-o", &options, "-o", "stat_cache_expire=1"]);
@@ -137,8 +136,19 @@ fn programs_work_on_sshfs_as_on_a_disk() {
     run("git", &["fsck", "--strict"], &repository);
 
     let database = at.join("database").display().to_string();
-    run("sqlite3", &[&database, "CREATE TABLE t(n INTEGER, text TEXT); INSERT INTO t SELECT value, hex(randomblob(50)) FROM generate_series(1, 2000); UPDATE t SET text = 'x' WHERE n % 7 = 0; DELETE FROM t WHERE n % 5 = 0; VACUUM;"], local);
-    let checked = run("sqlite3", &[&database, "PRAGMA integrity_check; SELECT count(*) FROM t; SELECT count(*) FROM t WHERE text = 'x';"], local);
+    run(
+        "sqlite3",
+        &[
+            &database,
+            "CREATE TABLE t(n INTEGER, text TEXT); INSERT INTO t SELECT value, hex(randomblob(50)) FROM generate_series(1, 2000); UPDATE t SET text = 'x' WHERE n % 7 = 0; DELETE FROM t WHERE n % 5 = 0; VACUUM;",
+        ],
+        local,
+    );
+    let checked = run(
+        "sqlite3",
+        &[&database, "PRAGMA integrity_check; SELECT count(*) FROM t; SELECT count(*) FROM t WHERE text = 'x';"],
+        local,
+    );
     assert_eq!(checked, "ok\n1600\n228\n");
 }
 

@@ -6,14 +6,18 @@
 
 mod bucket;
 pub mod codec;
+pub mod commands;
 mod config;
+mod digest;
 mod longname;
 mod meter;
 mod metrics;
+pub mod scp;
 mod session;
 mod status;
 mod tenants;
 
+pub use commands::{Command, CommandReport, Refusal, run_command};
 pub use config::{Config, ConfigError};
 pub use metrics::Metrics;
 pub use session::{SessionContext, SessionEnd, SessionReport, Shutdown, ThrottledSessions, serve};

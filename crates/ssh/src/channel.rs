@@ -12,8 +12,9 @@ use crate::accounting::Outcome;
 use crate::authentication::Identity;
 use crate::channel_stream::ChannelStream;
 use crate::connection::{ChannelPlace, Connection, Ending};
+use crate::exec;
 use crate::server::Node;
-use crate::subsystem::{self, Finish};
+use crate::subsystem::{self, Finish, Wanted};
 
 /// Extended data of this type is standard error (RFC 4254, section 5.2).
 pub(crate) const STDERR: u32 = 1;
@@ -22,7 +23,7 @@ pub(crate) const STDERR: u32 = 1;
 const REVOKED: Ending =
     Ending { outcome: Outcome::Revoked, text: "disconnected: the key no longer opens this account" };
 
-/// Waits for the client to ask for SFTP, runs it, and closes the channel.
+/// Waits for the client to ask for SFTP or a command, runs it, and closes the channel.
 ///
 /// The requests themselves are answered where they arrive, by the same rule: the first request
 /// that would start something decides.
@@ -35,12 +36,12 @@ pub(crate) async fn run(
     _place: ChannelPlace,
 ) {
     let id = channel.id();
-    let wants_sftp = tokio::select! {
-        wants_sftp = wants_sftp(&mut channel) => wants_sftp,
+    let wanted = tokio::select! {
+        wanted = wanted(&mut channel, node.config.commands) => wanted,
         () = node.shutdown.drain.cancelled() => return,
         () = node.shutdown.deadline.cancelled() => return,
     };
-    let finish = if wants_sftp {
+    let finish = if let Some(wanted) = wanted {
         // A connection may be open for days: who logged in then may have no right to anything now.
         let account = match node.authenticator.check_again(&identity).await {
             Ok(account) => account,
@@ -51,8 +52,14 @@ pub(crate) async fn run(
             }
         };
         let stream = ChannelStream::new(channel, connection.activity().clone());
-        let session =
-            AssertUnwindSafe(node.subsystem.run(&account, stream, &node.shutdown, connection.activity().throttled()));
+        let session = AssertUnwindSafe(node.subsystem.run(
+            wanted,
+            &account,
+            stream,
+            &node.shutdown,
+            connection.activity().throttled(),
+            connection.cut(),
+        ));
         // A bug in one session must not leave its client waiting on an open channel.
         session
             .catch_unwind()
@@ -66,6 +73,12 @@ pub(crate) async fn run(
         Finish::Exit(status) => {
             let _ = handle.exit_status_request(id, status).await;
         }
+        Finish::Told(status, text) => {
+            if !text.is_empty() {
+                let _ = handle.extended_data(id, STDERR, text).await;
+            }
+            let _ = handle.exit_status_request(id, status).await;
+        }
         Finish::Failed(message) => {
             let _ = handle.extended_data(id, STDERR, format!("{message}\r\n")).await;
             let _ = handle.exit_status_request(id, 1).await;
@@ -77,14 +90,18 @@ pub(crate) async fn run(
     let _ = handle.close(id).await;
 }
 
-/// Whether SFTP is what the client asks for. Also takes in what comes before, so that a flood of
-/// requests never fills the channel's buffer and stops the connection.
-async fn wants_sftp(channel: &mut Channel<Msg>) -> bool {
+/// What the client asks for, if it is something that runs here. Also takes in what comes before, so
+/// that a flood of requests never fills the channel's buffer and stops the connection.
+async fn wanted(channel: &mut Channel<Msg>, commands: bool) -> Option<Wanted> {
     loop {
         match channel.wait().await {
-            Some(ChannelMsg::RequestSubsystem { name, .. }) => return name == subsystem::NAME,
-            Some(ChannelMsg::RequestShell { .. } | ChannelMsg::Exec { .. }) => return false,
-            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return false,
+            Some(ChannelMsg::RequestSubsystem { name, .. }) => {
+                return (name == subsystem::NAME).then_some(Wanted::Sftp);
+            }
+            Some(ChannelMsg::Exec { command, .. }) => {
+                return exec::command(&command, commands).ok().map(Wanted::Command);
+            }
+            Some(ChannelMsg::RequestShell { .. } | ChannelMsg::Eof | ChannelMsg::Close) | None => return None,
             Some(_) => {}
         }
     }

@@ -31,6 +31,9 @@ pub struct Config {
     /// How long a header may take to arrive. Default 5 s.
     #[serde(with = "humantime_serde")]
     pub proxy_timeout: Duration,
+    /// Whether the commands `scp` (its remote end), `md5sum`, `sha1sum` and `sha256sum` are answered
+    /// besides SFTP. Nothing is executed for them; off, clients get SFTP alone. Default true.
+    pub commands: bool,
     /// Connections at once on this node. More are closed at once. Default 4,096.
     pub max_connections: u32,
     /// Connections at once from one source: one IPv4 address, or one /64 of IPv6. Behind a load
@@ -97,6 +100,7 @@ impl Default for Config {
             proxy_protocol: ProxyProtocol::Off,
             proxy_networks: Vec::new(),
             proxy_timeout: Duration::from_secs(5),
+            commands: true,
             max_connections: 4096,
             max_connections_per_source: 256,
             max_unauthenticated: 256,

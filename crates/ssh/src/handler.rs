@@ -13,11 +13,9 @@ use crate::authentication::{Accepted, Identity, Rejection};
 use crate::channel::{self, STDERR};
 use crate::config::Config;
 use crate::connection::{Connection, Ending, Login};
+use crate::exec;
 use crate::server::Node;
 use crate::subsystem;
-
-/// What a client that wants a shell is told.
-const SFTP_ONLY: &[u8] = b"This service allows SFTP connections only.\r\n";
 
 /// RFC 4254, section 5.1: SSH_OPEN_RESOURCE_SHORTAGE.
 const RESOURCE_SHORTAGE: u32 = 4;
@@ -149,12 +147,12 @@ impl Handler {
 
     /// Answers as `sshd` does where only SFTP is allowed: the command "runs", says so on standard
     /// error and fails. On a plain refusal OpenSSH's client would drop the text.
-    fn refuse_command(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+    fn refuse_command(&mut self, channel: ChannelId, text: Vec<u8>, session: &mut Session) -> Result<(), russh::Error> {
         if !self.is_first_start(channel) {
             return session.channel_failure(channel);
         }
         session.channel_success(channel)?;
-        session.extended_data(channel, STDERR, SFTP_ONLY)
+        session.extended_data(channel, STDERR, text)
     }
 }
 
@@ -341,7 +339,7 @@ impl russh::server::Handler for Handler {
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
-        self.refuse_command(channel, session)
+        self.refuse_command(channel, exec::SFTP_ONLY.to_vec(), session)
     }
 
     async fn exec_request(
@@ -353,7 +351,11 @@ impl russh::server::Handler for Handler {
         if !self.fits(command.len(), session)? {
             return Ok(());
         }
-        self.refuse_command(channel, session)
+        match exec::command(command, self.node.config.commands) {
+            Ok(_) if self.is_first_start(channel) => session.channel_success(channel),
+            Ok(_) => session.channel_failure(channel),
+            Err(text) => self.refuse_command(channel, text, session),
+        }
     }
 
     async fn pty_request(

@@ -1,8 +1,8 @@
 //! SSH in front of SFTP: transport, authentication by public key, limits and host keys.
 //!
 //! The transport is `russh`; nothing of it shows in this crate's interface. A connection runs
-//! nothing but the `sftp` subsystem: each such channel becomes a byte stream that
-//! [`tidegate_sftp::serve`] owns until it ends.
+//! the `sftp` subsystem, whose channel becomes a byte stream that [`tidegate_sftp::serve`] owns until
+//! it ends, the few commands of [`tidegate_sftp::Command`] in the same way, and nothing else.
 
 mod accounting;
 mod admission;
@@ -12,6 +12,7 @@ mod channel;
 mod channel_stream;
 mod config;
 mod connection;
+mod exec;
 mod handler;
 mod host_keys;
 mod listener;

@@ -1,10 +1,11 @@
-//! The one thing that runs on a channel: SFTP on the user's files.
+//! What runs on a channel: SFTP on the user's files, or one of the few commands.
 
 use std::error::Error;
 
-use tidegate_sftp::{SessionContext, SessionEnd, Shutdown, Tenants, ThrottledSessions};
+use tidegate_sftp::{Command, SessionContext, SessionEnd, Shutdown, Tenants, ThrottledSessions};
 use tidegate_store::Account;
 use tidegate_vfs::Vfs;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::channel_stream::ChannelStream;
@@ -20,6 +21,12 @@ pub(crate) struct Subsystem {
     tenants: Tenants,
 }
 
+/// What a client asks for on a channel.
+pub(crate) enum Wanted {
+    Command(Command),
+    Sftp,
+}
+
 /// How a session ended, as far as the channel is concerned.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -27,6 +34,8 @@ pub(crate) enum Finish {
     Exit(u32),
     /// The node goes down: the whole connection ends.
     Shutdown,
+    /// It is over, with this exit status and these lines on standard error.
+    Told(u32, String),
     /// It never began; the text is for the client.
     Failed(String),
 }
@@ -37,13 +46,16 @@ impl Subsystem {
     }
 
     /// Serves the user's files until the client or the node has had enough. While the session waits
-    /// for bandwidth it counts in `throttled`.
+    /// for bandwidth it counts in `throttled`; `gone` ends what needs no byte of a client that is not
+    /// there any more.
     pub(crate) async fn run(
         &self,
+        wanted: Wanted,
         account: &Account,
         stream: ChannelStream,
         shutdown: &Shutdown,
         throttled: &ThrottledSessions,
+        gone: &CancellationToken,
     ) -> Finish {
         let mount = match self.vfs.mount(account).await {
             Ok(mount) => mount,
@@ -60,6 +72,9 @@ impl Subsystem {
             tenant: self.tenants.enter(&account.tenant.name, &account.tenant.limits),
             throttled: throttled.clone(),
         };
+        if let Wanted::Command(command) = wanted {
+            return run_command(command, stream, context, gone).await;
+        }
         let report = tidegate_sftp::serve(stream, context).await;
         info!(
             "activity-type" = "EXIT_REASON",
@@ -72,6 +87,25 @@ impl Subsystem {
             SessionEnd::ClientClosed => Finish::Exit(0),
             _ => Finish::Exit(1),
         }
+    }
+}
+
+async fn run_command(
+    command: Command,
+    stream: ChannelStream,
+    context: SessionContext,
+    gone: &CancellationToken,
+) -> Finish {
+    let report = tidegate_sftp::run_command(stream, command, context, gone.clone()).await;
+    info!(
+        "activity-type" = "EXIT_REASON",
+        "bytes-in" = report.bytes_in,
+        "bytes-out" = report.bytes_out,
+        message = report.message,
+    );
+    match report.status {
+        Some(status) => Finish::Told(status, report.stderr),
+        None => Finish::Shutdown,
     }
 }
 

@@ -18,8 +18,8 @@ use crate::attributes::FileAttributes;
 use crate::config::ListingAttributes;
 use crate::error::{FsError, FsErrorKind};
 use crate::links::{Found, is_link};
-use crate::mount::Files;
 use crate::path::VirtualPath;
+use crate::vfs::Files;
 
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,6 +31,7 @@ mod rename;
 mod seen_links;
 mod shares;
 mod usage;
+mod vfs;
 mod writer;
 mod written;
 
@@ -40,8 +41,9 @@ pub use directory::{Directory, DirectoryEntry};
 pub use error::{FsError, FsErrorKind};
 pub use key::key_of_client_path;
 pub use metrics::Metrics;
-pub use mount::{Mount, OpenFile, OpenOptions, Replace, Vfs};
+pub use mount::{Mount, OpenFile, OpenOptions, Replace};
 pub use path::VirtualPath;
 pub use reader::{ReadData, Reader};
 pub use usage::{USAGE_SETTLES, Usage};
+pub use vfs::Vfs;
 pub use writer::{Admission, Published, Writer};

@@ -15,8 +15,8 @@ use tidegate_store::{Body, ByteRange, Condition, ObjectAttributes, ObjectMeta, S
 use crate::attributes::{FileAttributes, FileKind, link_attributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::known_directories::Child;
-use crate::mount::Files;
 use crate::path::VirtualPath;
+use crate::vfs::Files;
 
 /// How many links one path may lead through; Linux's MAXSYMLINKS.
 const LINKS_MAX: u32 = 40;

@@ -1,187 +1,19 @@
-//! The node's file system, and one user's view of it.
+//! One user's view of the files.
 
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tidegate_store::Permission;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UsageStore, UserName};
-
-use crate::attribute_cache::AttributeCache;
 use crate::attributes::{FileAttributes, FileKind, SetAttributes};
-use crate::config::Config;
-use crate::copying::{Copier, CopyRoom};
 use crate::directory::Directory;
-use crate::directory::boundaries::Boundaries;
-use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
-use crate::key::KeySpace;
-use crate::known_directories::KnownDirectories;
 use crate::links::{Found, may_be_link};
-use crate::lookups::{Lookups, TenantLookups};
-use crate::metrics::Metrics;
-use crate::mounted::Mounted;
-use crate::open_files::OpenFiles;
 use crate::path::VirtualPath;
-use crate::permission::Rights;
-use crate::prefetch::{Opener, Prefetch, Register, Watched};
-use crate::reader::{ReadMemory, Reader, TenantMemory};
-use crate::seen_links::SeenLinks;
-use crate::shares::{Shares, TenantShare};
-use crate::usage::{Book, Counted, TenantUsage, Usage};
+use crate::reader::Reader;
+use crate::usage::Usage;
+use crate::vfs::Files;
 use crate::writer::Writer;
-use crate::written::Written;
-
-/// The file system of a node: settings, memory budget and caches that all sessions share.
-#[derive(Clone, Debug)]
-pub struct Vfs {
-    shared: Arc<Shared>,
-}
-
-/// What all mounts of a node share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    stores: Arc<dyn ObjectStores>,
-    pub(crate) config: Config,
-    pub(crate) metrics: Metrics,
-    write_shares: Shares,
-    read_memory: ReadMemory,
-    pub(crate) attributes: AttributeCache,
-    lookups: Lookups,
-    /// Where the pages of large directories begin.
-    pub(crate) boundaries: Boundaries,
-    /// Pages that all listings have ahead of the ones being read.
-    pub(crate) pages_ahead: Arc<Semaphore>,
-    /// Files that are open ahead of their OPEN.
-    pub(crate) prefetches: Arc<Register>,
-    /// Files that were stored lately.
-    pub(crate) written: Arc<Written>,
-    /// Where files that are changed in place wait for their CLOSE.
-    pub(crate) scratch: Scratch,
-    copies: CopyRoom,
-    /// Symbolic links that were seen lately.
-    pub(crate) links: Arc<SeenLinks>,
-    usage: Book,
-}
-
-/// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
-/// and 1.2 where all are as long as they may be.
-const PAGES_AHEAD_MAX: usize = 48;
-
-impl Vfs {
-    /// A file system over these stores, with settings that are [valid](Config::validate). Quotas are
-    /// not heeded.
-    pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
-        Self::build(stores, None, config, metrics)
-    }
-
-    /// The same for tenants with quotas, whose usage the nodes count together.
-    pub fn with_usage(
-        stores: Arc<dyn ObjectStores>,
-        usage: Arc<dyn UsageStore>,
-        config: Config,
-        metrics: Metrics,
-    ) -> Self {
-        Self::build(stores, Some(usage), config, metrics)
-    }
-
-    /// Tells the counters of usage what this node has not told them yet. For its end.
-    pub async fn settle_usage(&self) {
-        self.shared.usage.settle().await;
-    }
-
-    fn build(
-        stores: Arc<dyn ObjectStores>,
-        usage: Option<Arc<dyn UsageStore>>,
-        config: Config,
-        metrics: Metrics,
-    ) -> Self {
-        let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
-        let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
-        for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {
-            metrics.memory_limits.with_label_values(&[side]).set(i64::try_from(total).unwrap_or(i64::MAX));
-        }
-        let prefetches = Arc::new(Register::new(metrics.clone()));
-        let usage = Book::new(usage, metrics.quota_refusals.clone());
-        let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
-        let scratch_limit = config.scratch_limit.as_u64();
-        metrics.scratch_limit.set(i64::try_from(scratch_limit).unwrap_or(i64::MAX));
-        let scratch = Scratch::new(config.scratch_folder(), scratch_limit, metrics.scratch_used.clone());
-        Self {
-            shared: Arc::new(Shared {
-                stores,
-                config,
-                metrics,
-                write_shares,
-                read_memory,
-                attributes,
-                lookups: Lookups::new(),
-                boundaries: Boundaries::default(),
-                pages_ahead: Arc::new(Semaphore::new(PAGES_AHEAD_MAX)),
-                prefetches,
-                written: Arc::default(),
-                scratch,
-                copies: CopyRoom::default(),
-                links: Arc::default(),
-                usage,
-            }),
-        }
-    }
-
-    /// The files of an account's tenant as its user may see them.
-    ///
-    /// # Errors
-    /// `PermissionDenied` or `Unavailable` if the tenant's store can't be opened; `InvalidName` if
-    /// the account's home, or where something is mounted for it, is no path.
-    pub async fn mount(&self, account: &Account) -> Result<Mount, FsError> {
-        let home = VirtualPath::resolve(&VirtualPath::root(), account.user.home.as_bytes())?;
-        let (vfs, bucket) = (Arc::clone(&self.shared), account.tenant.bucket.clone());
-        let store = vfs.stores.open(&account.tenant).await?;
-        let usage = vfs.usage.tenant(&account.tenant, &store);
-        let store: Arc<dyn ObjectStore> = match &usage {
-            None => store,
-            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage))),
-        };
-        let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(
-            store,
-            bucket.clone(),
-            vfs.prefetches.clone(),
-            vfs.written.clone(),
-            vfs.links.clone(),
-        ));
-        let keys = KeySpace::new(Mounted::new(&account.tenant.prefix, &account.user.mappings)?);
-        let rights = Rights::new(account.user.permissions.clone(), &account.user.rules);
-        let read_memory = vfs.read_memory.of(account.tenant.name.clone());
-        let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
-        let prefetch = if rights.has_anywhere(Permission::List) && rights.has_anywhere(Permission::Read) {
-            let (vfs, store, memory) = (vfs.clone(), store.clone(), read_memory.clone());
-            Prefetch::new(Opener { vfs, store, memory, bucket: bucket.clone(), keys: keys.clone() })
-        } else {
-            Prefetch::off()
-        };
-        let lookups = vfs.lookups.of(&account.tenant.name);
-        let known = KnownDirectories::new(vfs.config.directory_life);
-        let open_files = OpenFiles::default();
-        let user = account.user.name.clone();
-        let files = Files {
-            user,
-            vfs,
-            store,
-            bucket,
-            keys,
-            rights,
-            home,
-            usage,
-            read_memory,
-            write_share,
-            lookups,
-            known,
-            prefetch,
-            open_files,
-        };
-        Ok(Mount { files: Arc::new(files) })
-    }
-}
 
 /// What OPEN asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,43 +63,11 @@ pub struct Mount {
     files: Arc<Files>,
 }
 
-/// What a mount's requests work on.
-pub(crate) struct Files {
-    user: UserName,
-    pub(crate) vfs: Arc<Shared>,
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) read_memory: TenantMemory,
-    pub(crate) bucket: String,
-    pub(crate) keys: KeySpace,
-    pub(crate) rights: Rights,
-    home: VirtualPath,
-    /// `None` for a tenant without a quota.
-    usage: Option<Arc<TenantUsage>>,
-    /// The tenant's view of the memory for uploads.
-    pub(crate) write_share: TenantShare,
-    /// Requests for the attributes of listed objects.
-    pub(crate) lookups: TenantLookups,
-    pub(crate) known: KnownDirectories,
-    pub(crate) prefetch: Prefetch,
-    /// What the session has open for writing.
-    pub(crate) open_files: OpenFiles,
-}
-
-impl Shared {
-    /// For the copies of one request.
-    pub(crate) fn copier(&self, store: &Arc<dyn ObjectStore>) -> Copier {
-        Copier::new(Arc::clone(store), self.copies.clone(), &self.config, &self.metrics)
-    }
-}
-
-impl Files {
-    /// For the copies of one request.
-    pub(crate) fn copier(&self) -> Copier {
-        self.vfs.copier(&self.store)
-    }
-}
-
 impl Mount {
+    pub(crate) fn of(files: Files) -> Self {
+        Self { files: Arc::new(files) }
+    }
+
     /// The name that the user logged in with.
     pub fn user(&self) -> &str {
         self.files.user.as_str()

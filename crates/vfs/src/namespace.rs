@@ -14,9 +14,9 @@ use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
 use crate::links::{Found, is_link, may_be_link};
-use crate::mount::Files;
 use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
+use crate::vfs::Files;
 
 /// How often attributes are set anew when the file is replaced at the same moment.
 const ATTRIBUTE_TRIES: u32 = 4;

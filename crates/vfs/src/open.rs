@@ -7,10 +7,11 @@ use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
 use crate::attributes::{FileKind, SetAttributes};
 use crate::error::FsError;
 use crate::links::{Found, is_link, may_be_link};
-use crate::mount::{Files, OpenOptions};
+use crate::mount::OpenOptions;
 use crate::open_files::{Draft, Place, SharedFile};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
+use crate::vfs::Files;
 use crate::writer::{Access, Writer};
 
 impl Files {

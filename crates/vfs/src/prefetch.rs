@@ -36,9 +36,9 @@ use crate::attributes::{FileAttributes, FileKind};
 use crate::directory::DirectoryEntry;
 use crate::directory::names::{Named, Names};
 use crate::key::KeySpace;
-use crate::mount::Shared;
 use crate::path::VirtualPath;
 use crate::reader::{Reader, TenantMemory};
+use crate::vfs::Shared;
 
 /// Directories whose files one session remembers, and what their names may take in all.
 const DIRECTORIES_MAX: usize = 16;

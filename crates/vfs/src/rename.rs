@@ -10,8 +10,9 @@ use tidegate_store::{
 
 use crate::error::{FsError, FsErrorKind};
 use crate::links::is_link;
-use crate::mount::{Files, Replace};
+use crate::mount::Replace;
 use crate::path::VirtualPath;
+use crate::vfs::Files;
 
 impl Files {
     /// Readers of the target see its old content or the new, never anything between. Ended half-way,

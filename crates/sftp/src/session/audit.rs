@@ -9,12 +9,12 @@ use tracing::{debug, info, warn};
 use crate::codec::OpenFlags;
 
 /// A file was opened.
-pub(super) fn opened(path: &VirtualPath, flags: OpenFlags) {
+pub(crate) fn opened(path: &VirtualPath, flags: OpenFlags) {
     info!("activity-type" = "OPEN", path = %path, mode = %mode(flags));
 }
 
 /// A file was closed. For an upload: it is complete in the store.
-pub(super) fn closed(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Duration) {
+pub(crate) fn closed(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Duration) {
     info!(
         "activity-type" = "CLOSE",
         path = %path,
@@ -25,7 +25,7 @@ pub(super) fn closed(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Du
 }
 
 /// A session ended with a file still open; an upload was not published.
-pub(super) fn cut(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Duration) {
+pub(crate) fn cut(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Duration) {
     info!(
         "activity-type" = "PARTIAL_CLOSE",
         path = %path,
@@ -36,7 +36,7 @@ pub(super) fn cut(path: &VirtualPath, bytes_in: u64, bytes_out: u64, took: Durat
 }
 
 /// A path was changed; `activity` is AWS Transfer's word for it.
-pub(super) fn changed(activity: &'static str, path: &VirtualPath, target: Option<&VirtualPath>, took: Duration) {
+pub(crate) fn changed(activity: &'static str, path: &VirtualPath, target: Option<&VirtualPath>, took: Duration) {
     let took = took.as_millis() as u64;
     match target {
         Some(target) => info!("activity-type" = activity, path = %path, target = %target, "duration-ms" = took),
@@ -45,7 +45,7 @@ pub(super) fn changed(activity: &'static str, path: &VirtualPath, target: Option
 }
 
 /// A request failed. Clients look for files that aren't there all the time, so that is no news.
-pub(super) fn failed(operation: &'static str, path: &VirtualPath, error: &FsError) {
+pub(crate) fn failed(operation: &'static str, path: &VirtualPath, error: &FsError) {
     match error.kind() {
         FsErrorKind::NotFound => {
             debug!("activity-type" = "ERROR", operation, path = %path, message = %error);

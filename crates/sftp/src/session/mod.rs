@@ -10,7 +10,7 @@
 //! paths that wait for the store, pause reading, and each ends without a further byte from the
 //! client.
 
-mod audit;
+pub(crate) mod audit;
 mod events;
 mod extensions;
 mod handles;
@@ -19,7 +19,7 @@ mod pump;
 mod reads;
 mod requests;
 mod run;
-mod throttle;
+pub(crate) mod throttle;
 
 use std::io;
 

@@ -22,9 +22,27 @@ impl ThrottledSessions {
     }
 }
 
+/// Counts a session as waiting until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(ThrottledSessions);
+
+impl ThrottledSessions {
+    /// Counts a session that works for its client without a byte from or to it.
+    pub(crate) fn hold(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The bandwidth of one session.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     input: Meter,
     output: Meter,
     /// When the READs that wait may go on.
@@ -34,7 +52,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(context: &SessionContext) -> Self {
+    pub(crate) fn new(context: &SessionContext) -> Self {
         let now = Instant::now();
         let rate = |limit: Option<bytesize::ByteSize>| limit.and_then(|size| Bandwidth::try_from(size.as_u64()).ok());
         let (config, metrics) = (&context.config, &context.metrics);
@@ -48,29 +66,29 @@ impl Throttle {
     }
 
     /// Lets a WRITE of this many bytes pass, or tells when to ask again.
-    pub(super) fn pass_write(&mut self, bytes: usize, context: &SessionContext) -> Result<(), Instant> {
+    pub(crate) fn pass_write(&mut self, bytes: usize, context: &SessionContext) -> Result<(), Instant> {
         self.input.pass(bytes as u64, &context.tenant, Instant::now())
     }
 
     /// Lets a READ of this many bytes pass, or has [`Throttle::reads_resume`] tell when to ask again.
-    pub(super) fn pass_read(&mut self, bytes: u64, context: &SessionContext) -> bool {
+    pub(crate) fn pass_read(&mut self, bytes: u64, context: &SessionContext) -> bool {
         let passed = self.output.pass(bytes, &context.tenant, Instant::now());
         self.reads_resume = passed.err();
         passed.is_ok()
     }
 
     /// Begins a round over the READs: those that still wait will say so again.
-    pub(super) fn begin_round(&mut self) {
+    pub(crate) fn begin_round(&mut self) {
         self.reads_resume = None;
     }
 
     /// When the READs that wait have to be looked at again, if any wait for bandwidth.
-    pub(super) fn reads_resume(&self) -> Option<Instant> {
+    pub(crate) fn reads_resume(&self) -> Option<Instant> {
         self.reads_resume
     }
 
     /// Counts the session among those that wait, or no longer.
-    pub(super) fn count(&mut self, waits: bool) {
+    pub(crate) fn count(&mut self, waits: bool) {
         if waits != self.is_counted {
             self.is_counted = waits;
             if waits {
@@ -89,7 +107,7 @@ impl Drop for Throttle {
 }
 
 /// Returns at this time; never without one.
-pub(super) async fn until(time: Option<Instant>) {
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

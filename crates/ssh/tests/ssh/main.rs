@@ -10,6 +10,7 @@
 
 mod authentication;
 mod client;
+mod commands;
 mod files;
 mod host_keys;
 mod limits;

@@ -13,12 +13,12 @@ use tokio::process::Command;
 use crate::node::{Node, config};
 
 /// A folder with keys and a file of known hosts.
-struct Home {
+pub(crate) struct Home {
     folder: TempDir,
 }
 
 impl Home {
-    fn new(node: &Node) -> Self {
+    pub(crate) fn new(node: &Node) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host = format!("[127.0.0.1]:{}", node.address.port());
         let known: String = node.keys.public_keys().iter().map(|key| format!("{host} {key}\n")).collect();
@@ -26,12 +26,12 @@ impl Home {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Makes a key with ssh-keygen; its file is named after the type.
-    async fn keygen(&self, kind: &str, bits: &str) -> (PathBuf, PublicKey) {
+    pub(crate) async fn keygen(&self, kind: &str, bits: &str) -> (PathBuf, PublicKey) {
         let file = self.path(&format!("{kind}-{bits}"));
         let mut command = Command::new("ssh-keygen");
         command.args(["-q", "-t", kind, "-b", bits, "-N", "", "-C", "made by ssh-keygen", "-f"]).arg(&file);
@@ -53,7 +53,7 @@ impl Home {
         (file, PublicKey::from_openssh(&parsed.key).unwrap())
     }
 
-    fn client(&self, program: &str, node: &Node, key: &Path) -> Command {
+    pub(crate) fn client(&self, program: &str, node: &Node, key: &Path) -> Command {
         let mut command = Command::new(program);
         command.args([
             "-F",
@@ -72,12 +72,12 @@ impl Home {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs a program to its end, which has to come soon.
-async fn run(mut command: Command, input: &str) -> Output {
+pub(crate) async fn run(mut command: Command, input: &str) -> Output {
     let program = format!("{:?}", command.as_std().get_program());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{program} must be installed: {error}"));

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::boundaries::Survey;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::Files;
+use crate::vfs::Files;
 
 /// Pages that one listing has ahead of the one being read.
 const AHEAD_MAX: usize = 16;

@@ -13,8 +13,8 @@ use super::extents::{Extents, Place};
 use super::scratch::ScratchFile;
 use crate::assembly::ZEROS;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::Shared;
 use crate::reader::{ReadData, Reader, TenantMemory};
+use crate::vfs::Shared;
 
 /// Gaps between ranges of the old version that are read through rather than left out by another request.
 const READ_THROUGH: u64 = 1 << 20;

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use tidegate_store::{ETag, ObjectKey, ObjectStore, limits};
 
 use crate::edit::{Base, Edit};
-use crate::mount::Shared;
 use crate::reader::TenantMemory;
 use crate::shares::TenantShare;
+use crate::vfs::Shared;
 use crate::writer::Memory;
 
 /// Where a file's bytes go to and come from.

@@ -7,7 +7,7 @@ use tidegate_store::{
 use super::{in_its_class, moved_key};
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::Files;
+use crate::vfs::Files;
 
 /// How often an object is copied anew that is replaced while it is copied.
 const TRIES: u32 = 4;

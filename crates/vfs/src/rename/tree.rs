@@ -23,8 +23,9 @@ use super::moved_key;
 use super::progress::Progress;
 use crate::attributes::SetAttributes;
 use crate::error::{FsError, FsErrorKind};
-use crate::mount::{Files, Replace};
+use crate::mount::Replace;
 use crate::path::VirtualPath;
+use crate::vfs::Files;
 
 /// The metadata of the record: when the rename began, in seconds since the Unix epoch, and the CRC-64/NVME
 /// of its source's path in hexadecimal digits.

@@ -1,0 +1,101 @@
+//! Checksums that clients ask for.
+
+use crc_fast::CrcAlgorithm;
+use sha2::Digest as _;
+
+/// A checksum, by the name that draft-ietf-secsh-filexfer-extensions-00, section 3, gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "check-file has them all")]
+pub(crate) enum Algorithm {
+    Crc32,
+    Md5,
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// A checksum while it is computed.
+pub(crate) enum Digest {
+    Crc32(crc_fast::Digest),
+    Md5(md5::Md5),
+    Sha1(sha1::Sha1),
+    Sha224(sha2::Sha224),
+    Sha256(sha2::Sha256),
+    Sha384(sha2::Sha384),
+    Sha512(sha2::Sha512),
+}
+
+impl Digest {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Crc32 => Self::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+            Algorithm::Md5 => Self::Md5(md5::Md5::new()),
+            Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
+            Algorithm::Sha224 => Self::Sha224(sha2::Sha224::new()),
+            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha384 => Self::Sha384(sha2::Sha384::new()),
+            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Crc32(digest) => digest.update(bytes),
+            Self::Md5(digest) => digest.update(bytes),
+            Self::Sha1(digest) => digest.update(bytes),
+            Self::Sha224(digest) => digest.update(bytes),
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha384(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    /// The checksum of all that was taken, in the order of its bytes that people write.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Crc32(digest) => (digest.finalize() as u32).to_be_bytes().to_vec(),
+            Self::Md5(digest) => digest.finalize().to_vec(),
+            Self::Sha1(digest) => digest.finalize().to_vec(),
+            Self::Sha224(digest) => digest.finalize().to_vec(),
+            Self::Sha256(digest) => digest.finalize().to_vec(),
+            Self::Sha384(digest) => digest.finalize().to_vec(),
+            Self::Sha512(digest) => digest.finalize().to_vec(),
+        }
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // "abc": RFC 1321, section A.5; FIPS 180-2, appendices; CRC-32/ISO-HDLC of the reveng catalogue.
+    #[test]
+    fn published_values_come_out() {
+        for (algorithm, text, expected) in [
+            (Algorithm::Crc32, "123456789", "cbf43926"),
+            (Algorithm::Md5, "abc", "900150983cd24fb0d6963f7d28e17f72"),
+            (Algorithm::Sha1, "abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            (Algorithm::Sha224, "abc", "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
+            (Algorithm::Sha256, "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ] {
+            let mut digest = Digest::new(algorithm);
+            text.bytes().for_each(|byte| digest.update(&[byte]));
+            assert_eq!(hex(&digest.finish()), expected, "{algorithm:?}");
+        }
+        let long = |algorithm| hex(&Digest::new(algorithm).finish());
+        assert!(long(Algorithm::Sha384).starts_with("38b060a751ac9638"));
+        assert!(long(Algorithm::Sha512).starts_with("cf83e1357eefb8bd"));
+    }
+}
