@@ -2,6 +2,7 @@
 # drains or fails its health check; the node does that itself.
 
 resource "aws_eip" "balancer" {
+  #checkov:skip=CKV2_AWS_19:They are the balancer's, by its subnet_mapping.
   count  = var.internet_facing && var.static_addresses ? local.balancer_subnet_count : 0
   domain = "vpc"
   tags   = merge(local.tags, { Name = "${var.name}-${count.index}" })

@@ -13,37 +13,29 @@ data "aws_availability_zones" "available" {
 }
 
 locals {
-  makes_vpc = var.existing_vpc == null
-  zones = !local.makes_vpc ? [] : (
-    length(var.availability_zones) > 0
-    ? var.availability_zones
-    : slice(data.aws_availability_zones.available[0].names, 0, var.zone_count)
-  )
-  zone_count = !local.makes_vpc ? 0 : length(var.availability_zones) > 0 ? length(var.availability_zones) : var.zone_count
-
-  interface_endpoints = (
-    var.interface_endpoints != null ? var.interface_endpoints
-    : toset(local.makes_vpc ? ["autoscaling", "kms", "logs", "ssm", "ssmmessages", "sts"] : [])
-  )
+  makes_vpc           = var.existing_vpc == null
+  zone_names          = length(var.availability_zones) > 0 ? var.availability_zones : flatten(data.aws_availability_zones.available[*].names)
+  wanted_zone_count   = length(var.availability_zones) > 0 ? length(var.availability_zones) : var.zone_count
+  zone_count          = local.makes_vpc ? local.wanted_zone_count : 0
+  zones               = local.makes_vpc ? slice(local.zone_names, 0, local.zone_count) : []
+  default_endpoints   = local.makes_vpc ? ["autoscaling", "kms", "logs", "ssm", "ssmmessages", "sts"] : []
+  interface_endpoints = var.interface_endpoints != null ? var.interface_endpoints : toset(local.default_endpoints)
   # Where the name of a service is not the one that its actions have.
   action_prefixes = { monitoring = "cloudwatch" }
 
   makes_public_subnets   = local.makes_vpc && var.internet_facing
-  makes_gateway_endpoint = local.makes_vpc || try(length(var.existing_vpc.route_table_ids), 0) > 0
+  makes_gateway_endpoint = local.makes_vpc || length(local.existing.route_table_ids) > 0
 
-  vpc_id             = local.makes_vpc ? aws_vpc.this[0].id : var.existing_vpc.vpc_id
-  private_subnet_ids = local.makes_vpc ? aws_subnet.private[*].id : var.existing_vpc.private_subnet_ids
-  balancer_subnet_ids = (
-    !local.makes_vpc
-    ? (length(var.existing_vpc.balancer_subnet_ids) > 0 ? var.existing_vpc.balancer_subnet_ids : var.existing_vpc.private_subnet_ids)
-    : var.internet_facing ? aws_subnet.public[*].id : aws_subnet.private[*].id
-  )
-  balancer_subnet_count = (
-    local.makes_vpc
-    ? local.zone_count
-    : length(var.existing_vpc.balancer_subnet_ids) > 0 ? length(var.existing_vpc.balancer_subnet_ids) : length(var.existing_vpc.private_subnet_ids)
-  )
-  private_route_table_ids = local.makes_vpc ? aws_route_table.private[*].id : var.existing_vpc.route_table_ids
+  # One of the two is empty.
+  existing                  = var.existing_vpc != null ? var.existing_vpc : { vpc_id = "", private_subnet_ids = [], balancer_subnet_ids = [], route_table_ids = [] }
+  own_balancer_subnets      = var.internet_facing ? aws_subnet.public[*].id : aws_subnet.private[*].id
+  existing_balancer_subnets = length(local.existing.balancer_subnet_ids) > 0 ? local.existing.balancer_subnet_ids : local.existing.private_subnet_ids
+
+  vpc_id                  = local.makes_vpc ? one(aws_vpc.this[*].id) : local.existing.vpc_id
+  private_subnet_ids      = local.makes_vpc ? aws_subnet.private[*].id : local.existing.private_subnet_ids
+  private_route_table_ids = local.makes_vpc ? aws_route_table.private[*].id : local.existing.route_table_ids
+  balancer_subnet_ids     = local.makes_vpc ? local.own_balancer_subnets : local.existing_balancer_subnets
+  balancer_subnet_count   = local.makes_vpc ? local.zone_count : length(local.existing_balancer_subnets)
 }
 
 # --- The VPC ---
