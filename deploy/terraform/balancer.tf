@@ -98,13 +98,6 @@ resource "aws_lb_target_group" "nodes" {
   }
 }
 
-check "proxy_protocol" {
-  assert {
-    condition     = !var.proxy_protocol_v2
-    error_message = "proxy_protocol_v2 is on: nodes do not read the PROXY header yet, and no client can log in."
-  }
-}
-
 check "clients" {
   assert {
     condition     = length(var.client_cidr_blocks) > 0 || var.privatelink != null

@@ -25,6 +25,6 @@ locals {
   notice_seconds        = var.health_check_interval_seconds * var.health_check_unhealthy_threshold
   lifecycle_hook_name   = "drain"
   nodes_name            = "${var.name}-nodes"
-  hides_client_address  = var.privatelink != null || !var.preserve_client_ip
+  hides_client_address  = !var.proxy_protocol_v2 && (var.privatelink != null || !var.preserve_client_ip)
   settings_of_the_limit = { max_connections = 4096, max_unauthenticated = 256 }
 }

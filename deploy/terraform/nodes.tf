@@ -8,12 +8,18 @@ locals {
     max_unauthenticated_per_source = try(var.settings.ssh.max_unauthenticated, local.settings_of_the_limit.max_unauthenticated)
   }
 
+  # The security group lets in the balancer alone, whatever address its packets have.
+  proxy_settings = {
+    for name, value in { proxy_protocol = "required", proxy_networks = ["0.0.0.0/0", "::/0"] } :
+    name => value if var.proxy_protocol_v2
+  }
+
   own_settings = {
     admin     = { listen = "0.0.0.0:${local.side_port}" }
     aws       = { region = local.region, table = aws_dynamodb_table.accounts.name, kms_key_id = aws_kms_key.host_keys.arn }
     drain     = { delay = "${var.drain_delay_seconds}s", deadline = "${var.drain_deadline_seconds}s" }
     host_keys = { bucket = aws_s3_bucket.files.id, key = var.host_keys_key, auto_init = var.host_keys_auto_init }
-    ssh       = merge({ listen = "0.0.0.0:${local.sftp_port}" }, local.source_limits)
+    ssh       = merge({ listen = "0.0.0.0:${local.sftp_port}" }, local.source_limits, local.proxy_settings)
   }
   sections = distinct(concat(sort(keys(local.own_settings)), sort(keys(var.settings))))
 

@@ -159,7 +159,7 @@ variable "preserve_client_ip" {
 }
 
 variable "proxy_protocol_v2" {
-  description = "Whether the balancer begins each connection with a PROXY protocol v2 header, which carries the client's address through PrivateLink. Nodes do not read that header yet: with it, no client can log in. Leave it off until they do."
+  description = "Whether the balancer begins each connection with a PROXY protocol v2 header, which carries the client's address also through PrivateLink, and nodes take it from there (`ssh.proxy_protocol`)."
   type        = bool
   default     = false
 }

@@ -98,19 +98,21 @@ run "every_listener_leads_to_the_nodes" {
   }
 }
 
-run "the_proxy_header_is_off_until_nodes_read_it" {
+run "there_is_no_proxy_header_by_default" {
   assert {
-    condition     = !aws_lb_target_group.nodes.proxy_protocol_v2
-    error_message = "Nodes do not read it."
+    condition     = !aws_lb_target_group.nodes.proxy_protocol_v2 && !strcontains(output.configuration, "proxy_protocol")
+    error_message = "Neither the balancer sends nor a node expects it."
   }
 }
 
-run "whoever_turns_it_on_is_warned" {
-  command = plan
+run "the_balancer_s_proxy_header_is_expected_by_the_nodes" {
   variables {
     proxy_protocol_v2 = true
   }
-  expect_failures = [check.proxy_protocol]
+  assert {
+    condition     = aws_lb_target_group.nodes.proxy_protocol_v2 && strcontains(output.configuration, "proxy_protocol = \"required\"")
+    error_message = "With one side alone no client can log in."
+  }
 }
 
 run "nobody_is_let_in_by_default_and_that_is_said" {
