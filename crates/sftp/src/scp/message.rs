@@ -113,7 +113,7 @@ pub(super) fn warning(text: &str) -> Vec<u8> {
 }
 
 fn octal(digits: &[u8]) -> Result<u32, NoMessage> {
-    let is_octal = (1..=6).contains(&digits.len()) && digits.iter().all(|digit| (b'0'..=b'7').contains(digit));
+    let is_octal = (1..=7).contains(&digits.len()) && digits.iter().all(|digit| (b'0'..=b'7').contains(digit));
     let mode = digits.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit & 7));
     if is_octal { Ok(mode & 0o7777) } else { Err(NoMessage::Number) }
 }
