@@ -195,3 +195,45 @@ async fn pscp_copies_both_ways() {
     }
     assert_eq!(fs::read(client.home.path("back/tree/with space")).unwrap(), b"content");
 }
+
+#[tokio::test]
+async fn rclone_compares_by_hash() {
+    let node = Node::start(config()).await;
+    let client = Client::of(&node).await;
+    client.file("tree/it's a (name) ü $x", b"abc");
+    client.file("tree/other", b"x");
+    let remote = format!(
+        "[node]\ntype = sftp\nhost = 127.0.0.1\nport = {}\nuser = alice\nkey_file = {}\nknown_hosts_file = {}\n",
+        node.address.port(),
+        client.key.display(),
+        client.home.path("known_hosts").display()
+    );
+    client.file("rclone.conf", remote.as_bytes());
+    let rclone = async |arguments: &[&str]| {
+        let mut rclone = Command::new("rclone");
+        rclone.arg("--config").arg(client.home.path("rclone.conf")).args(arguments);
+        run(
+            {
+                rclone.current_dir(client.home.path(""));
+                rclone
+            },
+            "",
+        )
+        .await
+    };
+    ok(&rclone(&["copy", "tree", "node:tree"]).await);
+    for (algorithm, sum) in
+        [("md5", "900150983cd24fb0d6963f7d28e17f72"), ("sha1", "a9993e364706816aba3e25717850c26c9cd0d89d")]
+    {
+        let output = rclone(&["hashsum", algorithm, "node:tree"]).await;
+        ok(&output);
+        let line = format!("{sum}  it's a (name) ü $x");
+        assert!(text(&output.stdout).contains(&line), "{}", text(&output.stdout));
+    }
+    let same = rclone(&["check", "tree", "node:tree"]).await;
+    ok(&same);
+    assert!(!text(&same.stderr).contains("hashes could not be checked"), "{}", text(&same.stderr));
+    // The same size, and other bytes.
+    client.file("tree/other", b"y");
+    assert!(!rclone(&["check", "tree", "node:tree"]).await.status.success());
+}
