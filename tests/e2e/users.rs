@@ -220,7 +220,11 @@ fn a_quota_refuses_uploads_on_every_node() {
     let tenant = json(&cluster.cli(&["tenant", "show", "acme", "--output", "json"]).ok().stdout);
     assert_eq!(tenant["quota_bytes"], Value::from(1 << 20));
     assert!(tenant["used"]["counted"].is_string(), "{tenant}");
-    alice.sftp("rm one\nput large one\n").ok();
+    alice.sftp("rm one\n").ok();
+    // Until each node has told of what was made and removed through it.
+    until("there is room again", Duration::from_secs(60), || {
+        alice.sftp("put large one\n").status.success().then_some(())
+    });
 }
 
 #[test]

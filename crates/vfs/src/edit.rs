@@ -57,6 +57,9 @@ pub(crate) struct Edit {
     /// Where the scratch file has to be cut before more is written to it.
     scratch_cut: Option<u64>,
     flushing: bool,
+    /// A write was admitted and is to come: a flush or a publication that ends in between leaves it its
+    /// memory.
+    awaits_write: bool,
     /// Bytes in the scratch file that nothing refers to any more.
     garbage: u64,
     /// Lives as long as the reads that began since the last flush, which waits for their end.
@@ -115,6 +118,7 @@ impl Edit {
             cut: base_end,
             scratch_cut: None,
             flushing: false,
+            awaits_write: false,
             garbage: 0,
             reads,
             reads_ended,
@@ -189,6 +193,7 @@ impl Edit {
         if self.buffer.is_none() {
             self.buffer = self.memory.draw(self.buffer_max.max(cost));
         }
+        self.awaits_write = self.buffer.is_some();
         Ok(match &self.buffer {
             Some(_) => Admission::Ready,
             None => Admission::Wait(self.memory.need(self.buffer_max.max(cost))),
@@ -200,6 +205,7 @@ impl Edit {
     /// # Errors
     /// The latched failure; `Unavailable` for more than was admitted.
     pub(crate) fn write(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        self.awaits_write = false;
         self.check()?;
         if data.is_empty() {
             return Ok(());
@@ -272,7 +278,7 @@ impl Edit {
         }
         let writes = self.content.extents.in_memory();
         if writes.is_empty() {
-            (self.buffer, self.buffered) = (None, 0);
+            self.empty_buffer();
             return None;
         }
         self.flushing = true;
@@ -286,6 +292,14 @@ impl Edit {
             turn: self.turn,
             reads_ended,
         })
+    }
+
+    /// Nothing waits in memory any more.
+    fn empty_buffer(&mut self) {
+        self.buffered = 0;
+        if !self.awaits_write {
+            self.buffer = None;
+        }
     }
 
     /// Notes that it is there.
@@ -321,7 +335,8 @@ impl Edit {
         self.content.base = Some(base);
         if self.content.extents.is_empty() && !self.flushing {
             self.content.scratch = Arc::new(self.content.scratch.another());
-            (self.scratch_cut, self.buffer, self.buffered, self.garbage) = (None, None, 0, 0);
+            (self.scratch_cut, self.garbage) = (None, 0);
+            self.empty_buffer();
         } else {
             self.garbage += before - self.needs();
         }

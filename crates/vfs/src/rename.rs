@@ -35,7 +35,11 @@ impl Files {
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
         if meta.is_none() && open.is_none() {
-            return self.rename_directory(from, to, replace).await;
+            // How far it came before it failed, a lost answer does not tell.
+            return self.rename_directory(from, to, replace).await.inspect_err(|_| {
+                self.known.unsure(from);
+                self.known.unsure(to);
+            });
         }
         match replace {
             Replace::Never if existing.is_some() || is_directory => return Err(FsError::already_exists()),

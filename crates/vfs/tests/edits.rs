@@ -315,3 +315,17 @@ async fn failures_leave_the_old_file() {
         is_given_back(&env).await;
     }
 }
+
+#[tokio::test]
+async fn what_was_admitted_is_taken_though_a_flush_or_a_close_ends_in_between() {
+    let env = env().await;
+    env.put("f", b"0123456789", &[]).await;
+    let mut one = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
+    let mut two = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
+    write(&mut one, 0, Bytes::from_static(b"one")).await.unwrap();
+    assert!(matches!(two.admit(8, 3), Ok(tidegate_vfs::Admission::Ready)));
+    one.finish().await.unwrap();
+    two.write(8, Bytes::from_static(b"two")).unwrap();
+    two.finish().await.unwrap();
+    assert_eq!(env.object("f").await.unwrap(), "one34567two");
+}
