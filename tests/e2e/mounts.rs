@@ -81,6 +81,12 @@ fn can_mount() -> bool {
     }
 }
 
+/// Unmounts, and waits until what was closed is published: a mount does not wait for it.
+fn leave(dev: &Dev, mounted: Mounted) {
+    drop(mounted);
+    until("the mount's session has ended", LIMIT, || (dev.node.metric("tidegate_sftp_sessions") == 0.0).then_some(()));
+}
+
 fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env("HOME", folder);
@@ -175,7 +181,7 @@ fn a_file_is_changed_in_place_through_sshfs() {
         std::io::Write::write_all(&mut file, b"the end").unwrap();
     }
     // Not what the mount remembers: what another session sees.
-    drop(mounted);
+    leave(&dev, mounted);
     dev.ssh.sftp("get file back\n").ok();
     assert_eq!(sha256_of_file(&dev.ssh.file("back")), sha256_of_file(&local.join("file")));
 }
@@ -228,7 +234,7 @@ fn random_changes_through_sshfs_read_back_as_they_were_made() {
         }
     }
     drop(file);
-    drop(mounted);
+    leave(&dev, mounted);
     dev.ssh.sftp("get file back\n").ok();
     assert!(fs::read(dev.ssh.file("back")).unwrap() == expected, "as another session sees it");
 }
