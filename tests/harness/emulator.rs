@@ -131,9 +131,15 @@ impl DevStore {
     /// # Panics
     /// If it has named none.
     pub fn s3_address(&self) -> SocketAddr {
-        let address =
-            self.ready.s3.strip_prefix("http://").and_then(|address| address.trim_end_matches('/').parse().ok());
-        address.unwrap_or_else(|| panic!("{} is no address on plain HTTP", self.ready.s3))
+        address(&self.ready.s3)
+    }
+
+    /// The address of its DynamoDB.
+    ///
+    /// # Panics
+    /// If it has named none.
+    pub fn dynamodb_address(&self) -> SocketAddr {
+        address(&self.ready.dynamodb)
     }
 
     /// The URL of its DynamoDB.
@@ -145,4 +151,9 @@ impl DevStore {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+fn address(url: &str) -> SocketAddr {
+    let address = url.strip_prefix("http://").and_then(|address| address.trim_end_matches('/').parse().ok());
+    address.unwrap_or_else(|| panic!("{url} is no address on plain HTTP"))
 }
