@@ -1,0 +1,15 @@
+//! Several real nodes behind a real balancer, as one server.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod addresses;
+mod drain;
+mod fleet;
+mod load;
+mod rolling;
