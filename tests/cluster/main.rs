@@ -9,7 +9,9 @@
 )]
 
 mod addresses;
+mod chaos;
 mod drain;
 mod fleet;
+mod history;
 mod load;
 mod rolling;
