@@ -1,7 +1,6 @@
 //! Copies inside the store, of any size: no byte of them passes through the node.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_store::{
@@ -10,15 +9,13 @@ use tidegate_store::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use crate::aborting::abort;
 use crate::config::Config;
 use crate::metrics::{Counted, Metrics};
 
 /// Requests that copy parts or the files of directories and that the node has under way at once, over all
 /// sessions: they must not take every connection to the store.
 const COPIES_MAX: usize = 256;
-
-/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
-const ABORT_WAIT: Duration = Duration::from_secs(60);
 
 /// What all copies of a node share. Clones share the same.
 #[derive(Clone, Debug)]
@@ -212,18 +209,7 @@ impl Job {
             _ = gone => Err(StoreError::new(StoreErrorKind::Unavailable, "copy_part")),
         };
         if copied.is_err() {
-            let metrics = &self.copier.metrics;
-            match tokio::time::timeout(ABORT_WAIT, store.abort_upload(&upload)).await {
-                Ok(Ok(())) => metrics.uploads_aborted.inc(),
-                failed => {
-                    metrics.abort_failures.inc();
-                    let error = failed.map_or_else(
-                        |_| "it took too long".to_owned(),
-                        |failed| failed.map_or_else(|error| error.report(), |()| String::new()),
-                    );
-                    tracing::warn!(key = %self.target, error, "a copy could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
-                }
-            }
+            abort(&self.target, &self.copier.metrics, store.abort_upload(&upload)).await;
         }
         copied
     }

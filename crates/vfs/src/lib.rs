@@ -3,6 +3,7 @@
 //!
 //! [`Vfs`] is the node's; [`Vfs::mount`] gives a session its [`Mount`].
 
+mod aborting;
 mod assembly;
 mod attribute_cache;
 mod attributes;

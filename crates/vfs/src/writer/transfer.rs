@@ -23,6 +23,7 @@ use super::destination::Destination;
 use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
+use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
@@ -31,9 +32,6 @@ use crate::shares::Grant;
 
 /// How many parts the store copies at once for one file.
 const COPIES_AT_ONCE: usize = 8;
-
-/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
-const ABORT_WAIT: Duration = Duration::from_secs(60);
 
 /// Where an upload goes, and what must hold when it is published.
 #[derive(Clone, Debug)]
@@ -300,24 +298,19 @@ impl Transfer {
         let begun = self.begun.take()?;
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
-        let abort = async move {
-            // A part that arrives behind the abort would stay: first stop sending.
-            tasks.shutdown().await;
-            match begun.upload.await {
-                Ok(upload) => target.store.abort_upload(&upload).await.map_err(FsError::from),
-                // It was never begun, as far as anyone knows.
-                Err(_) => Ok(()),
-            }
+        let aborting = async move {
+            let aborted = async {
+                // A part that arrives behind the abort would stay: first stop sending.
+                tasks.shutdown().await;
+                match begun.upload.await {
+                    Ok(upload) => target.store.abort_upload(&upload).await,
+                    // It was never begun, as far as anyone knows.
+                    Err(_) => Ok(()),
+                }
+            };
+            abort(&target.key, &target.metrics, aborted).await;
         };
-        let target = Arc::clone(&self.target);
-        let bounded = async move {
-            match tokio::time::timeout(ABORT_WAIT, abort).await {
-                Ok(Ok(())) => target.metrics.uploads_aborted.inc(),
-                Ok(Err(error)) => abort_failed(&target, &error.report()),
-                Err(_) => abort_failed(&target, "it took too long"),
-            }
-        };
-        Some(bounded.boxed())
+        Some(aborting.boxed())
     }
 }
 
@@ -441,9 +434,4 @@ fn upload_error(error: StoreError) -> FsError {
 
 fn interrupted() -> FsError {
     FsError::new(FsErrorKind::Unavailable, "the upload was interrupted inside the server; upload the file again")
-}
-
-fn abort_failed(target: &Target, reason: &str) {
-    target.metrics.abort_failures.inc();
-    tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
 }
