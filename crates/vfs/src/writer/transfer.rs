@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, select};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
-    StoreError, StoreErrorKind, StoredPart, Upload,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
+    StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -153,16 +153,14 @@ impl Transfer {
         attributes: &ObjectAttributes,
     ) {
         self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            let (target, source, upload) = (&target, &source, &upload.await?);
-            let copies = parts.into_iter().map(|(number, range)| async move {
-                let range = ByteRange::new(range.start, range.end - range.start);
-                target.store.copy_part(upload, number, source, range).await
-            });
-            let copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE).map_ok(|part| {
+            let upload = upload.await?;
+            let copied = target.copier.copy_parts(&upload, &source, parts, COPIES_AT_ONCE).await;
+            let copied = copied.map_err(|error| publish_error(&target.destination.now().1, error))?;
+            let landed = copied.into_iter().map(|part| {
                 let checksum = part.checksum;
                 (part, checksum)
             });
-            copied.try_collect().await.map_err(|error| publish_error(&target.destination.now().1, error))
+            Ok(landed.collect())
         });
     }
 
