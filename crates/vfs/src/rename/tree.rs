@@ -21,7 +21,7 @@ use tidegate_store::{
 
 use super::moved_key;
 use super::progress::Progress;
-use crate::attributes::SetAttributes;
+use crate::attributes::implied_directory;
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::Replace;
 use crate::path::VirtualPath;
@@ -134,11 +134,7 @@ impl Files {
             }
         }
         let attributes = self.head(source).await?.map(|meta| meta.attributes);
-        let attributes = attributes.unwrap_or_else(|| {
-            let mut attributes = ObjectAttributes::default();
-            SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
-            attributes
-        });
+        let attributes = attributes.unwrap_or_else(implied_directory);
         if from.parent() != to.parent() {
             self.mark_parent(from).await?;
         }
