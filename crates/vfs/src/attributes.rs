@@ -205,6 +205,11 @@ fn seconds(text: &str) -> Option<u64> {
     whole.parse().ok()
 }
 
+/// The time by this node's clock, in seconds since the Unix epoch.
+pub(crate) fn unix_now() -> u64 {
+    unix_seconds(SystemTime::now())
+}
+
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

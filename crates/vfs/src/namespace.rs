@@ -1,7 +1,6 @@
 //! Names, directories and attributes: STAT, MKDIR, RMDIR, REMOVE, SETSTAT.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
@@ -9,7 +8,7 @@ use tidegate_store::{
 };
 
 use crate::attribute_cache::Version;
-use crate::attributes::{FileAttributes, FileKind, SetAttributes, implied_directory};
+use crate::attributes::{FileAttributes, FileKind, SetAttributes, implied_directory, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
@@ -110,8 +109,7 @@ impl Files {
             return Err(FsError::already_exists());
         }
         // What s3fs writes of every directory, so that it shows the same as we do.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        let now = u32::try_from(unix_now()).unwrap_or(u32::MAX);
         let set = SetAttributes {
             size: None,
             owner: set.owner.or(Some((0, 0))),

@@ -12,8 +12,6 @@
 //! existing then. No object is deleted whose copy is not there, and no object of the target's is
 //! replaced that is not such a copy.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use futures::{Stream, TryStreamExt, stream};
 use tidegate_store::{
     Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, limits,
@@ -21,7 +19,7 @@ use tidegate_store::{
 
 use super::moved_key;
 use super::progress::Progress;
-use crate::attributes::implied_directory;
+use crate::attributes::{implied_directory, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::Replace;
 use crate::path::VirtualPath;
@@ -244,8 +242,4 @@ impl Files {
 /// What stands for the source in the record: its path, by any node's reckoning the same.
 fn name_of_source(from: &VirtualPath) -> u64 {
     Checksum::of(from.as_str().as_bytes()).crc()
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
