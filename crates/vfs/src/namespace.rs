@@ -219,7 +219,8 @@ impl Files {
         let place = self.place(key.clone());
         let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
-        let file = SharedFile::open(place, Draft::of_version(meta, base, set), 0, true)?;
+        let (draft, condition) = (Draft::of_version(meta, base, set), Condition::IfMatch(meta.etag.clone()));
+        let file = SharedFile::open(place, draft, condition, 0, true)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
         file.publish().await.map(|_| ())
     }

@@ -58,7 +58,7 @@ impl Files {
             // What was moved is the file's own to replace; where nothing was, nothing that appears there is
             // to be replaced.
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
-            open.rename(target.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
+            open.rename(target.clone(), moved, condition);
         }
         self.open_files.rename(&source, &target);
         Ok(())

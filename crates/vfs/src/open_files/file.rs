@@ -55,15 +55,21 @@ pub(super) enum Content {
 pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
-    /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
-    /// `reads` tells whether its first handle may read.
+    /// A file that shows what its draft begins with, to be published where `condition` holds. `hint` is its
+    /// final size, 0 if that is not known; `reads` tells whether its first handle may read.
     ///
     /// # Errors
     /// `TooLarge` if a new file of `hint` bytes can't be stored.
-    pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
+    pub(crate) fn open(
+        place: Place,
+        draft: Draft,
+        condition: Condition,
+        hint: u64,
+        reads: bool,
+    ) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
-        let destination = Destination::new(place.key.clone(), draft.condition.clone());
+        let destination = Destination::new(place.key.clone(), condition);
         let state = FileState {
             content,
             draft,
@@ -108,11 +114,11 @@ impl SharedFile {
 
     /// RENAME: the file has another name from now on. `moved` is what of it was there and is now under that
     /// name: the version that it was and its tag there.
-    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(&ETag, ETag)>, condition: Condition) {
+    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(ETag, ETag)>, condition: Condition) {
         let mut state = self.state();
         let base = state.draft.base.clone();
         let (condition, base) = match (moved, base) {
-            (Some((before, after)), Some(base)) if base.etag == *before => {
+            (Some((before, after)), Some(base)) if base.etag == before => {
                 (Condition::IfMatch(after.clone()), Some(self.place.base(key.clone(), after, base.size)))
             }
             // What the changes began with is not there any more.

@@ -86,7 +86,7 @@ impl Files {
                 None => None,
             };
             let condition = file.condition();
-            file.rename(to.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
+            file.rename(to.clone(), moved, condition);
             self.open_files.rename(&key, &to);
         }
         Ok(())
