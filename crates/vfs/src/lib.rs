@@ -13,6 +13,7 @@ mod copying;
 mod directory;
 mod edit;
 mod error;
+mod hashed_names;
 mod key;
 mod known_directories;
 mod links;

@@ -263,7 +263,7 @@ impl Files {
             }
             Err(error) => return Err(error.into()),
         };
-        self.vfs.links.note(&self.bucket, &key, asked, target.clone());
+        self.vfs.links.note(asked, target.clone());
         Ok(target)
     }
 }
