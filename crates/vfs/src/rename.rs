@@ -47,6 +47,7 @@ impl Files {
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
+        let relocation = open.as_ref().map(|open| open.relocate());
         let moved = match meta {
             Some(meta) => {
                 let before = meta.etag.clone();
@@ -60,6 +61,7 @@ impl Files {
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
             open.rename(target.clone(), moved, condition);
         }
+        drop(relocation);
         self.open_files.rename(&source, &target);
         Ok(())
     }

@@ -12,6 +12,8 @@
 //! existing then. No object is deleted whose copy is not there, and no object of the target's is
 //! replaced that is not such a copy.
 
+use std::sync::Arc;
+
 use futures::{Stream, TryStreamExt, stream};
 use tidegate_store::{
     Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, limits,
@@ -22,6 +24,7 @@ use super::progress::Progress;
 use crate::attributes::{implied_directory, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::Replace;
+use crate::open_files::SharedFile;
 use crate::path::VirtualPath;
 use crate::vfs::Files;
 
@@ -69,14 +72,22 @@ impl Files {
         };
         self.known.forget(from);
         self.known.forget(to);
+        let open = self.open_files.below(&source);
+        let relocations: Vec<_> = open.iter().map(|(_, file)| file.relocate()).collect();
         self.move_all(from, to, (&source, &target)).await?;
-        self.move_open_files(&source, &target).await?;
+        self.move_open_files(open, &source, &target).await?;
+        drop(relocations);
         self.finish(from, to, (&source, &target), attributes).await
     }
 
     /// Files in the directory that the session is writing go on under their new names.
-    async fn move_open_files(&self, source: &ObjectKey, target: &ObjectKey) -> Result<(), FsError> {
-        for (key, file) in self.open_files.below(source) {
+    async fn move_open_files(
+        &self,
+        open: Vec<(ObjectKey, Arc<SharedFile>)>,
+        source: &ObjectKey,
+        target: &ObjectKey,
+    ) -> Result<(), FsError> {
+        for (key, file) in open {
             let to = moved_key(&key, source, target)?;
             let moved = match file.version() {
                 Some((before, size)) => {

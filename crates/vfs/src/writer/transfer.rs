@@ -145,22 +145,11 @@ impl Transfer {
         });
     }
 
-    /// Has the store make parts of ranges of another version, a few at once. They count as one on its way.
-    pub(crate) fn launch_copies(
-        &mut self,
-        source: CopySource,
-        parts: Vec<(PartNumber, Range<u64>)>,
-        attributes: &ObjectAttributes,
-    ) {
+    /// Has the store make parts of ranges of the version that is to be replaced, a few at once. They count
+    /// as one on its way.
+    pub(crate) fn launch_copies(&mut self, parts: Vec<(PartNumber, Range<u64>)>, attributes: &ObjectAttributes) {
         self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            let upload = upload.await?;
-            let copied = target.copier.copy_parts(&upload, &source, parts, COPIES_AT_ONCE).await;
-            let copied = copied.map_err(|error| publish_error(&target.destination.now().1, error))?;
-            let landed = copied.into_iter().map(|part| {
-                let checksum = part.checksum;
-                (part, checksum)
-            });
-            Ok(landed.collect())
+            target.copy_parts(&upload.await?, parts).await
         });
     }
 
@@ -313,6 +302,29 @@ impl Transfer {
 }
 
 impl Target {
+    /// Copies ranges of the version that is to be replaced, from wherever it lies.
+    async fn copy_parts(&self, upload: &Upload, parts: Vec<(PartNumber, Range<u64>)>) -> Result<Vec<Landed>, FsError> {
+        let mut source = self.destination.settled().await.ok_or_else(interrupted)?;
+        loop {
+            let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
+            let error = match copied {
+                Ok(copied) => {
+                    let landed = copied.into_iter().map(|part| {
+                        let checksum = part.checksum;
+                        (part, checksum)
+                    });
+                    return Ok(landed.collect());
+                }
+                Err(error) => error,
+            };
+            // A RENAME of this very file may have moved it meanwhile.
+            match self.destination.settled().await.filter(|moved| *moved != source) {
+                Some(moved) => source = moved,
+                None => return Err(publish_error(&self.destination.now().1, error)),
+            }
+        }
+    }
+
     /// A multipart upload can only be completed under the name that it was begun with. If the file was
     /// renamed since, it goes on from there to its new name.
     async fn publish_renamed(
