@@ -68,7 +68,8 @@ pub struct Config {
     /// Default: 256 MiB.
     pub copy_part_size: ByteSize,
     /// Copies inside the store that one request (a RENAME of a directory, or of such a file) has under
-    /// way at once (1 to 128). A node has 256 of them at most. Default: 32.
+    /// way at once (1 to 128); a file that is changed or appended to has 8 at most. A node has 256 of them
+    /// at most. Default: 32.
     pub copy_concurrency: usize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
     /// the client's pace and the store's latency, within the file's share of the memory for reading.

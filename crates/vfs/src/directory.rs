@@ -141,9 +141,7 @@ impl Coming {
     }
 
     async fn wait(&mut self) -> Result<Page, FsError> {
-        (&mut self.0).await.unwrap_or_else(|_| {
-            Err(FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again"))
-        })
+        (&mut self.0).await.unwrap_or_else(|_| Err(interrupted()))
     }
 }
 
@@ -209,6 +207,11 @@ impl Files {
             None => self.marker_attributes(&marker).await,
         }
     }
+}
+
+/// A task of the listing has ended without a result.
+fn interrupted() -> FsError {
+    FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again")
 }
 
 impl fmt::Debug for Files {

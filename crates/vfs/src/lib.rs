@@ -3,6 +3,7 @@
 //!
 //! [`Vfs`] is the node's; [`Vfs::mount`] gives a session its [`Mount`].
 
+mod aborting;
 mod assembly;
 mod attribute_cache;
 mod attributes;
@@ -12,6 +13,7 @@ mod copying;
 mod directory;
 mod edit;
 mod error;
+mod hashed_names;
 mod key;
 mod known_directories;
 mod links;

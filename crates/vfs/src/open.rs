@@ -106,30 +106,32 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let place = self.place(key.clone());
-        let draft = match existing {
+        let (draft, condition) = match existing {
             Some(meta) => {
                 self.rights.of(path).require(Permission::Overwrite)?;
                 if options.truncate {
-                    Draft::of_new(options.attributes, Condition::Always)
+                    (Draft::of_new(options.attributes), Condition::Always)
                 } else {
                     // What OPEN says of attributes is for files that it makes, and those that were made just
                     // before, with nothing written (mknod of sshfs).
                     let set = if meta.size == 0 { options.attributes } else { SetAttributes::default() };
                     let base = place.base(key.clone(), meta.etag.clone(), meta.size);
-                    Draft::of_version(&meta, base, SetAttributes { size: None, ..set })
+                    let draft = Draft::of_version(&meta, base, SetAttributes { size: None, ..set });
+                    (draft, Condition::IfMatch(meta.etag))
                 }
             }
-            None if indifferent => Draft::of_new(options.attributes, Condition::Always),
+            None if indifferent => (Draft::of_new(options.attributes), Condition::Always),
             None if !options.create => return Err(FsError::not_found()),
             None => {
                 self.rights.of(path).require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.
                 let may_win = options.truncate && !options.exclusive && may_replace;
-                Draft::of_new(options.attributes, if may_win { Condition::Always } else { Condition::IfAbsent })
+                let condition = if may_win { Condition::Always } else { Condition::IfAbsent };
+                (Draft::of_new(options.attributes), condition)
             }
         };
         let has_changed = draft.is_dirty();
-        let file = SharedFile::open(place, draft, options.attributes.size.unwrap_or(0), access.read)?;
+        let file = SharedFile::open(place, draft, condition, options.attributes.size.unwrap_or(0), access.read)?;
         self.open_files.insert(key, &file);
         Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }

@@ -5,6 +5,7 @@ mod file;
 mod moving;
 mod place;
 mod publish;
+mod renaming;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -47,6 +47,7 @@ impl Files {
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
+        let relocation = open.as_ref().map(|open| open.relocate());
         let moved = match meta {
             Some(meta) => {
                 let before = meta.etag.clone();
@@ -58,8 +59,9 @@ impl Files {
             // What was moved is the file's own to replace; where nothing was, nothing that appears there is
             // to be replaced.
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
-            open.rename(target.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
+            open.rename(target.clone(), moved, condition);
         }
+        drop(relocation);
         self.open_files.rename(&source, &target);
         Ok(())
     }

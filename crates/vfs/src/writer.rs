@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
-pub(crate) use self::destination::Destination;
+pub(crate) use self::destination::{Destination, Relocation};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::transfer::{Target, Transfer, publish_error};
 pub(crate) use self::upload::{Beginning, Upload};

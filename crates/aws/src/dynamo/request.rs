@@ -43,6 +43,24 @@ pub(super) struct Update {
     pub(super) values: HashMap<&'static str, AttributeValue>,
 }
 
+impl Update {
+    /// Assigns attributes of an item that is there, and removes others; `None` if neither is to be done.
+    pub(super) fn of_present(
+        assigned: &[String],
+        removed: &[&str],
+        names: HashMap<&'static str, String>,
+        values: HashMap<&'static str, AttributeValue>,
+    ) -> Option<Self> {
+        let clauses: Vec<String> = [("SET", assigned.join(", ")), ("REMOVE", removed.join(", "))]
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(verb, list)| format!("{verb} {list}"))
+            .collect();
+        let expression = clauses.join(" ").into();
+        (!clauses.is_empty()).then_some(Self { expression, condition: "attribute_exists(pk)", names, values })
+    }
+}
+
 /// What became of an [`Update`].
 pub(super) struct Updated {
     /// Whether the condition held.

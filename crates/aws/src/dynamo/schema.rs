@@ -163,17 +163,7 @@ pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
             }
         }
     }
-    let clauses: Vec<String> = [("SET", set.join(", ")), ("REMOVE", lifted.join(", "))]
-        .into_iter()
-        .filter(|(_, list)| !list.is_empty())
-        .map(|(verb, list)| format!("{verb} {list}"))
-        .collect();
-    (!clauses.is_empty()).then(|| Update {
-        expression: clauses.join(" ").into(),
-        condition: "attribute_exists(pk)",
-        names: HashMap::new(),
-        values,
-    })
+    Update::of_present(&set, &lifted, HashMap::new(), values)
 }
 
 pub(super) fn user_item(user: &User) -> Item {

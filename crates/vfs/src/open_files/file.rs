@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::{Condition, CopySource, ETag, ObjectKey};
+use tidegate_store::Condition;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -55,15 +55,21 @@ pub(super) enum Content {
 pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
-    /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
-    /// `reads` tells whether its first handle may read.
+    /// A file that shows what its draft begins with, to be published where `condition` holds. `hint` is its
+    /// final size, 0 if that is not known; `reads` tells whether its first handle may read.
     ///
     /// # Errors
     /// `TooLarge` if a new file of `hint` bytes can't be stored.
-    pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
+    pub(crate) fn open(
+        place: Place,
+        draft: Draft,
+        condition: Condition,
+        hint: u64,
+        reads: bool,
+    ) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
-        let destination = Destination::new(place.key.clone(), draft.condition.clone());
+        let destination = Destination::new(place.key.clone(), condition);
         let state = FileState {
             content,
             draft,
@@ -104,39 +110,6 @@ impl SharedFile {
     pub(crate) fn is_usable(&self) -> bool {
         let state = self.state();
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
-    }
-
-    /// RENAME: the file has another name from now on. `moved` is what of it was there and is now under that
-    /// name: the version that it was and its tag there.
-    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(&ETag, ETag)>, condition: Condition) {
-        let mut state = self.state();
-        let base = state.draft.base.clone();
-        let (condition, base) = match (moved, base) {
-            (Some((before, after)), Some(base)) if base.etag == *before => {
-                (Condition::IfMatch(after.clone()), Some(self.place.base(key.clone(), after, base.size)))
-            }
-            // What the changes began with is not there any more.
-            (_, Some(base)) => (Condition::IfMatch(base.etag.clone()), None),
-            (_, None) => (condition, None),
-        };
-        if let Some(base) = base {
-            state.draft.base = Some(Arc::clone(&base));
-            if let Content::Edit(edit) = &mut state.content {
-                edit.move_base(base);
-            }
-        }
-        drop(state);
-        self.destination.set(key, condition);
-    }
-
-    /// What must hold when it is published.
-    pub(crate) fn condition(&self) -> Condition {
-        self.destination.now().1
-    }
-
-    /// The version that changes began with: its tag and size; `None` if there was none.
-    pub(crate) fn version(&self) -> Option<(ETag, u64)> {
-        self.state().draft.base.as_ref().map(|base| (base.etag.clone(), base.size))
     }
 
     /// Whether nobody but this session knows of it yet.
@@ -374,8 +347,7 @@ impl SharedFile {
         if base.size <= self.place.copy_min() {
             return Some(None);
         }
-        let source = CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) };
-        Some(Some(Beginning::of(source, base.size)))
+        Some(Some(Beginning::of_version(base.size)))
     }
 
     fn begin_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<(), FsError> {

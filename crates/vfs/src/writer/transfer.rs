@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, select};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
-    StoreError, StoreErrorKind, StoredPart, Upload,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
+    StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use super::destination::Destination;
 use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
+use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
@@ -31,9 +32,6 @@ use crate::shares::Grant;
 
 /// How many parts the store copies at once for one file.
 const COPIES_AT_ONCE: usize = 8;
-
-/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
-const ABORT_WAIT: Duration = Duration::from_secs(60);
 
 /// Where an upload goes, and what must hold when it is published.
 #[derive(Clone, Debug)]
@@ -147,24 +145,11 @@ impl Transfer {
         });
     }
 
-    /// Has the store make parts of ranges of another version, a few at once. They count as one on its way.
-    pub(crate) fn launch_copies(
-        &mut self,
-        source: CopySource,
-        parts: Vec<(PartNumber, Range<u64>)>,
-        attributes: &ObjectAttributes,
-    ) {
+    /// Has the store make parts of ranges of the version that is to be replaced, a few at once. They count
+    /// as one on its way.
+    pub(crate) fn launch_copies(&mut self, parts: Vec<(PartNumber, Range<u64>)>, attributes: &ObjectAttributes) {
         self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            let (target, source, upload) = (&target, &source, &upload.await?);
-            let copies = parts.into_iter().map(|(number, range)| async move {
-                let range = ByteRange::new(range.start, range.end - range.start);
-                target.store.copy_part(upload, number, source, range).await
-            });
-            let copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE).map_ok(|part| {
-                let checksum = part.checksum;
-                (part, checksum)
-            });
-            copied.try_collect().await.map_err(|error| publish_error(&target.destination.now().1, error))
+            target.copy_parts(&upload.await?, parts).await
         });
     }
 
@@ -300,28 +285,46 @@ impl Transfer {
         let begun = self.begun.take()?;
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
-        let abort = async move {
-            // A part that arrives behind the abort would stay: first stop sending.
-            tasks.shutdown().await;
-            match begun.upload.await {
-                Ok(upload) => target.store.abort_upload(&upload).await.map_err(FsError::from),
-                // It was never begun, as far as anyone knows.
-                Err(_) => Ok(()),
-            }
+        let aborting = async move {
+            let aborted = async {
+                // A part that arrives behind the abort would stay: first stop sending.
+                tasks.shutdown().await;
+                match begun.upload.await {
+                    Ok(upload) => target.store.abort_upload(&upload).await,
+                    // It was never begun, as far as anyone knows.
+                    Err(_) => Ok(()),
+                }
+            };
+            abort(&target.key, &target.metrics, aborted).await;
         };
-        let target = Arc::clone(&self.target);
-        let bounded = async move {
-            match tokio::time::timeout(ABORT_WAIT, abort).await {
-                Ok(Ok(())) => target.metrics.uploads_aborted.inc(),
-                Ok(Err(error)) => abort_failed(&target, &error.report()),
-                Err(_) => abort_failed(&target, "it took too long"),
-            }
-        };
-        Some(bounded.boxed())
+        Some(aborting.boxed())
     }
 }
 
 impl Target {
+    /// Copies ranges of the version that is to be replaced, from wherever it lies.
+    async fn copy_parts(&self, upload: &Upload, parts: Vec<(PartNumber, Range<u64>)>) -> Result<Vec<Landed>, FsError> {
+        let mut source = self.destination.settled().await.ok_or_else(interrupted)?;
+        loop {
+            let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
+            let error = match copied {
+                Ok(copied) => {
+                    let landed = copied.into_iter().map(|part| {
+                        let checksum = part.checksum;
+                        (part, checksum)
+                    });
+                    return Ok(landed.collect());
+                }
+                Err(error) => error,
+            };
+            // A RENAME of this very file may have moved it meanwhile.
+            match self.destination.settled().await.filter(|moved| *moved != source) {
+                Some(moved) => source = moved,
+                None => return Err(publish_error(&self.destination.now().1, error)),
+            }
+        }
+    }
+
     /// A multipart upload can only be completed under the name that it was begun with. If the file was
     /// renamed since, it goes on from there to its new name.
     async fn publish_renamed(
@@ -441,9 +444,4 @@ fn upload_error(error: StoreError) -> FsError {
 
 fn interrupted() -> FsError {
     FsError::new(FsErrorKind::Unavailable, "the upload was interrupted inside the server; upload the file again")
-}
-
-fn abort_failed(target: &Target, reason: &str) {
-    target.metrics.abort_failures.inc();
-    tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
 }

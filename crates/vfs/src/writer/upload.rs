@@ -14,7 +14,6 @@ use tidegate_store::{ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
 pub(crate) use self::beginning::Beginning;
-use self::beginning::Copies;
 use self::room::{Charge, Secured};
 use super::Admission;
 use super::kept::{Kept, OnScratch};
@@ -319,8 +318,8 @@ impl Upload {
 
     fn launch(&mut self, part: SealedPart) -> Result<(), FsError> {
         let number = self.number_of(part.number)?;
-        if let Some(Copies { source, parts }) = self.beginning.copies.take() {
-            self.transfer.launch_copies(source, parts, &self.attributes);
+        if let Some(parts) = self.beginning.copies.take() {
+            self.transfer.launch_copies(parts, &self.attributes);
         }
         let index = self.charges.iter().position(|charge| charge.number == part.number);
         let charge = index.map(|index| self.charges.swap_remove(index));
