@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::svg::{WIDTH, colour, end, nice_scale, open, text};
+use crate::svg::{WIDTH, colour, end, nice_scale, open, outlined_text, text};
 
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 24.0;
@@ -144,17 +144,19 @@ impl Lines<'_> {
             text(&mut svg, at, bottom + 18.0, "middle", 11, &number(*tick));
         }
         text(&mut svg, f64::midpoint(LEFT, right), bottom + 40.0, "middle", 12, self.x.name);
+        for line in &self.lines {
+            let points: Vec<_> = line.points.iter().filter_map(|point| Some((along(point.0)?, up(point.1)?))).collect();
+            line.draw(&mut svg, &points);
+        }
         for limit in &self.limits {
             let Some(at) = up(limit.at) else { continue };
             let _ = writeln!(
                 svg,
                 r##"<line x1="{LEFT}" y1="{at:.1}" x2="{right}" y2="{at:.1}" stroke="#a00" stroke-dasharray="2 3" stroke-width="1.5"/>"##
             );
-            text(&mut svg, LEFT + 6.0, at - 5.0, "start", 11, &limit.name);
-        }
-        for line in &self.lines {
-            let points: Vec<_> = line.points.iter().filter_map(|point| Some((along(point.0)?, up(point.1)?))).collect();
-            line.draw(&mut svg, &points);
+            // Below a line that lies at the top, where the axis has its name.
+            let y = if at - top < 16.0 { at + 14.0 } else { at - 5.0 };
+            outlined_text(&mut svg, LEFT + 6.0, y, 11, &limit.name);
         }
         end(svg)
     }

@@ -126,6 +126,15 @@ pub(crate) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, te
     );
 }
 
+/// Text that can be read where it lies over lines.
+pub(crate) fn outlined_text(svg: &mut String, x: f64, y: f64, size: u32, text: &str) {
+    let text = escaped(text);
+    let _ = writeln!(
+        svg,
+        r##"<text x="{x:.1}" y="{y:.1}" font-size="{size}" fill="#222" stroke="#fff" stroke-width="3" paint-order="stroke">{text}</text>"##
+    );
+}
+
 pub(crate) fn colour(number: usize) -> &'static str {
     COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#000")
 }

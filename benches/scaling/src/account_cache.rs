@@ -68,11 +68,6 @@ impl AccountCache {
         }
     }
 
-    /// Forgets a user whose lookup failed.
-    pub(crate) fn forget(&mut self, user: u32) {
-        self.entries.remove(&user);
-    }
-
     #[cfg(test)]
     fn len(&self) -> usize {
         self.entries.len()
@@ -82,7 +77,7 @@ impl AccountCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{SECOND, micros};
+    use crate::queue::micros;
 
     #[test]
     fn an_answer_is_shared_while_it_comes_and_believed_for_its_life() {
@@ -95,8 +90,6 @@ mod tests {
         let ttl = config.ttl.as_micros() as Micros;
         assert_eq!(cache.find(ttl, 7), Found::Nothing, "never longer than the bound, counted from the question");
         assert_eq!(cache.find(ttl * 7 / 10, 7), Found::Remembered, "chance takes a fifth at most");
-        cache.forget(7);
-        assert_eq!(cache.find(SECOND, 7), Found::Nothing);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use tidegate_chart::{Axis, Bars, Limit, Line, Lines, Scale, Series, Summary};
 
+use crate::cost::Cost;
 use crate::results::Results;
 use crate::steady::Steady;
 use crate::storm::{Capacity, Case, Cause, Owners, Storm};
@@ -19,12 +20,11 @@ pub(crate) struct Chart {
 
 const NODES: Axis<'_> = Axis { name: "nodes (2,000 sessions on each, 100,000 at most)", scale: Scale::Logarithmic };
 /// Of the cases, in the order of the storms' table.
-const STORMS: [(&str, Case); 5] = [
-    ("a node's process dies", case(Cause::NodeKilled, Capacity::Measured, Owners::Many)),
-    ("a node's machine is gone", case(Cause::MachineGone, Capacity::Measured, Owners::Many)),
-    ("a zone is gone", case(Cause::ZoneGone, Capacity::Measured, Owners::Many)),
-    ("all sessions are cut", case(Cause::AllCut, Capacity::Measured, Owners::Many)),
-    ("all sessions are cut, nodes as fast as their CPU", case(Cause::AllCut, Capacity::Cpu, Owners::Many)),
+const STORMS: [(&str, usize, Case); 4] = [
+    ("a node's process dies", 0, case(Cause::NodeKilled, Capacity::Measured, Owners::Many)),
+    ("a zone's machines are gone", 3, case(Cause::ZoneGone, Capacity::Measured, Owners::Many)),
+    ("all sessions are cut", 1, case(Cause::AllCut, Capacity::Measured, Owners::Many)),
+    ("all sessions are cut, of one tenant", 6, case(Cause::AllCut, Capacity::Measured, Owners::One)),
 ];
 
 const fn case(cause: Cause, capacity: Capacity, owners: Owners) -> Case {
@@ -33,7 +33,7 @@ const fn case(cause: Cause, capacity: Capacity, owners: Owners) -> Case {
 
 /// All of them.
 pub(crate) fn charts(results: &Results) -> Vec<Chart> {
-    let mut charts = vec![
+    vec![
         table_requests(results),
         cache(results),
         writes(results),
@@ -44,9 +44,8 @@ pub(crate) fn charts(results: &Results) -> Vec<Chart> {
         growth(results),
         growth_nodes(results),
         cost(results),
-    ];
-    charts.extend(cost_parts(results));
-    charts
+        cost_parts(results),
+    ]
 }
 
 fn line(name: impl Into<String>, colour: usize, points: impl IntoIterator<Item = (f64, f64)>) -> Line {
@@ -151,22 +150,18 @@ fn prefix(results: &Results) -> Chart {
 }
 
 fn storm_times(results: &Results) -> Chart {
-    const COLOURS: [usize; 5] = [0, 1, 3, 5, 6];
     let time = |storm: &Storm| Some((storm.case.nodes as f64, storm.most?));
-    let lines = STORMS
-        .iter()
-        .zip(COLOURS)
-        .map(|((name, case), colour)| line(*name, colour, results.storms_of(*case).filter_map(time)));
+    let lines =
+        STORMS.iter().map(|(name, colour, case)| line(*name, *colour, results.storms_of(*case).filter_map(time)));
     let y = Axis { name: "seconds until 99 of 100 sessions are back", scale: Scale::Logarithmic };
     chart("storm-times.svg", "After a death: until sessions are back", NODES, y, lines.collect(), Vec::new())
 }
 
 fn storm_curves(results: &Results) -> Chart {
-    const COLOURS: [usize; 5] = [0, 1, 3, 5, 6];
     let percent = |(at, share): &(f64, f64)| (*at, share * 100.0);
-    let lines = STORMS.iter().zip(COLOURS).filter_map(|((name, case), colour)| {
+    let lines = STORMS.iter().filter_map(|(name, colour, case)| {
         let storm = results.storms_of(*case).find(|storm| storm.case.nodes == 50)?;
-        Some(line(*name, colour, storm.curve.iter().map(percent)))
+        Some(line(*name, *colour, storm.curve.iter().map(percent)))
     });
     let x = Axis { name: "seconds after it", scale: Scale::Logarithmic };
     let y = Axis { name: "% of the cut sessions that are back", scale: Scale::Linear };
@@ -246,23 +241,25 @@ fn cost(results: &Results) -> Chart {
 }
 
 /// What a month of Tidegate is made of, beside AWS Transfer Family, where both are of a size.
-fn cost_parts(results: &Results) -> Option<Chart> {
+fn cost_parts(results: &Results) -> Chart {
     const VOLUMES: [f64; 3] = [1_000.0, 10_000.0, 100_000.0];
     let title = "What a month is made of";
     let months: Vec<_> = VOLUMES.iter().filter_map(|gb| results.cost.iter().find(|cost| cost.gb == *gb)).collect();
-    let parts = months.first()?.parts();
     // Each month against what Transfer Family takes for it, so that all fit on one scale.
-    let share = |value: f64, of: f64| Summary::of(&[value / of * 100.0]);
-    let mut series: Vec<Series> = Vec::new();
-    for (n, (name, _)) in
-        parts.iter().enumerate().filter(|(_, (name, _))| !matches!(*name, "DynamoDB" | "KMS" | "logs"))
-    {
-        let of = |month: &&crate::cost::Cost| share(month.parts().get(n)?.1, month.transfer_family);
-        series.push(Series { name: (*name).to_owned(), colour: series.len(), values: months.iter().map(of).collect() });
-    }
-    let rest = |month: &&crate::cost::Cost| share(month.dynamodb + month.kms + month.logs, month.transfer_family);
-    series.push(Series { name: "rest".to_owned(), colour: series.len(), values: months.iter().map(rest).collect() });
+    let parts: [(&str, fn(&Cost) -> f64); 6] = [
+        ("instances", |month| month.instances),
+        ("balancer", |month| month.balancer + month.balancer_units),
+        ("between zones", |month| month.between_zones),
+        ("interface endpoints", |month| month.endpoints),
+        ("S3 requests", |month| month.s3),
+        ("rest", |month| month.dynamodb + month.kms + month.logs),
+    ];
+    let series = parts.iter().zip([0, 1, 3, 4, 5, 6]).map(|((name, part), colour)| {
+        let share = |month: &&Cost| Summary::of(&[part(month) / month.transfer_family * 100.0]);
+        Series { name: (*name).to_owned(), colour, values: months.iter().map(share).collect() }
+    });
+    let series = series.collect();
     let groups = months.iter().map(|month| format!("{:.0} TB", month.gb / 1_000.0)).collect();
     let unit = "% of AWS Transfer Family's price";
-    Some(Chart { file: "cost-parts.svg", title, svg: Bars { title, unit, groups, series }.draw() })
+    Chart { file: "cost-parts.svg", title, svg: Bars { title, unit, groups, series }.draw() }
 }

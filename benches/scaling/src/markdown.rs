@@ -80,11 +80,10 @@ fn count(value: f64) -> String {
     text
 }
 
-/// A rate or a time: whole from 10 on, with one digit behind the point below.
+/// A rate or a time: whole from 10 on, with a digit or two behind the point below.
 fn rate(value: f64) -> String {
     match value {
-        value if value == 0.0 => "0".to_owned(),
-        value if value >= 10.0 => count(value),
+        value if value == value.round() || value >= 10.0 => count(value),
         value if value >= 0.1 => format!("{value:.1}"),
         value => format!("{value:.2}"),
     }
@@ -93,6 +92,7 @@ fn rate(value: f64) -> String {
 /// A share as percent.
 fn percent(share: f64) -> String {
     match share * 100.0 {
+        value if value > 0.0 && value < 0.05 => "under 0.1 %".to_owned(),
         value if value > 0.0 && value < 0.95 => format!("{value:.1} %"),
         value => format!("{value:.0} %"),
     }
@@ -115,8 +115,14 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!((count(0.0), count(999.6), count(1_234_567.0)), ("0".into(), "1,000".into(), "1,234,567".into()));
-        assert_eq!([0.0, 0.04, 0.25, 9.95, 12.4].map(rate), ["0", "0.04", "0.2", "9.9", "12"].map(str::to_owned));
-        assert_eq!([0.0, 0.004, 0.126].map(percent), ["0 %", "0.4 %", "13 %"].map(str::to_owned));
+        assert_eq!(
+            [0.0, 0.04, 0.26, 2.0, 9.94, 12.4].map(rate),
+            ["0", "0.04", "0.3", "2", "9.9", "12"].map(str::to_owned)
+        );
+        assert_eq!(
+            [0.0, 0.000_1, 0.004, 0.126].map(percent),
+            ["0 %", "under 0.1 %", "0.4 %", "13 %"].map(str::to_owned)
+        );
         assert_eq!([1.5, 1_500.4].map(dollars), ["1.50", "1,500"].map(str::to_owned));
         assert_eq!((time(None), time(Some(0.5))), ("not within the hour".to_owned(), "0.5 s".to_owned()));
     }

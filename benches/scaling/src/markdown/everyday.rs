@@ -84,17 +84,34 @@ count on two reads a login. The cache earns its place with robots, and when Dyna
 in proportion, and so much longer a removed key opens new sessions.\n";
 
 fn writes(results: &Results) -> String {
-    let coordination = &results.inputs.parameters.coordination;
+    let (coordination, prices) = (&results.inputs.parameters.coordination, &results.inputs.prices.dynamodb);
+    let most = results.steady_of("partners").last();
+    let mut causes = most.map_or_else(Vec::new, |steady| {
+        vec![
+            (steady.writes.counters, "counters of sessions"),
+            (steady.writes.usage, "usage of tenants with a quota"),
+            (steady.writes.journal, "journal of uploads"),
+            (steady.writes.leases, "leases of nodes"),
+        ]
+    });
+    causes.sort_by(|one, other| other.0.total_cmp(&one.0));
     format!(
         "\nThe figures behind this: {} writes for a login to a tenant with a limit, {} for an upload in parts and one more \
          for {} parts, a lease renewed each {} s, and one write for each node and tenant with a quota in {} s while files \
-         change. With many nodes the last becomes the largest: a busy tenant is busy on all of them, and all write to its \
-         one item.\n",
+         change: a busy tenant is busy on all nodes, and all of them write to its one item. On {} nodes, most writes are \
+         for the {}. Writes are {} of what partners' requests to DynamoDB cost there.\n",
         rate(coordination.counter_writes_per_login),
         rate(coordination.journal_writes_per_upload),
         coordination.journal_parts_per_write,
         rate(coordination.lease_renewal_seconds),
         rate(coordination.usage_flush_seconds),
+        most.map_or_else(String::new, |steady| count(steady.nodes as f64)),
+        causes.first().map_or("", |cause| cause.1),
+        most.map_or_else(String::new, |steady| {
+            let (reads, writes) =
+                (steady.table.reads * prices.per_million_reads, steady.table.writes * prices.per_million_writes);
+            percent(writes / (reads + writes))
+        }),
     )
 }
 

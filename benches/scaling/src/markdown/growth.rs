@@ -7,7 +7,8 @@ pub(super) fn section(results: &Results) -> String {
     let (growth, module) = (&results.inputs.parameters.growth, &results.inputs.module);
     let mut text = format!(
         "## Growing and shrinking\n\n\
-         {} sessions become {} and go again, evenly within so many minutes each; a session lasts {} minutes in the mean. The \
+         {} sessions become {} and go again, evenly within so many minutes each; a session lasts {} minutes in the mean, and \
+         none ends before its time. The \
          group aims at {} sessions a node. It grows after {} minutes above, a new node takes connections {} s later, and it \
          shrinks after {} minutes below 90 %. `max_size` is out of the way.\n\n",
         count(growth.sessions.0 as f64),
@@ -45,8 +46,9 @@ pub(super) fn section(results: &Results) -> String {
     text.push_str(&table(&head, lines));
     text.push_str(&format!(
         "\nSessions stay where they are, so that new nodes fill only as fast as new sessions come: right after growing, old \
-         nodes are fuller than new ones. A rise within {} minutes is too fast for any group that measures by the minute. \
-         Before a rise that is known (the full hour, the first of the month), raise `min_size`.\n\n\
+         nodes are fuller than new ones. A rise within {} minutes is too fast for any group that measures by the minute, \
+         and full nodes hide it: the metric counts those who are in, not those who are refused (each of them again every \
+         5 s). Before a rise that is known (the full hour, the first of the month), raise `min_size`.\n\n\
          Shrinking moves sessions: a draining node ends idle ones, and their clients log in again; transfers go on until \
          `drain.deadline`. Uploads that take longer than that are cut.\n",
         count(results.growth.first().map_or(0.0, |grown| grown.ramp_minutes)),

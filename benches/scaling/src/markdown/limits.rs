@@ -2,6 +2,7 @@
 
 use super::{count, rate, table};
 use crate::charts::max_connections;
+use crate::measured::Measured;
 use crate::results::Results;
 use crate::storm::{Capacity, Case, Cause, Owners, Storm};
 
@@ -11,7 +12,7 @@ const ANSWER_SECONDS: f64 = 0.02;
 pub(super) fn section(results: &Results) -> String {
     let head = ["limit", "of", "reached with", "what to do"];
     let mut text =
-        "## What breaks first\n\nIn the order in which a cluster that grows meets it, tenants first.\n\n".to_owned();
+        "## What breaks first\n\nRoughly in the order in which a cluster that grows meets it.\n\n".to_owned();
     text.push_str(&table(&head, one_prefix(results).into_iter().chain(nodes(results)).chain(services(results))));
     text.push_str(&sessions_against_a_prefix(results));
     text
@@ -36,7 +37,7 @@ fn one_prefix(results: &Results) -> [Vec<String>; 1] {
                 (quotas.prefix_writes_per_second as f64 / measured.sftp_files_per_second.0 / measured.small_up.0)
                     .floor()
             ),
-            count((quotas.prefix_reads_per_second as f64 / measured.sftp_files_per_second.1).floor()),
+            count((quotas.prefix_reads_per_second as f64 / down_per_second(measured)).floor()),
         ),
         "Nothing breaks: S3 answers 503, nodes try again, transfers slow down, and S3 splits a prefix that stays busy. \
          Spread a tenant's load over directories whose names differ early; `listing_attributes = \"fast\"`; fewer sessions \
@@ -51,6 +52,9 @@ fn nodes(results: &Results) -> [Vec<String>; 4] {
     let most = inputs.parameters.cluster.max_sessions as f64;
     let target = inputs.module.sessions_per_node as f64;
     let cores = inputs.prices.instance.vcpus;
+    let login = &inputs.parameters.login;
+    let login_seconds = login.round_trips * f64::midpoint(login.round_trip_ms.0, login.round_trip_ms.1) / 1_000.0;
+    let places: f64 = unauthenticated.parse().unwrap_or_default();
     [
         line(
             "The group's `max_size`",
@@ -72,9 +76,12 @@ fn nodes(results: &Results) -> [Vec<String>; 4] {
                 count(measured.logins_by_cpu(cores))
             ),
             format!(
-                "more than {unauthenticated} at once (`ssh.max_unauthenticated`): the rest is closed and comes again"
+                "{unauthenticated} at once (`ssh.max_unauthenticated`), which at {} s each for clients far away is {} a \
+                 second; further ones are closed and come again",
+                rate(login_seconds),
+                count(places / login_seconds)
             ),
-            "Let clients wait longer and by chance before they come again; more nodes; more cores",
+            "Clients that wait longer, and by chance, before they come again; more nodes; a higher `ssh.max_unauthenticated`",
         ),
         line(
             "The balancer's targets",
@@ -144,7 +151,7 @@ fn services(results: &Results) -> Vec<Vec<String>> {
             "STS, if nodes take a role for each tenant",
             format!("{} requests a second and account", count(roles)),
             format!(
-                "nodes × tenants: {} × {} roles take {} s to get; to keep {} of them renewed is the most",
+                "{} nodes × {} tenants: {} s until all have their roles; more than {} can't be kept renewed",
                 count(most_nodes),
                 count(tenants),
                 count(most_nodes * tenants / roles),
@@ -165,6 +172,11 @@ fn services(results: &Results) -> Vec<Vec<String>> {
     ]
 }
 
+/// Requests a second of one session that fetches small files.
+fn down_per_second(measured: &Measured) -> f64 {
+    measured.sftp_files_per_second.1 * (measured.small_down.0 + measured.small_down.1)
+}
+
 /// What few sessions can do to a prefix.
 fn sessions_against_a_prefix(results: &Results) -> String {
     let (quotas, measured) = (&results.inputs.quotas.s3, &results.inputs.measured);
@@ -178,11 +190,7 @@ fn sessions_against_a_prefix(results: &Results) -> String {
     let lines = [
         entry("`sftp`: `put -r` of small files", up, writes),
         entry("lftp: `mirror -R` with eight connections", measured.lftp_files_per_second * measured.small_up.0, writes),
-        entry(
-            "`sftp`: `get -r` of small files, which nodes open ahead",
-            measured.sftp_files_per_second.1 * (measured.small_down.0 + measured.small_down.1),
-            reads,
-        ),
+        entry("`sftp`: `get -r` of small files, which nodes open ahead", down_per_second(measured), reads),
         entry("the first `ls -l` of a large directory on a node", listing / ANSWER_SECONDS, reads),
     ];
     let all = |capacity| {
