@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::svg::{WIDTH, colour, end, nice_scale, open, outlined_text, text};
 
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 40.0;
 const PLOT_HEIGHT: f64 = 270.0;
 const BOTTOM: f64 = 52.0;
 /// From the top to the first line of the legend, and from one to the next.

@@ -96,8 +96,8 @@ fn writes(results: &Results) -> String {
     });
     causes.sort_by(|one, other| other.0.total_cmp(&one.0));
     format!(
-        "\nThe figures behind this: {} writes for a login to a tenant with a limit, {} for an upload in parts and one more \
-         for {} parts, a lease renewed each {} s, and one write for each node and tenant with a quota in {} s while files \
+        "\nWhat counts as a write: {} for a login to a tenant with a limit, {} for an upload in parts and one more for {} \
+         parts, one for each lease every {} s, and one for each node and tenant with a quota in {} s while files \
          change: a busy tenant is busy on all nodes, and all of them write to its one item. On {} nodes, most writes are \
          for the {}. Writes are {} of what partners' requests to DynamoDB cost there.\n",
         rate(coordination.counter_writes_per_login),
