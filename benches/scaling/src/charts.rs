@@ -71,8 +71,14 @@ fn chart(
     Chart { file, title, svg: Lines { title, x, y, lines, limits }.draw() }
 }
 
+/// A name, the number of its colour, and its points.
+type Named = (String, usize, Vec<(f64, f64)>);
+
+/// What is drawn of a result, by its name and the number of its colour.
+type Figures<T, const N: usize> = [(&'static str, usize, fn(&T) -> f64); N];
+
 /// A figure of everyday life by nodes, for each profile.
-fn by_nodes(results: &Results, figure: impl Fn(&Steady) -> f64) -> Vec<(String, usize, Vec<(f64, f64)>)> {
+fn by_nodes(results: &Results, figure: impl Fn(&Steady) -> f64) -> Vec<Named> {
     const COLOURS: [usize; 3] = [0, 1, 3];
     let profiles = results.inputs.parameters.profiles.iter();
     profiles
@@ -115,7 +121,7 @@ fn cache(results: &Results) -> Chart {
 
 fn writes(results: &Results) -> Chart {
     let mut lines = Vec::new();
-    let causes: [(&str, usize, fn(&Steady) -> f64); 4] = [
+    let causes: Figures<Steady, 4> = [
         ("counters of sessions", 0, |steady| steady.writes.counters),
         ("usage of tenants with a quota", 1, |steady| steady.writes.usage),
         ("journal of uploads", 3, |steady| steady.writes.journal),
@@ -246,17 +252,17 @@ fn cost_parts(results: &Results) -> Chart {
     let title = "What a month is made of";
     let months: Vec<_> = VOLUMES.iter().filter_map(|gb| results.cost.iter().find(|cost| cost.gb == *gb)).collect();
     // Each month against what Transfer Family takes for it, so that all fit on one scale.
-    let parts: [(&str, fn(&Cost) -> f64); 6] = [
-        ("instances", |month| month.instances),
-        ("balancer", |month| month.balancer + month.balancer_units),
-        ("between zones", |month| month.between_zones),
-        ("interface endpoints", |month| month.endpoints),
-        ("S3 requests", |month| month.s3),
-        ("rest", |month| month.dynamodb + month.kms + month.logs),
+    let parts: Figures<Cost, 6> = [
+        ("instances", 0, |month| month.instances),
+        ("balancer", 1, |month| month.balancer + month.balancer_units),
+        ("between zones", 3, |month| month.between_zones),
+        ("interface endpoints", 4, |month| month.endpoints),
+        ("S3 requests", 5, |month| month.s3),
+        ("rest", 6, |month| month.dynamodb + month.kms + month.logs),
     ];
-    let series = parts.iter().zip([0, 1, 3, 4, 5, 6]).map(|((name, part), colour)| {
+    let series = parts.iter().map(|(name, colour, part)| {
         let share = |month: &&Cost| Summary::of(&[part(month) / month.transfer_family * 100.0]);
-        Series { name: (*name).to_owned(), colour, values: months.iter().map(share).collect() }
+        Series { name: (*name).to_owned(), colour: *colour, values: months.iter().map(share).collect() }
     });
     let series = series.collect();
     let groups = months.iter().map(|month| format!("{:.0} TB", month.gb / 1_000.0)).collect();

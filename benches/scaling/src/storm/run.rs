@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         };
         let population = Population::of_tenants(cut, SESSIONS_PER_USER, tenants, &mut random);
         let cores = settings.prices.instance.vcpus as usize;
-        let kept = if living > 0 { (sessions - cut) / living } else { 0 };
+        let kept = (sessions - cut).checked_div(living).unwrap_or(0);
         let node = |n: usize| Node {
             cores: Station::new(cores),
             cache: AccountCache::default(),
