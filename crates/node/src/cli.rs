@@ -7,6 +7,7 @@ use tidegate_store::{KeyPrefix, TenantName, UserName};
 
 use crate::access::AccessArgs;
 use crate::expiry::Expiry;
+use crate::import::ImportArgs;
 use crate::limits::{LimitArgs, LimitChangeArgs};
 
 /// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
@@ -37,6 +38,8 @@ pub enum Command {
     Tenant(TenantArgs),
     /// Users: who may log in
     User(UserArgs),
+    /// Add users and keys of another server
+    Import(ImportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell

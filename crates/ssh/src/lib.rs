@@ -8,6 +8,7 @@ mod accounting;
 mod admission;
 mod algorithms;
 mod authentication;
+mod authorized_keys;
 mod channel;
 mod channel_stream;
 mod config;
@@ -25,6 +26,7 @@ mod server;
 mod socket;
 mod subsystem;
 
+pub use authorized_keys::{AuthorizedKeyError, KeyOption, split_authorized_key};
 pub use config::{Config, ConfigError};
 pub use host_keys::{HostKeyError, HostKeySet, init_host_keys, load_host_keys, rotate_host_keys};
 pub use metrics::Metrics;

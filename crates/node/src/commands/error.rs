@@ -63,6 +63,19 @@ pub enum CommandError {
     /// What seals the host keys, or where they lie.
     #[error(transparent)]
     Location(#[from] LocationError),
+    /// A service failed while an import was written.
+    #[error(
+        "{done} of {all} users are written, the others are not, or not for certain (see above); run the same command \
+         again: it goes on from there"
+    )]
+    ImportCut {
+        /// How many are written.
+        done: usize,
+        /// How many there are to write.
+        all: usize,
+        /// What failed.
+        source: Box<CommandError>,
+    },
     /// A line that is no acceptable key.
     #[error("{place} is no acceptable public key")]
     Key {
@@ -94,6 +107,12 @@ pub enum CommandError {
         name: String,
         /// The command that lists what there is.
         see: String,
+    },
+    /// What is to be imported has errors.
+    #[error("nothing is written; errors (see above): {errors}")]
+    NotImported {
+        /// How many.
+        errors: usize,
     },
     /// The output can't be written.
     #[error("the output can't be written")]
@@ -146,6 +165,14 @@ pub enum CommandError {
     TooManyKeys {
         /// Whose.
         user: String,
+        /// The limit.
+        max: usize,
+    },
+    /// More users than one run imports.
+    #[error("these are {users} users, and one run takes {max}; divide them with --user, or the files")]
+    TooManyUsers {
+        /// How many.
+        users: usize,
         /// The limit.
         max: usize,
     },
