@@ -189,3 +189,47 @@ fn ten_thousand_users_are_imported_in_one_run() {
     let node = cluster.start_node("node");
     ssh(&node, "u09999", cluster.folder().join("first")).sftp("pwd\n").ok();
 }
+
+#[test]
+fn host_keys_of_another_server_are_kept() {
+    let cluster = Cluster::on_bare_moto();
+    cluster.cli(&["init"]).ok();
+    let path = |name: &str| cluster.folder().join(name);
+    let ed25519 = new_key(&path("ed25519"), &["-t", "ed25519"]);
+    let ecdsa = new_key(&path("ecdsa"), &["-t", "ecdsa", "-b", "384"]);
+    let rsa = new_key(&path("rsa"), &["-t", "rsa", "-b", "2048", "-m", "PEM"]);
+    new_key(&path("other"), &["-t", "ed25519"]);
+    let import = |names: &[&str], more: &[&str]| {
+        let files: Vec<String> = names.iter().map(|name| path(name).display().to_string()).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        cluster.cli(&[&["hostkey", "import"], &files[..], more].concat())
+    };
+    for (names, said) in [
+        (&["ed25519.pub"][..], "public key"),
+        (&["nothing"], "can't be read"),
+        (&["ed25519", "other"], "two keys of the algorithm ssh-ed25519"),
+    ] {
+        let error = import(names, &[]).fails().stderr;
+        assert!(error.contains(said) && !error.contains("PRIVATE"), "{error}");
+    }
+    import(&["rsa", "ecdsa", "ed25519"], &[]).ok();
+    import(&["ed25519", "ecdsa", "rsa"], &[]).ok();
+    let error = import(&["other"], &[]).fails().stderr;
+    assert!(error.contains("--replace"), "{error}");
+
+    cluster.add_tenant("acme");
+    cluster.add_user("alice");
+    let check = |node: &str, known: &[&String]| {
+        let node = cluster.start_node(node);
+        let ssh = Ssh::new(&cluster.login(&node, "alice"));
+        for public in known {
+            // As a client that has known the old server all along, by this key alone.
+            let (host, port) = (node.ready().sftp.ip(), node.ready().sftp.port());
+            fs::write(ssh.file("known_hosts"), format!("[{host}]:{port} {public}")).unwrap();
+            ssh.sftp("pwd\n").ok();
+        }
+    };
+    check("old-keys", &[&ed25519, &ecdsa, &rsa]);
+    import(&["other"], &["--replace"]).ok();
+    check("new-key", &[&fs::read_to_string(path("other.pub")).unwrap()]);
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 use tidegate_aws::ConnectError;
-use tidegate_ssh::{HostKeyError, PublicKeyError};
+use tidegate_ssh::{HostKeyError, HostKeyFileError, PublicKeyError};
 use tidegate_store::{InvalidAccess, StoreError, StoreErrorKind};
 
 use crate::expiry::Expired;
@@ -19,6 +19,9 @@ pub enum CommandError {
     /// A node or another administrator counts the tenant's files already.
     #[error("the files of the tenant \"{0}\" are being counted already; see: tidegate tenant show {0}")]
     Counting(String),
+    /// No node would offer what is imported.
+    #[error("these host keys are ECDSA alone, which nodes offer with ssh.ecdsa_host_key = true only")]
+    EcdsaAlone,
     /// There is one of that name.
     #[error("the {what} \"{name}\" exists already")]
     Exists {
@@ -57,6 +60,17 @@ pub enum CommandError {
         /// The object.
         key: String,
     },
+    /// A file with a host key.
+    #[error("the host key file {} is not imported", .path.display())]
+    HostKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HostKeyFileError,
+    },
+    /// Files with host keys that don't go together.
+    #[error("these host keys are not imported")]
+    HostKeyFiles(#[source] HostKeyFileError),
     /// Host keys.
     #[error(transparent)]
     HostKeys(#[from] HostKeyError),
