@@ -1,6 +1,7 @@
 //! What the documents claim.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use tidegate_tests::repository_root;
 
@@ -76,6 +77,14 @@ fn the_security_model_names_tests_that_exist() {
     for name in named.flat_map(|names| names.split(',')).map(str::trim) {
         assert!(runs.contains(&format!("run \"{name}\" {{")), "there is no run {name} in deploy/terraform/tests");
     }
+}
+
+#[test]
+fn the_manuals_sum_is_what_the_calculator_says() {
+    let output = Command::new("python3").arg("docs/cost.py").current_dir(repository_root()).output().expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let manual = std::fs::read_to_string(repository_root().join("docs/OPERATIONS.md")).expect("docs/OPERATIONS.md");
+    assert!(manual.contains(&*String::from_utf8_lossy(&output.stdout)), "docs/cost.py prints another table");
 }
 
 #[test]

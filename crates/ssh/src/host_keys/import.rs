@@ -74,10 +74,13 @@ impl ImportedHostKey {
         }
         match key.algorithm() {
             Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => {}
-            Algorithm::Rsa { .. } => match rsa_bits(key.public_key().key_data()) {
-                Some(bits) if bits < MIN_RSA_BITS => return Err(HostKeyFileError::WeakRsa(bits)),
-                _ => {}
-            },
+            Algorithm::Rsa { .. } => {
+                if let Some(bits) = rsa_bits(key.public_key().key_data())
+                    && bits < MIN_RSA_BITS
+                {
+                    return Err(HostKeyFileError::WeakRsa(bits));
+                }
+            }
             other => return Err(HostKeyFileError::Unsupported(other.to_string())),
         }
         Ok(Self { key })
