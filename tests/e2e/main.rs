@@ -15,6 +15,7 @@ mod dev;
 mod drain;
 mod files;
 mod greedy;
+mod import;
 mod libraries;
 mod metrics;
 mod mounts;

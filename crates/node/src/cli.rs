@@ -7,6 +7,7 @@ use tidegate_store::{KeyPrefix, TenantName, UserName};
 
 use crate::access::AccessArgs;
 use crate::expiry::Expiry;
+use crate::import::ImportArgs;
 use crate::limits::{LimitArgs, LimitChangeArgs};
 
 /// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
@@ -37,6 +38,8 @@ pub enum Command {
     Tenant(TenantArgs),
     /// Users: who may log in
     User(UserArgs),
+    /// Add users and keys of another server
+    Import(ImportArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -156,6 +159,15 @@ pub struct HostkeyArgs {
 pub enum HostkeyAction {
     /// Make the cluster's host keys, unless it has some already
     Init,
+    /// Make the host keys of another server the cluster's, so that its clients see no change
+    Import {
+        /// Files with private keys, such as /etc/ssh/ssh_host_ed25519_key; one of each algorithm
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Replace the host keys that the cluster has; nodes use the new ones when they start again
+        #[arg(long)]
+        replace: bool,
+    },
     /// Print fingerprints and public keys
     Show,
     /// Replace the host keys by new ones; nodes use them when they start again, and clients will

@@ -4,6 +4,7 @@ mod access;
 mod check_config;
 mod error;
 mod host_keys;
+mod import;
 mod keys;
 mod print;
 mod quotas;
@@ -22,6 +23,7 @@ use crate::cli::{
     CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UserAction, UserArgs, UserKeyAction,
 };
 use crate::config::Loaded;
+use crate::import::ImportArgs;
 use print::Printer;
 
 pub use error::{CommandError, Failure};
@@ -123,6 +125,18 @@ pub async fn user(args: &UserArgs, loaded: &Loaded, out: &mut dyn Write) -> Resu
             UserKeyAction::Remove { name, id } => keys::remove(directory, name, id, &mut printer).await,
         },
     }
+}
+
+/// `tidegate import …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn import(args: &ImportArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    // The sources are read before any service is asked: a wrong one is the commonest mistake.
+    let sources = import::read(&args.source, &mut io::stdin().lock());
+    let directory = Aws::connect(&loaded.config.aws).await?.directory();
+    let mut printer = Printer::new(args.admin.output, out);
+    import::run(directory.as_ref(), &args.source, sources, &import::progress(), &mut printer).await
 }
 
 /// `tidegate completions SHELL`

@@ -116,6 +116,10 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), RunError> {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::hostkey(&args, &loaded, out).await?) })
         }
+        Command::Import(args) => {
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
+            block_on(async { Ok(commands::import(&args, &loaded, out).await?) })
+        }
         Command::Tenant(args) => {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::tenant(&args, &loaded, out).await?) })

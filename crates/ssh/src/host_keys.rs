@@ -1,6 +1,7 @@
 //! The keys by which clients recognise the cluster: one set for all nodes.
 
 mod blob;
+mod import;
 mod storage;
 
 use russh::keys::PrivateKey;
@@ -9,12 +10,14 @@ use ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use thiserror::Error;
 use tidegate_store::StoreError;
 
-pub use storage::{init_host_keys, load_host_keys, rotate_host_keys};
+pub use import::{HostKeyFileError, ImportedHostKey};
+pub use storage::{import_host_keys, init_host_keys, load_host_keys, rotate_host_keys};
 
 /// The size of the RSA key: NIST SP 800-57 puts 3,072 bits level with the other two keys.
 const RSA_BITS: usize = 3072;
 
-/// The cluster's private host keys: Ed25519, ECDSA P-256 and RSA-3072, in this order.
+/// The cluster's private host keys: those made here are Ed25519, ECDSA P-256 and RSA-3072, in this
+/// order; imported ones are one of each algorithm that the other server had.
 ///
 /// They are wiped from memory on drop and show in no `Debug`.
 #[derive(Clone)]
@@ -35,6 +38,9 @@ pub enum HostKeyError {
         #[source]
         source: Option<StoreError>,
     },
+    /// There are other ones, and they are not to be replaced.
+    #[error("the cluster has other host keys already; --replace puts these in their place")]
+    Exists,
     /// Keys could not be made.
     #[error("host keys could not be generated: {0}")]
     Generation(String),
@@ -84,6 +90,14 @@ impl HostKeySet {
             .map_err(|error| HostKeyError::Generation(error.to_string()))?
     }
 
+    /// The keys of another server.
+    ///
+    /// # Errors
+    /// If there are none, or two of one algorithm.
+    pub fn imported(keys: Vec<ImportedHostKey>) -> Result<Self, HostKeyFileError> {
+        Ok(Self { keys: import::of_one_server(keys)? })
+    }
+
     fn generate_blocking() -> Result<Self, HostKeyError> {
         let rng = &mut rand::rng();
         let mut make = || {
@@ -113,18 +127,17 @@ impl HostKeySet {
         self.keys.iter().filter(|key| with_ecdsa || !key.algorithm().is_ecdsa()).cloned().collect()
     }
 
-    /// Checks that the keys are the ones a set has, so that no node serves with fewer.
+    /// Checks that the keys are such as a set has: at least one, and no algorithm twice.
     fn from_keys(keys: Vec<PrivateKey>) -> Result<Self, &'static str> {
-        match keys.as_slice() {
-            [ed25519, ecdsa, rsa]
-                if ed25519.algorithm() == Algorithm::Ed25519
-                    && ecdsa.algorithm() == Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }
-                    && rsa.algorithm().is_rsa() =>
-            {
-                Ok(Self { keys })
-            }
-            _ => Err("it does not hold one Ed25519, one ECDSA P-256 and one RSA key"),
+        let offered = |algorithm: &Algorithm| {
+            matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. })
+        };
+        let algorithms: Vec<Algorithm> = keys.iter().map(PrivateKey::algorithm).collect();
+        let twice = algorithms.iter().enumerate().any(|(n, one)| algorithms.iter().take(n).any(|other| other == one));
+        if algorithms.is_empty() || twice || !algorithms.iter().all(offered) {
+            return Err("it does not hold one key of each of some algorithms");
         }
+        Ok(Self { keys })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -118,19 +119,26 @@ impl Directory for DynamoDirectory {
     }
 
     async fn create_user(&self, user: &User) -> StoreResult<()> {
-        const OPERATION: &str = "create user";
-        if user.keys.len() > User::MAX_KEYS {
-            return Err(own_error(StoreErrorKind::InvalidRequest, OPERATION, &user.name, "too many keys"));
-        }
-        let writes = [
-            self.table.check(&ItemKey::tenant(&user.tenant), present()),
-            self.table.put(user_item(user), absent()),
-            self.table.put(entry(&ItemKey::user_entry(&user.tenant, &user.name)), None),
-        ];
-        match self.table.transact(writes, OPERATION).await?.first() {
-            Some(0) => Err(own_error(StoreErrorKind::NotFound, OPERATION, &user.tenant, "there is no such tenant")),
-            Some(1) => Err(own_error(StoreErrorKind::PreconditionFailed, OPERATION, &user.name, "the name is taken")),
-            _ => Ok(()),
+        self.create_users(&user.tenant, std::slice::from_ref(user)).await
+    }
+
+    async fn create_users(&self, tenant: &TenantName, users: &[User]) -> StoreResult<()> {
+        const OPERATION: &str = "create users";
+        User::check_batch(tenant, users)
+            .map_err(|what| own_error(StoreErrorKind::InvalidRequest, OPERATION, tenant, what))?;
+        let puts = users.iter().flat_map(|user| {
+            let entry = entry(&ItemKey::user_entry(tenant, &user.name));
+            [self.table.put(user_item(user), absent()), self.table.put(entry, None)]
+        });
+        let check = self.table.check(&ItemKey::tenant(tenant), present());
+        match self.table.transact(iter::once(check).chain(puts), OPERATION).await?.first() {
+            None => Ok(()),
+            Some(0) => Err(own_error(StoreErrorKind::NotFound, OPERATION, tenant, "there is no such tenant")),
+            Some(place) => {
+                // Two writes for each, behind the check.
+                let name = users.get((place - 1) / 2).map_or(tenant.as_str(), |user| user.name.as_str());
+                Err(own_error(StoreErrorKind::PreconditionFailed, OPERATION, name, "the name is taken"))
+            }
         }
     }
 

@@ -1,8 +1,14 @@
 //! `tidegate hostkey …`
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use serde::Serialize;
 use tidegate_aws::Aws;
-use tidegate_ssh::{HostKeyError, HostKeySet, init_host_keys, load_host_keys, rotate_host_keys};
+use tidegate_ssh::{
+    HostKeyError, HostKeyFileError, HostKeySet, ImportedHostKey, import_host_keys, init_host_keys, load_host_keys,
+    rotate_host_keys,
+};
 use tidegate_store::{Directory, StoreResult, Tenant};
 use tracing::warn;
 
@@ -37,11 +43,21 @@ pub(super) async fn run(
     config: &Config,
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
+    // Files are read before any service is asked: a wrong one is the commonest mistake.
+    let imported = match action {
+        HostkeyAction::Import { files, .. } => Some(read(files, config.ssh.ecdsa_host_key)?),
+        _ => None,
+    };
     let aws = Aws::connect(&config.aws).await?;
     let store = config.host_keys.store(&aws)?;
     let data_keys = config.host_keys.data_keys(&aws)?;
     let cluster = config.cluster.as_str();
     let keys = match action {
+        HostkeyAction::Import { replace, .. } => {
+            refuse_exposed(&config.host_keys, exposed_to(aws.directory().as_ref(), &config.host_keys).await)?;
+            let set = imported.ok_or(HostKeyError::Missing)?;
+            import_host_keys(&store, data_keys.as_ref(), cluster, set, *replace).await?
+        }
         HostkeyAction::Init => {
             refuse_exposed(&config.host_keys, exposed_to(aws.directory().as_ref(), &config.host_keys).await)?;
             init_host_keys(&store, data_keys.as_ref(), cluster).await?
@@ -55,11 +71,29 @@ pub(super) async fn run(
     list.page(&views(&keys))?;
     list.finish("there are no host keys")?;
     match action {
+        HostkeyAction::Import { .. } => printer.note(
+            "nodes use these when they start again; ECDSA keys only with ssh.ecdsa_host_key = true. Remove the files where \
+             they are not needed",
+        ),
         HostkeyAction::Rotate => {
             printer.note("nodes use the new keys when they start again; clients will see the change")
         }
         _ => Ok(()),
     }
+}
+
+/// The keys in these files, of which nodes must offer at least one.
+fn read(files: &[PathBuf], with_ecdsa: bool) -> Result<HostKeySet, CommandError> {
+    let mut keys = Vec::new();
+    for path in files {
+        let refused = |source: HostKeyFileError| CommandError::HostKeyFile { path: path.clone(), source };
+        let mut file = File::open(path).map_err(|error| refused(error.into()))?;
+        keys.push(ImportedHostKey::read(&mut file).map_err(refused)?);
+    }
+    if !with_ecdsa && keys.iter().all(ImportedHostKey::is_ecdsa) {
+        return Err(CommandError::EcdsaAlone);
+    }
+    HostKeySet::imported(keys).map_err(CommandError::HostKeyFiles)
 }
 
 /// The first tenant among whose files the host keys lie, disabled ones included.

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | 4 | `TGHK` |
 //! | 1 | version, 1 |
-//! | 1 | number of keys, 3 |
-//! | 4 + n, for each key | length, then the key as `openssh-key-v1` (OpenSSH's PROTOCOL.key, without the PEM armour), Ed25519, ECDSA P-256, RSA |
+//! | 1 | number of keys: 3, or fewer or more for imported ones |
+//! | 4 + n, for each key | length, then the key as `openssh-key-v1` (OpenSSH's PROTOCOL.key, without the PEM armour), Ed25519, ECDSA, RSA |
 //!
 //! The stored object (not secret): `TGHS`, version 1 (1 byte), length of the cluster's name
 //! (2 bytes), the name, the envelope. The name tells the operator which cluster the keys belong

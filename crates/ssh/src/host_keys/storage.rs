@@ -45,6 +45,38 @@ pub async fn init_host_keys(
     load_host_keys(store, data_keys, cluster).await?.ok_or(HostKeyError::Missing)
 }
 
+/// Makes the keys of another server the cluster's. If they are already, nothing is written.
+///
+/// # Errors
+/// [`HostKeyError::Exists`] if the cluster has other keys, unless they are to be replaced;
+/// [`HostKeyError::Replaced`] if somebody else was faster; every kind that loading may give.
+pub async fn import_host_keys(
+    store: &HostKeyStore,
+    data_keys: &dyn DataKeys,
+    cluster: &str,
+    set: HostKeySet,
+    replace: bool,
+) -> Result<HostKeySet, HostKeyError> {
+    let written = match read(store).await? {
+        None => store.create(seal(&set, data_keys, cluster).await?).await,
+        Some(current) => {
+            let known = open(&current, data_keys, cluster).await?;
+            if known.fingerprints() == set.fingerprints() {
+                return Ok(known);
+            }
+            if !replace {
+                return Err(HostKeyError::Exists);
+            }
+            store.replace(seal(&set, data_keys, cluster).await?, &current.etag).await
+        }
+    };
+    match written {
+        Ok(()) => Ok(set),
+        Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Err(HostKeyError::Replaced),
+        Err(source) => Err(HostKeyError::Store { action: "written", source }),
+    }
+}
+
 /// Replaces the cluster's host keys by new ones. Nodes use them when they start again.
 ///
 /// # Errors
