@@ -1,5 +1,7 @@
 //! The command line.
 
+mod hostkey;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +11,8 @@ use crate::access::AccessArgs;
 use crate::expiry::Expiry;
 use crate::import::ImportArgs;
 use crate::limits::{LimitArgs, LimitChangeArgs};
+
+pub use hostkey::{HostkeyAction, HostkeyArgs, KeyStep, KeyType};
 
 /// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
 #[derive(Debug, Parser)]
@@ -141,38 +145,6 @@ pub struct CheckConfigArgs {
     /// removes small objects in the bucket
     #[arg(long)]
     pub probe: bool,
-}
-
-/// `tidegate hostkey`
-#[derive(Args, Clone, Debug)]
-pub struct HostkeyArgs {
-    /// Configuration and output.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-    /// What to do with the host keys.
-    #[command(subcommand)]
-    pub action: HostkeyAction,
-}
-
-/// What to do with the host keys.
-#[derive(Clone, Debug, Subcommand)]
-pub enum HostkeyAction {
-    /// Make the cluster's host keys, unless it has some already
-    Init,
-    /// Make the host keys of another server the cluster's, so that its clients see no change
-    Import {
-        /// Files with private keys, such as /etc/ssh/ssh_host_ed25519_key; one of each algorithm
-        #[arg(value_name = "FILE", required = true)]
-        files: Vec<PathBuf>,
-        /// Replace the host keys that the cluster has; nodes use the new ones when they start again
-        #[arg(long)]
-        replace: bool,
-    },
-    /// Print fingerprints and public keys
-    Show,
-    /// Replace the host keys by new ones; nodes use them when they start again, and clients will
-    /// see that the host keys have changed
-    Rotate,
 }
 
 /// `tidegate tenant`
@@ -423,6 +395,9 @@ mod tests {
             ("tidegate user set bob --permission /in", "/inbox=list,write"),
             ("tidegate user set bob --permission in=list", "begin with"),
             ("tidegate user key add bob --key a --key-expires soon", "RFC 3339"),
+            ("tidegate hostkey add --announce-for soon", "--announce-for"),
+            ("tidegate hostkey add --algorithm dsa", "ed25519"),
+            ("tidegate hostkey activate", "FINGERPRINT"),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

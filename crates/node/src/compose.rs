@@ -10,7 +10,7 @@ use prometheus::process_collector::ProcessCollector;
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
+use tidegate_ssh::{BindError, HostKeyError, HostKeySet, Server};
 use tidegate_store::HostKeyStore;
 use tidegate_store::cached::CachedAccounts;
 use tidegate_store::metered::{
@@ -25,7 +25,7 @@ use crate::admin::{self, SidePort};
 use crate::build_info::BuildInfo;
 use crate::config::Config;
 use crate::guarded_stores::GuardedObjectStores;
-use crate::host_keys::LocationError;
+use crate::host_keys::{self, LocationError, Refresh, Sealed};
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Ending};
 use crate::telemetry;
@@ -46,7 +46,7 @@ pub enum ComposeError {
     HostKeys(#[from] HostKeyError),
     /// The SFTP listener.
     #[error("the SFTP listener (ssh.listen)")]
-    Listen(#[from] tidegate_ssh::BindError),
+    Listen(#[source] BindError),
     /// Where the host keys lie is not set.
     #[error(transparent)]
     Location(#[from] LocationError),
@@ -74,7 +74,8 @@ pub enum ComposeError {
 /// A node whose ports are open, and which accepts no connection yet.
 pub struct Node {
     server: Server,
-    host_keys: HostKeySet,
+    host_public_keys: Vec<String>,
+    refresh: Refresh,
     readiness: Readiness,
     vfs: Vfs,
     drain: shutdown::Config,
@@ -84,6 +85,8 @@ pub struct Node {
 /// A node that serves.
 pub struct RunningNode {
     serving: JoinHandle<()>,
+    /// Ends the looks for changed host keys when it is dropped.
+    refreshing: DropGuard,
     shutdown: Shutdown,
     readiness: Readiness,
     vfs: Vfs,
@@ -112,12 +115,13 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let vfs_metrics = tidegate_vfs::Metrics::register(&registry)?;
     let sftp_metrics = tidegate_sftp::Metrics::register(&registry)?;
     let ssh_metrics = tidegate_ssh::Metrics::register(&registry)?;
+    let host_key_metrics = host_keys::Metrics::register(&registry)?;
 
     let readiness = Readiness::default();
     let side_port = RunningSidePort::start(&config.admin, registry.clone(), readiness.clone()).await?;
 
     let aws = Aws::connect(&config.aws).await?;
-    let host_keys = host_keys(config, &aws, &store_metrics).await?;
+    let (sealed, host_keys) = host_keys(config, &aws, &store_metrics).await?;
     readiness.host_keys_loaded();
 
     let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
@@ -128,36 +132,47 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
     let server = Server::bind(
         config.ssh.clone(),
-        host_keys.clone(),
+        &host_keys,
         Arc::new(accounts),
         vfs.clone(),
         (config.sftp.clone(), sftp_metrics),
         ssh_metrics,
     )
-    .await?;
-    Ok(Node { server, host_keys, readiness, vfs, drain: config.drain.clone(), side_port })
+    .await
+    .map_err(|error| match error {
+        BindError::HostKeys(error) => ComposeError::HostKeys(error),
+        error => ComposeError::Listen(error),
+    })?;
+    let host_public_keys = host_keys.public_keys();
+    let interval = config.host_keys.refresh_interval;
+    let refresh = Refresh::new(sealed, server.host_keys(), host_keys, interval, host_key_metrics);
+    Ok(Node { server, host_public_keys, refresh, readiness, vfs, drain: config.drain.clone(), side_port })
 }
 
-async fn host_keys(config: &Config, aws: &Aws, metrics: &tidegate_store::Metrics) -> Result<HostKeySet, ComposeError> {
+async fn host_keys(
+    config: &Config,
+    aws: &Aws,
+    metrics: &tidegate_store::Metrics,
+) -> Result<(Sealed, HostKeySet), ComposeError> {
     let bucket = config.host_keys.bucket()?;
     let object = config.host_keys.store(aws)?;
     let metered_bucket = MeteredObjectStore::new(aws.bucket(bucket), metrics.clone());
-    let store = HostKeyStore::new(Arc::new(metered_bucket), object.key().clone());
-    let data_keys = MeteredDataKeys::new(config.host_keys.data_keys(aws)?, metrics.clone());
-    let cluster = config.cluster.as_str();
+    let sealed = Sealed {
+        store: HostKeyStore::new(Arc::new(metered_bucket), object.key().clone()),
+        data_keys: Arc::new(MeteredDataKeys::new(config.host_keys.data_keys(aws)?, metrics.clone())),
+        cluster: config.cluster.clone(),
+    };
     let keys = if config.host_keys.auto_init {
-        init_host_keys(&store, &data_keys, cluster).await?
+        sealed.init().await?
     } else {
-        load_host_keys(&store, &data_keys, cluster).await?.ok_or_else(|| ComposeError::NoHostKeys {
-            cluster: cluster.to_owned(),
+        sealed.load().await?.ok_or_else(|| ComposeError::NoHostKeys {
+            cluster: config.cluster.clone(),
             bucket: bucket.to_owned(),
-            key: store.key().to_string(),
+            key: sealed.store.key().to_string(),
         })?
     };
-    for (algorithm, fingerprint) in keys.fingerprints() {
-        info!(cluster, algorithm, fingerprint, "host key loaded");
-    }
-    Ok(keys)
+    host_keys::tell(&sealed.cluster, &keys);
+    Ok((sealed, keys))
 }
 
 impl Node {
@@ -171,33 +186,36 @@ impl Node {
         self.side_port.address
     }
 
-    /// The host keys' public parts, in OpenSSH's format.
-    pub fn host_public_keys(&self) -> Vec<String> {
-        self.host_keys.public_keys()
+    /// The public parts of the host keys that it begins with, in OpenSSH's format.
+    pub fn host_public_keys(&self) -> &[String] {
+        &self.host_public_keys
     }
 
     /// Begins to serve.
     pub fn start(self) -> RunningNode {
-        let Self { server, readiness, vfs, drain, side_port, .. } = self;
+        let Self { server, refresh, readiness, vfs, drain, side_port, .. } = self;
         let shutdown = Shutdown { drain: CancellationToken::new(), deadline: CancellationToken::new() };
         let sftp = server.local_addr();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
+        let stop = CancellationToken::new();
+        tokio::spawn(refresh.run(stop.clone()));
         readiness.listening();
         info!(version = BuildInfo::CURRENT.version, %sftp, admin = %side_port.address, "the node serves");
-        RunningNode { serving, shutdown, readiness, vfs, drain, side_port }
+        RunningNode { serving, refreshing: stop.drop_guard(), shutdown, readiness, vfs, drain, side_port }
     }
 }
 
 impl RunningNode {
     /// Serves until a signal, drains, and closes the side port last.
     pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
-        let Self { serving, shutdown, readiness, vfs, drain, side_port } = self;
+        let Self { serving, refreshing, shutdown, readiness, vfs, drain, side_port } = self;
         let served = async {
             if let Err(error) = serving.await {
                 error!(%error, "the SFTP server ended with a panic");
             }
         };
         let ending = shutdown::supervise(served, signals, &readiness, &shutdown, &drain).await;
+        drop(refreshing);
         if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
             warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
         }

@@ -7,6 +7,7 @@ use ssh_key::{Algorithm, HashAlg};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::key::{HostKey, KeyState, Times, now};
 use crate::algorithms::MIN_RSA_BITS;
 use crate::public_key::rsa_bits;
 
@@ -107,7 +108,7 @@ impl std::fmt::Debug for ImportedHostKey {
 ///
 /// # Errors
 /// If there are none, or two of one algorithm.
-pub(super) fn of_one_server(keys: Vec<ImportedHostKey>) -> Result<Vec<PrivateKey>, HostKeyFileError> {
+pub(super) fn of_one_server(keys: Vec<ImportedHostKey>) -> Result<Vec<HostKey>, HostKeyFileError> {
     if keys.is_empty() {
         return Err(HostKeyFileError::None);
     }
@@ -122,7 +123,12 @@ pub(super) fn of_one_server(keys: Vec<ImportedHostKey>) -> Result<Vec<PrivateKey
             return Err(HostKeyFileError::Algorithm(key.algorithm().to_string()));
         }
     }
-    Ok(keys)
+    let times = Times { since: now(), ..Times::default() };
+    let active = |key: PrivateKey| {
+        let algorithm = key.algorithm().to_string();
+        HostKey::new(key, KeyState::Active, times).map_err(|_| HostKeyFileError::Unsupported(algorithm))
+    };
+    keys.into_iter().map(active).collect()
 }
 
 #[cfg(test)]
