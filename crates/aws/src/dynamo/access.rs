@@ -61,7 +61,7 @@ pub(super) fn update(change: &UserChange) -> Option<Update> {
         .collect();
     (!clauses.is_empty()).then(|| Update {
         expression: clauses.join(" ").into(),
-        condition: "attribute_exists(pk)",
+        condition: Some("attribute_exists(pk)"),
         names,
         values,
     })
