@@ -44,6 +44,8 @@ pub enum Command {
     User(UserArgs),
     /// Add users and keys of another server
     Import(ImportArgs),
+    /// Uploads that run or wait to be resumed
+    Uploads(UploadsArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -205,6 +207,36 @@ pub enum TenantAction {
     Enable {
         /// The tenant's name
         name: TenantName,
+    },
+}
+
+/// `tidegate uploads`
+#[derive(Args, Clone, Debug)]
+pub struct UploadsArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do with uploads.
+    #[command(subcommand)]
+    pub action: UploadsAction,
+}
+
+/// What to do with uploads.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UploadsAction {
+    /// List uploads of more than one part that run, and all that were cut and can be resumed
+    List {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantName>,
+    },
+    /// Remove an upload: it can't be resumed any more, and who works on it gets an error
+    Abort {
+        /// Whose it is
+        #[arg(long)]
+        tenant: TenantName,
+        /// The file, as `uploads list` shows it
+        path: String,
     },
 }
 

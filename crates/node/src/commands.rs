@@ -11,6 +11,7 @@ mod quotas;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod users;
 
 use std::io::{self, Write};
@@ -20,7 +21,8 @@ use tidegate_aws::Aws;
 use tidegate_store::UserChange;
 
 use crate::cli::{
-    CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UserAction, UserArgs, UserKeyAction,
+    CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UploadsAction, UploadsArgs, UserAction,
+    UserArgs, UserKeyAction,
 };
 use crate::config::Loaded;
 use crate::import::ImportArgs;
@@ -137,6 +139,25 @@ pub async fn import(args: &ImportArgs, loaded: &Loaded, out: &mut dyn Write) -> 
     let directory = Aws::connect(&loaded.config.aws).await?.directory();
     let mut printer = Printer::new(args.admin.output, out);
     import::run(directory.as_ref(), &args.source, sources, &import::progress(), &mut printer).await
+}
+
+/// `tidegate uploads …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn uploads(args: &UploadsArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let aws = Aws::connect(&loaded.config.aws).await?;
+    let (directory, journal) = (aws.directory(), aws.journal());
+    let mut printer = Printer::new(args.admin.output, out);
+    match &args.action {
+        UploadsAction::List { tenant } => {
+            uploads::list(directory.as_ref(), journal.as_ref(), tenant.as_ref(), &mut printer).await
+        }
+        UploadsAction::Abort { tenant, path } => {
+            let stores = aws.object_stores();
+            uploads::abort(directory.as_ref(), stores.as_ref(), journal, (tenant, path), &mut printer).await
+        }
+    }
 }
 
 /// `tidegate completions SHELL`

@@ -11,12 +11,12 @@ use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
 use tidegate_ssh::{BindError, HostKeyError, HostKeySet, Server};
-use tidegate_store::HostKeyStore;
 use tidegate_store::cached::CachedAccounts;
 use tidegate_store::metered::{
-    MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
+    MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
 };
-use tidegate_vfs::Vfs;
+use tidegate_store::{Directory, HostKeyStore};
+use tidegate_vfs::{Reaped, Services, Vfs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
@@ -78,6 +78,7 @@ pub struct Node {
     refresh: Refresh,
     readiness: Readiness,
     vfs: Vfs,
+    reaper: Reaper,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
@@ -90,9 +91,13 @@ pub struct RunningNode {
     shutdown: Shutdown,
     readiness: Readiness,
     vfs: Vfs,
+    reaper: Reaper,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
+
+/// Removes what nobody resumes, for as long as this lives.
+struct Reaper(JoinHandle<()>);
 
 /// The side port in its own task; dropping this ends it.
 struct RunningSidePort {
@@ -127,9 +132,12 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
     let stores = Arc::new(GuardedObjectStores::new(stores, config.host_keys.clone()));
     let usage = Arc::new(MeteredUsage::new(aws.usage(), store_metrics.clone()));
-    let vfs = Vfs::with_usage(stores, usage, config.vfs.clone(), vfs_metrics);
+    let journal = Arc::new(MeteredJournal::new(aws.journal(), store_metrics.clone()));
+    let services = Services { stores, usage: Some(usage), journal: Some(journal) };
+    let vfs = Vfs::over(services, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
     let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
+    let reaper = Reaper::start(vfs.clone(), aws.directory(), config.vfs.reap_interval);
     let server = Server::bind(
         config.ssh.clone(),
         &host_keys,
@@ -146,7 +154,7 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let host_public_keys = host_keys.public_keys();
     let interval = config.host_keys.refresh_interval;
     let refresh = Refresh::new(sealed, server.host_keys(), host_keys, interval, host_key_metrics);
-    Ok(Node { server, host_public_keys, refresh, readiness, vfs, drain: config.drain.clone(), side_port })
+    Ok(Node { server, host_public_keys, refresh, readiness, vfs, reaper, drain: config.drain.clone(), side_port })
 }
 
 async fn host_keys(
@@ -193,7 +201,7 @@ impl Node {
 
     /// Begins to serve.
     pub fn start(self) -> RunningNode {
-        let Self { server, refresh, readiness, vfs, drain, side_port, .. } = self;
+        let Self { server, refresh, readiness, vfs, reaper, drain, side_port, .. } = self;
         let shutdown = Shutdown { drain: CancellationToken::new(), deadline: CancellationToken::new() };
         let sftp = server.local_addr();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
@@ -201,14 +209,14 @@ impl Node {
         tokio::spawn(refresh.run(stop.clone()));
         readiness.listening();
         info!(version = BuildInfo::CURRENT.version, %sftp, admin = %side_port.address, "the node serves");
-        RunningNode { serving, refreshing: stop.drop_guard(), shutdown, readiness, vfs, drain, side_port }
+        RunningNode { serving, refreshing: stop.drop_guard(), shutdown, readiness, vfs, reaper, drain, side_port }
     }
 }
 
 impl RunningNode {
     /// Serves until a signal, drains, and closes the side port last.
     pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
-        let Self { serving, refreshing, shutdown, readiness, vfs, drain, side_port } = self;
+        let Self { serving, refreshing, shutdown, readiness, vfs, reaper, drain, side_port } = self;
         let served = async {
             if let Err(error) = serving.await {
                 error!(%error, "the SFTP server ended with a panic");
@@ -219,9 +227,34 @@ impl RunningNode {
         if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
             warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
         }
+        drop(reaper);
         info!(?ending, "the node has ended");
         side_port.stop().await;
         ending
+    }
+}
+
+impl Reaper {
+    fn start(vfs: Vfs, directory: Arc<dyn Directory>, interval: Duration) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                // Nodes that were started together do not ask at the same moment.
+                tokio::time::sleep(interval.mul_f64(rand::random_range(0.5..1.0))).await;
+                match vfs.reap(directory.as_ref(), interval).await {
+                    Ok(Some(Reaped { removed, failed })) if removed + failed > 0 => {
+                        info!(removed, failed, "uploads that nobody has resumed in time");
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!(error = %error.report(), "expired uploads can't be removed now"),
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

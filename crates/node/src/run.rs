@@ -124,6 +124,10 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), RunError> {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::tenant(&args, &loaded, out).await?) })
         }
+        Command::Uploads(args) => {
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
+            block_on(async { Ok(commands::uploads(&args, &loaded, out).await?) })
+        }
         Command::User(args) => {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::user(&args, &loaded, out).await?) })

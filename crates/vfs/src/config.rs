@@ -98,6 +98,15 @@ pub struct Config {
     /// again. Default: 10 seconds.
     #[serde(with = "humantime_serde")]
     pub directory_life: Duration,
+    /// How long an upload that was cut can be resumed, from the last time that something was written to
+    /// it; a second to 30 days. The bucket's lifecycle rule must leave multipart uploads alone for
+    /// longer. Default: 3 days.
+    #[serde(with = "humantime_serde")]
+    pub upload_life: Duration,
+    /// How often one node of the cluster looks for uploads that nobody has resumed in time and removes
+    /// them; a second to a day. Default: 1 hour.
+    #[serde(with = "humantime_serde")]
+    pub reap_interval: Duration,
 }
 
 /// Where listings take modes, owners and times from.
@@ -123,6 +132,10 @@ pub struct ConfigError {
 }
 
 const BUDGET_MIN: u64 = 128 << 20;
+const REAP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const REAP_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+const UPLOAD_LIFE_MIN: Duration = Duration::from_secs(1);
+const UPLOAD_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Default for Config {
     fn default() -> Self {
@@ -148,6 +161,8 @@ impl Default for Config {
             listing_concurrency: 96,
             attribute_cache_entries: 100_000,
             directory_life: Duration::from_secs(10),
+            upload_life: Duration::from_secs(3 * 24 * 3600),
+            reap_interval: Duration::from_secs(3600),
         }
     }
 }
@@ -194,6 +209,16 @@ impl Config {
                 "takes more than 0 and at most 10 seconds",
             ),
             ((1..=256).contains(&self.listing_concurrency), "listing_concurrency", "takes 1 to 256"),
+            (
+                (UPLOAD_LIFE_MIN..=UPLOAD_LIFE_MAX).contains(&self.upload_life),
+                "upload_life",
+                "takes a second to 30 days",
+            ),
+            (
+                (REAP_INTERVAL_MIN..=REAP_INTERVAL_MAX).contains(&self.reap_interval),
+                "reap_interval",
+                "takes a second to a day",
+            ),
         ];
         match checks.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, rule)) => Err(ConfigError { field, rule }),

@@ -82,7 +82,8 @@ impl Directory {
             };
         }
         files.known.seen(path);
-        let listing = Listing { ranges, names: Names::new(below), is_begun: false };
+        let is_top = files.keys.is_top(&below);
+        let listing = Listing { ranges, names: Names::new(below, is_top), is_begun: false };
         let coming = Coming::fetch(Arc::clone(&files), path.clone(), listing, Some(page));
         Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }

@@ -1,6 +1,7 @@
 //! Names, directories and attributes: STAT, MKDIR, RMDIR, REMOVE, SETSTAT.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
@@ -28,6 +29,23 @@ impl Files {
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
+        let key = self.keys.object(path)?;
+        let (published, entry) = futures::join!(self.stat_published(path), self.uploads.read(&key));
+        // Where the journal does not answer, what is published is what can be told.
+        let Some(entry) = entry.ok().flatten() else { return published };
+        if matches!(&published, Ok(attributes) if attributes.kind == FileKind::Directory) {
+            return published;
+        }
+        match self.uploads.shown(&entry, self.head(&key).await?.as_ref()).await? {
+            Some(size) => {
+                let changed = UNIX_EPOCH + Duration::from_secs(entry.record.begun);
+                Ok(FileAttributes::of_upload(size, &entry.record.attributes, changed))
+            }
+            None => published,
+        }
+    }
+
+    async fn stat_published(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
         let (key, marker) = (self.keys.object(path)?, self.keys.marker(path));
         if let Ok(marker) = &marker
             && self.vfs.boundaries.had_marker(&self.bucket, marker.as_str())
@@ -143,6 +161,9 @@ impl Files {
             });
         }
         self.keep_parent(path, &marker).await?;
+        for entry in self.uploads.below(&marker).await? {
+            self.uploads.drop_entry(&entry).await;
+        }
         self.store.delete(&marker).await.inspect_err(|_| self.known.unsure(path))?;
         self.known.forget(path);
         self.vfs.attributes.forget_directory(&self.bucket, &marker);
@@ -151,8 +172,14 @@ impl Files {
 
     pub(crate) async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
         let key = self.keys.object(path)?;
-        if self.head(&key).await?.is_none() {
-            return Err(self.missing_file(path).await?);
+        let (found, entry) = futures::join!(self.head(&key), self.uploads.read(&key));
+        let (found, entry) = (found?, entry.ok().flatten());
+        let was_dropped = match &entry {
+            Some(entry) => self.uploads.drop_entry(entry).await,
+            None => false,
+        };
+        if found.is_none() {
+            return if was_dropped { Ok(()) } else { Err(self.missing_file(path).await?) };
         }
         self.keep_parent(path, &key).await?;
         self.open_files.forget(&key);

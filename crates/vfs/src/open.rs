@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::TryFutureExt;
 use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
 
 use crate::attributes::{FileKind, SetAttributes};
@@ -89,7 +90,11 @@ impl Files {
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
         let is_asked = !indifferent || self.known.may_be_link(path) == Some(true);
         let existing = async { if is_asked { self.head(&key).await } else { Ok(None) } };
-        let (mut existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        // What was cut is gone on with unless it is to be dropped.
+        let keeps = !options.truncate && !(options.create && options.exclusive);
+        let interrupted = async { if keeps { self.uploads.read(&key).await } else { Ok(None) } };
+        let (mut existing, is_directory, interrupted) =
+            futures::try_join!(existing, self.is_directory_in_its_parent(path), interrupted.map_err(FsError::from))?;
         if !is_asked && self.known.may_be_link(path) != Some(false) {
             existing = self.head(&key).await?;
         }
@@ -106,6 +111,18 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let place = self.place(key.clone());
+        if let Some(entry) = interrupted.filter(|_| !options.read || existing.is_none()) {
+            self.rights.of(path).require(match existing {
+                Some(_) => Permission::Overwrite,
+                None => Permission::Write,
+            })?;
+            if let Some(interrupted) = self.uploads.take_over(entry, existing.as_ref()).await? {
+                let file = SharedFile::of_interrupted(place, interrupted, access.read);
+                self.open_files.insert(key, &file);
+                return Ok(Found::Here(Writer::of(file, access, false, &self.vfs.metrics)));
+            }
+        }
+        let earlier = if keeps { None } else { self.uploads.drop_earlier(&key) };
         let (draft, condition) = match existing {
             Some(meta) => {
                 self.rights.of(path).require(Permission::Overwrite)?;
@@ -132,6 +149,9 @@ impl Files {
         };
         let has_changed = draft.is_dirty();
         let file = SharedFile::open(place, draft, condition, options.attributes.size.unwrap_or(0), access.read)?;
+        if let Some(earlier) = earlier {
+            file.comes_after(earlier);
+        }
         self.open_files.insert(key, &file);
         Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }
@@ -167,6 +187,7 @@ impl Files {
             key,
             read_memory: self.read_memory.clone(),
             write_share: self.write_share.clone(),
+            uploads: self.uploads.clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod draft;
 mod file;
+mod interrupted;
 mod moving;
 mod place;
 mod publish;

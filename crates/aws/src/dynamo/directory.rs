@@ -45,7 +45,7 @@ impl DynamoDirectory {
     async fn set_status(&self, key: ItemKey, status: Status, operation: &'static str) -> StoreResult<()> {
         let update = Update {
             expression: "SET #status = :status".into(),
-            condition: "attribute_exists(pk)",
+            condition: Some("attribute_exists(pk)"),
             names: HashMap::from([("#status", "status".to_owned())]),
             values: HashMap::from([(":status", text(status_word(status)))]),
         };
@@ -193,7 +193,7 @@ impl Directory for DynamoDirectory {
         let position = now_position();
         let update = Update {
             expression: "SET #keys.#id = :key".into(),
-            condition: "attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max",
+            condition: Some("attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max"),
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key.id.clone())]),
             values: HashMap::from([(":key", key_value(key, position)), (":max", number(User::MAX_KEYS))]),
         };
@@ -219,7 +219,7 @@ impl Directory for DynamoDirectory {
         const OPERATION: &str = "remove key";
         let update = Update {
             expression: "REMOVE #keys.#id".into(),
-            condition: "attribute_exists(#keys.#id)",
+            condition: Some("attribute_exists(#keys.#id)"),
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key_id.to_owned())]),
             values: HashMap::new(),
         };

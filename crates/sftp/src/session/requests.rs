@@ -27,6 +27,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("lsetstat@openssh.com", "1"),
     ("expand-path@openssh.com", "1"),
     ("fstatvfs@openssh.com", "2"),
+    ("fsync@openssh.com", "1"),
     ("home-directory", "1"),
     ("statvfs@openssh.com", "2"),
     ("users-groups-by-id@openssh.com", "1"),
@@ -333,8 +334,13 @@ impl Session {
         }
     }
 
-    /// Answers for attributes of an open file, which take time where its bytes have to be moved.
-    fn set_open(&mut self, call: &Call, path: VirtualPath, mut set: BoxFuture<'static, Result<(), FsError>>) {
+    /// Answers for what is done to an open file, which takes time where its bytes have to be moved.
+    pub(super) fn set_open(
+        &mut self,
+        call: &Call,
+        path: VirtualPath,
+        mut set: BoxFuture<'static, Result<(), FsError>>,
+    ) {
         match (&mut set).now_or_never() {
             Some(result) => self.answer_unit(call, path, result),
             None => {
@@ -430,7 +436,7 @@ impl Session {
         self.answer_status(id, operation, arrived, StatusCode::OpUnsupported, message);
     }
 
-    fn answer_unit(&mut self, call: &Call, path: VirtualPath, result: Result<(), FsError>) {
+    pub(super) fn answer_unit(&mut self, call: &Call, path: VirtualPath, result: Result<(), FsError>) {
         match result {
             Ok(()) => self.answer_status(call.id, call.operation, call.arrived, StatusCode::Ok, "Success"),
             Err(error) => self.fail(&call.origin(path), &error),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tidegate_store::{ObjectAttributes, ObjectMeta};
+use tidegate_store::{ObjectAttributes, ObjectMeta, UploadRecord};
 
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Base;
@@ -41,6 +41,17 @@ impl Draft {
         };
         draft.set(set);
         draft
+    }
+
+    /// Of an upload that was cut and is gone on with. It is not published before something is written to it.
+    pub(crate) fn of_interrupted(record: &UploadRecord) -> Self {
+        Self {
+            attributes: record.attributes.clone(),
+            published: Some(record.attributes.clone()),
+            times_were_set: false,
+            changed: SystemTime::now(),
+            base: None,
+        }
     }
 
     /// Sets attributes, but for the size.

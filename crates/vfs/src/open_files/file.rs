@@ -16,6 +16,7 @@ use super::place::Place;
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Edit;
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::{Earlier, Interrupted};
 use crate::reader::ReadData;
 use crate::shares::{Registration, Yields};
 use crate::writer::{Admission, Beginning, Destination, Target, Upload};
@@ -41,12 +42,16 @@ pub(super) struct FileState {
     /// An edit is being published.
     pub(super) publishing: bool,
     pub(super) registration: Option<Registration>,
+    /// An upload of the file that its OPEN drops.
+    pub(super) earlier: Option<Earlier>,
 }
 
 /// Where the file's bytes are.
 pub(super) enum Content {
     Edit(Box<Edit>),
     Failed(FsError, u64),
+    /// Taken over from another session: where it goes on, the first write tells.
+    Interrupted(Box<Interrupted>),
     /// On the way from one to the other: what is asked for meanwhile waits.
     Moving(Moving),
     Upload(Box<Upload>),
@@ -69,6 +74,21 @@ impl SharedFile {
     ) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
+        let file = Self::with(place, draft, condition, content, (hint, reads));
+        if size == 0 {
+            file.begin_upload(&mut file.state(), Beginning::default())?;
+        }
+        Ok(file)
+    }
+
+    /// With one handle, as yet. `hint` and `reads` are as for [`SharedFile::open`].
+    pub(super) fn with(
+        place: Place,
+        draft: Draft,
+        condition: Condition,
+        content: Content,
+        (hint, reads): (u64, bool),
+    ) -> Arc<Self> {
         let destination = Destination::new(place.key.clone(), condition);
         let state = FileState {
             content,
@@ -78,12 +98,18 @@ impl SharedFile {
             readers: usize::from(reads),
             publishing: false,
             registration: None,
+            earlier: None,
         };
-        let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
-        if size == 0 {
-            file.begin_upload(&mut file.state(), Beginning::default())?;
+        Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 })
+    }
+
+    /// Notes an upload of the file that is being dropped: this one is not published before it is.
+    pub(crate) fn comes_after(&self, earlier: Earlier) {
+        let mut state = self.state();
+        if let Content::Upload(upload) = &mut state.content {
+            upload.comes_after(earlier.clone());
         }
-        Ok(file)
+        state.earlier = Some(earlier);
     }
 
     /// Another handle. What may be read through one that also writes must not be gone to the store.
@@ -121,7 +147,7 @@ impl SharedFile {
     pub(crate) fn is_readable(&self) -> bool {
         match &self.state().content {
             Content::Edit(_) | Content::Moving(_) => true,
-            Content::Failed(..) => false,
+            Content::Failed(..) | Content::Interrupted(_) => false,
             Content::Upload(upload) => upload.is_all_here(),
         }
     }
@@ -155,6 +181,9 @@ impl SharedFile {
                 None => self.fetch_beginning(state),
             }
         }
+        if let Content::Interrupted(_) = &state.content {
+            self.go_on(state, offset)?;
+        }
         if let Content::Upload(upload) = &mut state.content
             && !upload.takes(offset, u64::from(len))
         {
@@ -168,7 +197,7 @@ impl SharedFile {
         match &mut state.content {
             Content::Edit(edit) => edit.admit(offset, u64::from(len), || self.change()),
             Content::Failed(error, _) => Err(error.clone()),
-            Content::Moving(_) => Ok(Admission::Wait(self.change())),
+            Content::Interrupted(_) | Content::Moving(_) => Ok(Admission::Wait(self.change())),
             Content::Upload(upload) => upload.admit(offset, len),
         }
     }
@@ -192,7 +221,7 @@ impl SharedFile {
                 Ok(())
             }
             Content::Failed(error, _) => Err(error.clone()),
-            Content::Moving(_) => Err(busy()),
+            Content::Interrupted(_) | Content::Moving(_) => Err(busy()),
             Content::Upload(upload) => upload.write(offset, data),
         }
     }
@@ -284,6 +313,7 @@ impl SharedFile {
                 }
                 .boxed()
             }
+            Content::Interrupted(_) => ready(Err(sent_already())).boxed(),
             Content::Upload(upload) => ready(Err(upload.check().err().unwrap_or_else(sent_already))).boxed(),
         }
     }
@@ -313,6 +343,7 @@ impl SharedFile {
         let upload = match &mut state.content {
             Content::Edit(edit) => return ControlFlow::Break(edit.set_size(size)),
             Content::Failed(error, _) => return ControlFlow::Break(Err(error.clone())),
+            Content::Interrupted(_) => return ControlFlow::Break(self.resize_interrupted(state, size)),
             Content::Moving(_) => return ControlFlow::Continue(()),
             Content::Upload(upload) => upload,
         };
@@ -361,19 +392,22 @@ impl SharedFile {
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
         let keep = (&self.place.vfs.scratch, state.readers > 0);
+        let (_, condition) = self.destination.now();
+        let base = beginning.version(&condition);
         let upload = Upload::open(self.target(), attributes, state.hint, beginning, keep, share.clone(), config)?;
         state.registration = Some(share.register(self));
-        Ok(upload)
+        Ok(upload.journalled(&self.place.uploads, state.earlier.clone(), base))
     }
 
     /// Where it is published, and under which condition.
     pub(super) fn target(&self) -> Target {
-        let Place { vfs, store, key, .. } = &self.place;
+        let Place { vfs, store, key, uploads, .. } = &self.place;
         Target {
             store: Arc::clone(store),
             copier: vfs.copier(store),
             key: key.clone(),
             destination: Arc::clone(&self.destination),
+            uploads: uploads.clone(),
             metrics: vfs.metrics.clone(),
         }
     }
@@ -384,6 +418,7 @@ impl FileState {
         match &self.content {
             Content::Edit(edit) => edit.size(),
             Content::Failed(_, size) => *size,
+            Content::Interrupted(interrupted) => interrupted.durable.shown(),
             Content::Moving(moving) => moving.size,
             Content::Upload(upload) => upload.end(),
         }
@@ -409,8 +444,10 @@ impl Yields for SharedFile {
         let metrics = &self.place.vfs.metrics;
         metrics.uploads_yielded.inc();
         metrics.upload_failures.inc();
-        // Behind the lock: that gives the memory back and aborts in the background.
-        drop(upload);
+        // Behind the lock: that gives the memory back. What the store has stays for a session that goes on.
+        if let Content::Upload(upload) = upload {
+            upload.drop_memory();
+        }
         self.changed.send_replace(());
     }
 }
@@ -421,7 +458,7 @@ impl std::fmt::Debug for SharedFile {
     }
 }
 
-fn sent_already() -> FsError {
+pub(super) fn sent_already() -> FsError {
     FsError::unsupported(
         "this range of the file is in the storage already and can't be read or written again before the file is \
          closed; close it and open it again",
@@ -435,6 +472,6 @@ pub(super) fn busy() -> FsError {
 fn yielded() -> FsError {
     FsError::new(
         FsErrorKind::Unavailable,
-        "the upload stood still while the server needed its memory for others; upload the file again",
+        "the upload stood still while the server needed its memory for others; resume it, or upload the file again",
     )
 }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt, stream};
 use tidegate_store::{
-    Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, limits,
+    Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, UploadState,
+    limits,
 };
 
 use super::moved_key;
@@ -99,6 +100,12 @@ impl Files {
             let condition = file.condition();
             file.rename(to.clone(), moved, condition);
             self.open_files.rename(&key, &to);
+        }
+        for entry in self.uploads.below(source).await? {
+            // Those that run have an owner, which publishes them where it opened them.
+            if entry.record.state == UploadState::Cut {
+                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
+            }
         }
         Ok(())
     }
