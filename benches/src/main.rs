@@ -17,7 +17,6 @@ mod report;
 mod results;
 mod rows;
 mod server;
-mod statistics;
 mod target;
 mod testbed;
 

@@ -4,8 +4,6 @@ mod charts;
 pub(crate) mod json;
 pub(crate) mod markdown;
 mod merge;
-mod panels;
-mod svg;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,10 @@
 //! What was measured.
 
 use serde::{Deserialize, Serialize};
+use tidegate_chart::Summary;
 
 use crate::figure::{Figure, Operation};
 use crate::server::ServerKind;
-use crate::statistics::Summary;
 
 /// What was measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

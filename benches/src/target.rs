@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use tidegate_chart::digits;
+
 use crate::cli::Workload;
 use crate::figure::{Better, Figure, Operation, memory_bound_mib};
 use crate::results::Results;
 use crate::rows::Row;
 use crate::server::ServerKind::{self, Rclone, S3fs, Tidegate, Tmpfs};
-use crate::statistics::digits;
 
 /// Growth from 4 to 16 times the work may cost so much more than 4 times: what runs differ by anyway.
 const GROWTH_TOLERANCE: f64 = 1.1;

@@ -7,9 +7,11 @@ use tidegate_tests::repository_root;
 
 /// Which workspace crates each may use in its library and binaries: only crates to its right in
 /// `node ► ssh ► sftp ► vfs ► store`, with `aws` and `embedded` beside that line.
-const ALLOWED: [(&str, &[&str]); 10] = [
-    ("tidegate-bench", &[]),
+const ALLOWED: [(&str, &[&str]); 12] = [
+    ("tidegate-bench", &["tidegate-chart"]),
+    ("tidegate-chart", &[]),
     ("tidegate-microbench", &["tidegate-sftp", "tidegate-store", "tidegate-vfs"]),
+    ("tidegate-scaling", &["tidegate-chart", "tidegate-ssh", "tidegate-store", "tidegate-vfs"]),
     ("tidegate-store", &[]),
     ("tidegate-vfs", &["tidegate-store"]),
     ("tidegate-sftp", &["tidegate-store", "tidegate-vfs"]),

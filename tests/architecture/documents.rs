@@ -1,6 +1,7 @@
 //! What the documents claim.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use tidegate_tests::repository_root;
 
@@ -52,6 +53,38 @@ fn every_sentence_of_the_semantics_names_a_test_that_exists() {
     let existing = existing_tests();
     let missing: Vec<_> = named_tests(kept).into_iter().filter(|name| !existing.contains(name)).collect();
     assert!(missing.is_empty(), "docs/SEMANTICS.md names tests that do not exist: {missing:#?}");
+}
+
+#[test]
+fn the_security_model_names_tests_that_exist() {
+    let root = repository_root();
+    let text = std::fs::read_to_string(root.join("docs/SECURITY-MODEL.md")).expect("docs/SECURITY-MODEL.md");
+    // The first section explains the two marks.
+    let (_, text) = text.split_once("\n## ").expect("sections");
+    let (named, existing) = (named_tests(text), existing_tests());
+    assert!(named.len() > 40, "the search finds the tests");
+    let missing: Vec<_> = named.into_iter().filter(|name| !existing.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/SECURITY-MODEL.md names tests that do not exist: {missing:#?}");
+
+    let mut runs = String::new();
+    for entry in std::fs::read_dir(root.join("deploy/terraform/tests")).expect("a folder of tests") {
+        let path = entry.expect("a folder can be listed").path();
+        if path.is_file() {
+            runs.push_str(&std::fs::read_to_string(path).expect("UTF-8"));
+        }
+    }
+    let named = text.split("[terraform: ").skip(1).filter_map(|rest| rest.split(']').next());
+    for name in named.flat_map(|names| names.split(',')).map(str::trim) {
+        assert!(runs.contains(&format!("run \"{name}\" {{")), "there is no run {name} in deploy/terraform/tests");
+    }
+}
+
+#[test]
+fn the_manuals_sum_is_what_the_calculator_says() {
+    let output = Command::new("python3").arg("docs/cost.py").current_dir(repository_root()).output().expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let manual = std::fs::read_to_string(repository_root().join("docs/OPERATIONS.md")).expect("docs/OPERATIONS.md");
+    assert!(manual.contains(&*String::from_utf8_lossy(&output.stdout)), "docs/cost.py prints another table");
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn dev_started_again_finds_everything_as_it_was() {
     let hosts = std::fs::read_to_string(dev.ssh.file("known_hosts")).unwrap();
     let (old, new) = (format!(":{} ", before.sftp.port()), format!(":{} ", ready.sftp.port()));
     assert!(hosts.contains(&old), "{hosts}");
-    let ssh = Ssh::new(&again.login());
+    let ssh = Ssh::new(&again.login()).strict();
     std::fs::write(ssh.file("known_hosts"), hosts.replace(&old, &new)).unwrap();
-    ssh.sftp_with(&["-o", "StrictHostKeyChecking=yes"], "get kept/kept.bin back.bin\n").ok();
+    ssh.sftp("get kept/kept.bin back.bin\n").ok();
     assert_eq!(sha256_of_file(&ssh.file("back.bin")), sum);
 }
 

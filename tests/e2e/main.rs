@@ -15,6 +15,8 @@ mod dev;
 mod drain;
 mod files;
 mod greedy;
+mod host_keys;
+mod import;
 mod libraries;
 mod metrics;
 mod mounts;

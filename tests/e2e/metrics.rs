@@ -6,9 +6,15 @@ use std::fs;
 use crate::dev::Dev;
 
 /// The families an operator can rely on, with their types.
-const PROMISED: [(&str, &str); 32] = [
+const PROMISED: [(&str, &str); 38] = [
     ("process_resident_memory_bytes", "gauge"),
     ("tidegate_build_info", "gauge"),
+    ("tidegate_host_keys", "gauge"),
+    ("tidegate_host_keys_changed_timestamp_seconds", "gauge"),
+    ("tidegate_host_keys_checked_timestamp_seconds", "gauge"),
+    ("tidegate_host_keys_current", "gauge"),
+    ("tidegate_host_keys_refreshes_total", "counter"),
+    ("tidegate_host_keys_revision", "gauge"),
     ("tidegate_sftp_bytes_total", "counter"),
     ("tidegate_sftp_handles", "gauge"),
     ("tidegate_sftp_malformed_packets_total", "counter"),

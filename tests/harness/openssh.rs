@@ -16,6 +16,7 @@ pub struct Ssh {
     login: Login,
     home: TempDir,
     limit: Duration,
+    host_key_checking: &'static str,
 }
 
 impl Ssh {
@@ -25,7 +26,16 @@ impl Ssh {
     /// If no temporary folder can be made.
     pub fn new(login: &Login) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        Self { login: login.clone(), home, limit: Duration::from_secs(60) }
+        Self { login: login.clone(), home, limit: Duration::from_secs(60), host_key_checking: "accept-new" }
+    }
+
+    /// The same with no trust in a first connection: only hosts in the file `known_hosts` of the
+    /// client's folder are known. OpenSSH takes the first value of an option, so that this can't be
+    /// said behind it.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.host_key_checking = "yes";
+        self
     }
 
     /// The same with another limit for each run.
@@ -99,15 +109,10 @@ impl Ssh {
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(name);
         command.current_dir(self.home.path()).args(["-F", "none", "-i"]).arg(&self.login.identity_file);
-        for option in [
-            "BatchMode=yes",
-            "IdentitiesOnly=yes",
-            "IdentityAgent=none",
-            "StrictHostKeyChecking=accept-new",
-            "ConnectTimeout=20",
-        ] {
+        for option in ["BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "ConnectTimeout=20"] {
             command.args(["-o", option]);
         }
+        command.arg("-o").arg(format!("StrictHostKeyChecking={}", self.host_key_checking));
         let hosts = self.home.path().join("known_hosts");
         command.arg("-o").arg(format!("UserKnownHostsFile={}", hosts.display()));
         command

@@ -1,8 +1,8 @@
 //! Which charts a report has.
 
+use tidegate_chart::{Bars, Panel, Panels, Series};
+
 use super::Report;
-use super::panels::{Panel, Panels};
-use super::svg::{Bars, Series};
 use crate::figure::{Figure, Operation};
 use crate::results::Results;
 use crate::rows::FACTORS;

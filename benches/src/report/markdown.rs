@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::ValueEnum;
+use tidegate_chart::{Summary, digits};
 
 use super::charts::charts;
 use super::{Report, json};
@@ -13,7 +14,6 @@ use crate::figure::{Figure, Operation, mib};
 use crate::results::Results;
 use crate::rows::Row;
 use crate::server::{MEMORY_BUDGET, ServerKind};
-use crate::statistics::{Summary, digits};
 use crate::target::{Outcome, judge};
 
 /// Writes the report to `path`. Its charts, and the numbers as JSON, go to the folder beside it that

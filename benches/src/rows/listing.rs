@@ -1,11 +1,18 @@
 //! A large directory.
 
+use std::time::Duration;
+
 use super::{Bench, Step};
 use crate::error::{BenchError, during};
 use crate::figure::Figure;
 use crate::files;
 use crate::proxy::Kind;
 use crate::server::ServerKind;
+
+/// How long a directory lies untouched before it is listed. S3 tells when an object was stored to the
+/// second, so a node does not rely on what it remembers of files that are younger than two: what is measured is
+/// a directory that was there before, not one that was made a moment ago.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Without rclone: it asks for one entry after the other, minutes for what is no target.
 const SERVERS: [ServerKind; 3] = [ServerKind::Tidegate, ServerKind::S3fs, ServerKind::Tmpfs];
@@ -45,6 +52,7 @@ pub(super) async fn seed(bench: &mut Bench, entries: u64) -> Result<String, Benc
     bench.try_step("seeding".to_owned(), ServerKind::Tidegate, put).await?;
     let on_tmpfs = bench.testbed.make_folder("tmpfs")?.join(&remote);
     std::fs::rename(&local, &on_tmpfs).map_err(during("making a directory on tmpfs"))?;
+    tokio::time::sleep(SETTLED).await;
     bench.seeded.insert(entries);
     Ok(remote)
 }

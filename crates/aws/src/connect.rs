@@ -13,11 +13,11 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use thiserror::Error;
-use tidegate_store::{DataKeys, Directory, ObjectStore, ObjectStores, StoreResult, UsageStore};
+use tidegate_store::{DataKeys, Directory, Journal, ObjectStore, ObjectStores, StoreResult, UsageStore};
 
 use crate::clock::StoreClock;
 use crate::config::{Config, ConfigError};
-use crate::dynamo::{self, DynamoDirectory, DynamoUsage};
+use crate::dynamo::{self, DynamoDirectory, DynamoJournal, DynamoUsage};
 use crate::kms::KmsDataKeys;
 use crate::probe::{self, Probe};
 use crate::s3::{Buckets, S3Bucket, Settings};
@@ -133,6 +133,11 @@ impl Aws {
     /// Tenants, users and keys in the table.
     pub fn directory(&self) -> Arc<dyn Directory> {
         Arc::new(DynamoDirectory::new(self.dynamodb.clone(), &self.config.table))
+    }
+
+    /// The journal of uploads in the table.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(DynamoJournal::new(self.dynamodb.clone(), &self.config.table))
     }
 
     /// The counters of usage in the table.

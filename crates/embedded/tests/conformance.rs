@@ -26,6 +26,7 @@ async fn a_table_is_a_directory() {
     aws.create_table().await.expect("a table that exists may be created again");
     conformance::directory(aws.directory()).await;
     conformance::usage(aws.usage()).await;
+    conformance::journal(aws.journal()).await;
 }
 
 #[tokio::test]

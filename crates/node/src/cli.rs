@@ -1,5 +1,7 @@
 //! The command line.
 
+mod hostkey;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,7 +9,10 @@ use tidegate_store::{KeyPrefix, TenantName, UserName};
 
 use crate::access::AccessArgs;
 use crate::expiry::Expiry;
+use crate::import::ImportArgs;
 use crate::limits::{LimitArgs, LimitChangeArgs};
+
+pub use hostkey::{HostkeyAction, HostkeyArgs, KeyStep, KeyType};
 
 /// SFTP server for AWS S3: stateless nodes, files in S3, users in DynamoDB, host keys sealed by KMS.
 #[derive(Debug, Parser)]
@@ -37,6 +42,10 @@ pub enum Command {
     Tenant(TenantArgs),
     /// Users: who may log in
     User(UserArgs),
+    /// Add users and keys of another server
+    Import(ImportArgs),
+    /// Uploads that run or wait to be resumed
+    Uploads(UploadsArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -140,29 +149,6 @@ pub struct CheckConfigArgs {
     pub probe: bool,
 }
 
-/// `tidegate hostkey`
-#[derive(Args, Clone, Debug)]
-pub struct HostkeyArgs {
-    /// Configuration and output.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-    /// What to do with the host keys.
-    #[command(subcommand)]
-    pub action: HostkeyAction,
-}
-
-/// What to do with the host keys.
-#[derive(Clone, Debug, Subcommand)]
-pub enum HostkeyAction {
-    /// Make the cluster's host keys, unless it has some already
-    Init,
-    /// Print fingerprints and public keys
-    Show,
-    /// Replace the host keys by new ones; nodes use them when they start again, and clients will
-    /// see that the host keys have changed
-    Rotate,
-}
-
 /// `tidegate tenant`
 #[derive(Args, Clone, Debug)]
 pub struct TenantArgs {
@@ -221,6 +207,36 @@ pub enum TenantAction {
     Enable {
         /// The tenant's name
         name: TenantName,
+    },
+}
+
+/// `tidegate uploads`
+#[derive(Args, Clone, Debug)]
+pub struct UploadsArgs {
+    /// Configuration and output.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What to do with uploads.
+    #[command(subcommand)]
+    pub action: UploadsAction,
+}
+
+/// What to do with uploads.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UploadsAction {
+    /// List uploads of more than one part that run, and all that were cut and can be resumed
+    List {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantName>,
+    },
+    /// Remove an upload: it can't be resumed any more, and who works on it gets an error
+    Abort {
+        /// Whose it is
+        #[arg(long)]
+        tenant: TenantName,
+        /// The file, as `uploads list` shows it
+        path: String,
     },
 }
 
@@ -411,6 +427,9 @@ mod tests {
             ("tidegate user set bob --permission /in", "/inbox=list,write"),
             ("tidegate user set bob --permission in=list", "begin with"),
             ("tidegate user key add bob --key a --key-expires soon", "RFC 3339"),
+            ("tidegate hostkey add --announce-for soon", "--announce-for"),
+            ("tidegate hostkey add --algorithm dsa", "ed25519"),
+            ("tidegate hostkey activate", "FINGERPRINT"),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

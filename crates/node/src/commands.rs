@@ -4,12 +4,14 @@ mod access;
 mod check_config;
 mod error;
 mod host_keys;
+mod import;
 mod keys;
 mod print;
 mod quotas;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod users;
 
 use std::io::{self, Write};
@@ -19,9 +21,11 @@ use tidegate_aws::Aws;
 use tidegate_store::UserChange;
 
 use crate::cli::{
-    CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UserAction, UserArgs, UserKeyAction,
+    CheckConfigArgs, Cli, HostkeyArgs, Shell, TenantAction, TenantArgs, UploadsAction, UploadsArgs, UserAction,
+    UserArgs, UserKeyAction,
 };
 use crate::config::Loaded;
+use crate::import::ImportArgs;
 use print::Printer;
 
 pub use error::{CommandError, Failure};
@@ -122,6 +126,37 @@ pub async fn user(args: &UserArgs, loaded: &Loaded, out: &mut dyn Write) -> Resu
             UserKeyAction::List { name } => keys::list(directory, name, &mut printer).await,
             UserKeyAction::Remove { name, id } => keys::remove(directory, name, id, &mut printer).await,
         },
+    }
+}
+
+/// `tidegate import …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn import(args: &ImportArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    // The sources are read before any service is asked: a wrong one is the commonest mistake.
+    let sources = import::read(&args.source, &mut io::stdin().lock());
+    let directory = Aws::connect(&loaded.config.aws).await?.directory();
+    let mut printer = Printer::new(args.admin.output, out);
+    import::run(directory.as_ref(), &args.source, sources, &import::progress(), &mut printer).await
+}
+
+/// `tidegate uploads …`
+///
+/// # Errors
+/// See [`CommandError`].
+pub async fn uploads(args: &UploadsArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let aws = Aws::connect(&loaded.config.aws).await?;
+    let (directory, journal) = (aws.directory(), aws.journal());
+    let mut printer = Printer::new(args.admin.output, out);
+    match &args.action {
+        UploadsAction::List { tenant } => {
+            uploads::list(directory.as_ref(), journal.as_ref(), tenant.as_ref(), &mut printer).await
+        }
+        UploadsAction::Abort { tenant, path } => {
+            let stores = aws.object_stores();
+            uploads::abort(directory.as_ref(), stores.as_ref(), journal, (tenant, path), &mut printer).await
+        }
     }
 }
 

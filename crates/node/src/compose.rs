@@ -10,13 +10,13 @@ use prometheus::process_collector::ProcessCollector;
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
-use tidegate_store::HostKeyStore;
+use tidegate_ssh::{BindError, HostKeyError, HostKeySet, Server};
 use tidegate_store::cached::CachedAccounts;
 use tidegate_store::metered::{
-    MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
+    MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
 };
-use tidegate_vfs::Vfs;
+use tidegate_store::{Directory, HostKeyStore};
+use tidegate_vfs::{Reaped, Services, Vfs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
@@ -25,7 +25,7 @@ use crate::admin::{self, SidePort};
 use crate::build_info::BuildInfo;
 use crate::config::Config;
 use crate::guarded_stores::GuardedObjectStores;
-use crate::host_keys::LocationError;
+use crate::host_keys::{self, LocationError, Refresh, Sealed};
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Ending};
 use crate::telemetry;
@@ -46,7 +46,7 @@ pub enum ComposeError {
     HostKeys(#[from] HostKeyError),
     /// The SFTP listener.
     #[error("the SFTP listener (ssh.listen)")]
-    Listen(#[from] tidegate_ssh::BindError),
+    Listen(#[source] BindError),
     /// Where the host keys lie is not set.
     #[error(transparent)]
     Location(#[from] LocationError),
@@ -74,9 +74,11 @@ pub enum ComposeError {
 /// A node whose ports are open, and which accepts no connection yet.
 pub struct Node {
     server: Server,
-    host_keys: HostKeySet,
+    host_public_keys: Vec<String>,
+    refresh: Refresh,
     readiness: Readiness,
     vfs: Vfs,
+    reaper: Reaper,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
@@ -84,12 +86,18 @@ pub struct Node {
 /// A node that serves.
 pub struct RunningNode {
     serving: JoinHandle<()>,
+    /// Ends the looks for changed host keys when it is dropped.
+    refreshing: DropGuard,
     shutdown: Shutdown,
     readiness: Readiness,
     vfs: Vfs,
+    reaper: Reaper,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
+
+/// Removes what nobody resumes, for as long as this lives.
+struct Reaper(JoinHandle<()>);
 
 /// The side port in its own task; dropping this ends it.
 struct RunningSidePort {
@@ -112,52 +120,67 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let vfs_metrics = tidegate_vfs::Metrics::register(&registry)?;
     let sftp_metrics = tidegate_sftp::Metrics::register(&registry)?;
     let ssh_metrics = tidegate_ssh::Metrics::register(&registry)?;
+    let host_key_metrics = host_keys::Metrics::register(&registry)?;
 
     let readiness = Readiness::default();
     let side_port = RunningSidePort::start(&config.admin, registry.clone(), readiness.clone()).await?;
 
     let aws = Aws::connect(&config.aws).await?;
-    let host_keys = host_keys(config, &aws, &store_metrics).await?;
+    let (sealed, host_keys) = host_keys(config, &aws, &store_metrics).await?;
     readiness.host_keys_loaded();
 
     let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
     let stores = Arc::new(GuardedObjectStores::new(stores, config.host_keys.clone()));
     let usage = Arc::new(MeteredUsage::new(aws.usage(), store_metrics.clone()));
-    let vfs = Vfs::with_usage(stores, usage, config.vfs.clone(), vfs_metrics);
+    let journal = Arc::new(MeteredJournal::new(aws.journal(), store_metrics.clone()));
+    let services = Services { stores, usage: Some(usage), journal: Some(journal) };
+    let vfs = Vfs::over(services, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
     let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
+    let reaper = Reaper::start(vfs.clone(), aws.directory(), config.vfs.reap_interval);
     let server = Server::bind(
         config.ssh.clone(),
-        host_keys.clone(),
+        &host_keys,
         Arc::new(accounts),
         vfs.clone(),
         (config.sftp.clone(), sftp_metrics),
         ssh_metrics,
     )
-    .await?;
-    Ok(Node { server, host_keys, readiness, vfs, drain: config.drain.clone(), side_port })
+    .await
+    .map_err(|error| match error {
+        BindError::HostKeys(error) => ComposeError::HostKeys(error),
+        error => ComposeError::Listen(error),
+    })?;
+    let host_public_keys = host_keys.public_keys();
+    let interval = config.host_keys.refresh_interval;
+    let refresh = Refresh::new(sealed, server.host_keys(), host_keys, interval, host_key_metrics);
+    Ok(Node { server, host_public_keys, refresh, readiness, vfs, reaper, drain: config.drain.clone(), side_port })
 }
 
-async fn host_keys(config: &Config, aws: &Aws, metrics: &tidegate_store::Metrics) -> Result<HostKeySet, ComposeError> {
+async fn host_keys(
+    config: &Config,
+    aws: &Aws,
+    metrics: &tidegate_store::Metrics,
+) -> Result<(Sealed, HostKeySet), ComposeError> {
     let bucket = config.host_keys.bucket()?;
     let object = config.host_keys.store(aws)?;
     let metered_bucket = MeteredObjectStore::new(aws.bucket(bucket), metrics.clone());
-    let store = HostKeyStore::new(Arc::new(metered_bucket), object.key().clone());
-    let data_keys = MeteredDataKeys::new(config.host_keys.data_keys(aws)?, metrics.clone());
-    let cluster = config.cluster.as_str();
+    let sealed = Sealed {
+        store: HostKeyStore::new(Arc::new(metered_bucket), object.key().clone()),
+        data_keys: Arc::new(MeteredDataKeys::new(config.host_keys.data_keys(aws)?, metrics.clone())),
+        cluster: config.cluster.clone(),
+    };
     let keys = if config.host_keys.auto_init {
-        init_host_keys(&store, &data_keys, cluster).await?
+        sealed.init().await?
     } else {
-        load_host_keys(&store, &data_keys, cluster).await?.ok_or_else(|| ComposeError::NoHostKeys {
-            cluster: cluster.to_owned(),
+        sealed.load().await?.ok_or_else(|| ComposeError::NoHostKeys {
+            cluster: config.cluster.clone(),
             bucket: bucket.to_owned(),
-            key: store.key().to_string(),
+            key: sealed.store.key().to_string(),
         })?
     };
-    for (algorithm, fingerprint) in keys.fingerprints() {
-        info!(cluster, algorithm, fingerprint, "host key loaded");
-    }
-    Ok(keys)
+    host_keys::tell(&sealed.cluster, &keys);
+    Ok((sealed, keys))
 }
 
 impl Node {
@@ -171,39 +194,67 @@ impl Node {
         self.side_port.address
     }
 
-    /// The host keys' public parts, in OpenSSH's format.
-    pub fn host_public_keys(&self) -> Vec<String> {
-        self.host_keys.public_keys()
+    /// The public parts of the host keys that it begins with, in OpenSSH's format.
+    pub fn host_public_keys(&self) -> &[String] {
+        &self.host_public_keys
     }
 
     /// Begins to serve.
     pub fn start(self) -> RunningNode {
-        let Self { server, readiness, vfs, drain, side_port, .. } = self;
+        let Self { server, refresh, readiness, vfs, reaper, drain, side_port, .. } = self;
         let shutdown = Shutdown { drain: CancellationToken::new(), deadline: CancellationToken::new() };
         let sftp = server.local_addr();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
+        let stop = CancellationToken::new();
+        tokio::spawn(refresh.run(stop.clone()));
         readiness.listening();
         info!(version = BuildInfo::CURRENT.version, %sftp, admin = %side_port.address, "the node serves");
-        RunningNode { serving, shutdown, readiness, vfs, drain, side_port }
+        RunningNode { serving, refreshing: stop.drop_guard(), shutdown, readiness, vfs, reaper, drain, side_port }
     }
 }
 
 impl RunningNode {
     /// Serves until a signal, drains, and closes the side port last.
     pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
-        let Self { serving, shutdown, readiness, vfs, drain, side_port } = self;
+        let Self { serving, refreshing, shutdown, readiness, vfs, reaper, drain, side_port } = self;
         let served = async {
             if let Err(error) = serving.await {
                 error!(%error, "the SFTP server ended with a panic");
             }
         };
         let ending = shutdown::supervise(served, signals, &readiness, &shutdown, &drain).await;
+        drop(refreshing);
         if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
             warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
         }
+        drop(reaper);
         info!(?ending, "the node has ended");
         side_port.stop().await;
         ending
+    }
+}
+
+impl Reaper {
+    fn start(vfs: Vfs, directory: Arc<dyn Directory>, interval: Duration) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                // Nodes that were started together do not ask at the same moment.
+                tokio::time::sleep(interval.mul_f64(rand::random_range(0.5..1.0))).await;
+                match vfs.reap(directory.as_ref(), interval).await {
+                    Ok(Some(Reaped { removed, failed })) if removed + failed > 0 => {
+                        info!(removed, failed, "uploads that nobody has resumed in time");
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!(error = %error.report(), "expired uploads can't be removed now"),
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

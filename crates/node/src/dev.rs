@@ -146,7 +146,7 @@ async fn prepare(args: &DevArgs, base: Config, embedded: &Embedded) -> Result<No
     demo::make(aws.directory().as_ref(), &files, BUCKET).await?;
     let node = compose(&config).await?;
     files.write_config(&config_file(&config)?)?;
-    files.write_known_hosts(node.sftp_addr().port(), &node.host_public_keys())?;
+    files.write_known_hosts(node.sftp_addr().port(), node.host_public_keys())?;
     Ok(node)
 }
 

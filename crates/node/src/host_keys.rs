@@ -1,15 +1,23 @@
-//! Where the cluster's host keys lie and what seals them.
+//! Where the cluster's host keys lie, what seals them, and how a node follows their changes.
+
+mod metrics;
+mod refresh;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_embedded::LocalDataKeys;
+use tidegate_ssh::HostKeySet;
 use tidegate_store::{DataKeys, HostKeyStore, ObjectKey, Tenant};
 
 use crate::config::InvalidSetting;
+
+pub(crate) use metrics::Metrics;
+pub(crate) use refresh::{Refresh, Sealed, tell};
 
 /// The `[host_keys]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +30,10 @@ pub struct Config {
     pub key: String,
     /// Whether a node that finds none makes them. Default: false: `tidegate hostkey init` does.
     pub auto_init: bool,
+    /// How long a change of the host keys takes at most to reach a node; it looks a little more often,
+    /// at random, so that nodes don't ask at once. 1 s to 1 h, default 1 min.
+    #[serde(with = "humantime_serde")]
+    pub refresh_interval: Duration,
     /// What seals them. Default: `kms`, the key `aws.kms_key_id`.
     pub seal: Seal,
     /// The file with the root key, for `seal = "local-file"`. Made if it is missing; every node
@@ -55,7 +67,14 @@ pub enum LocationError {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { bucket: None, key: "tidegate/host-keys".to_owned(), auto_init: false, seal: Seal::Kms, local_file: None }
+        Self {
+            bucket: None,
+            key: "tidegate/host-keys".to_owned(),
+            auto_init: false,
+            refresh_interval: Duration::from_secs(60),
+            seal: Seal::Kms,
+            local_file: None,
+        }
     }
 }
 
@@ -70,6 +89,9 @@ impl Config {
         }
         if self.bucket.as_deref() == Some("") {
             return Err(InvalidSetting::new("host_keys.bucket", "it is empty"));
+        }
+        if !(Duration::from_secs(1)..=HostKeySet::RETIRED_MIN).contains(&self.refresh_interval) {
+            return Err(InvalidSetting::new("host_keys.refresh_interval", "it takes 1 s to 1 h"));
         }
         if self.seal == Seal::LocalFile && self.local_file.is_none() {
             return Err(InvalidSetting::new(

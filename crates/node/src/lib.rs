@@ -13,6 +13,7 @@ pub mod expiry;
 mod file_limit;
 mod guarded_stores;
 pub mod host_keys;
+pub mod import;
 pub mod limits;
 pub mod readiness;
 mod run;

@@ -116,9 +116,17 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), RunError> {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::hostkey(&args, &loaded, out).await?) })
         }
+        Command::Import(args) => {
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
+            block_on(async { Ok(commands::import(&args, &loaded, out).await?) })
+        }
         Command::Tenant(args) => {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;
             block_on(async { Ok(commands::tenant(&args, &loaded, out).await?) })
+        }
+        Command::Uploads(args) => {
+            let (loaded, _log) = load_quietly(&args.admin, environment)?;
+            block_on(async { Ok(commands::uploads(&args, &loaded, out).await?) })
         }
         Command::User(args) => {
             let (loaded, _log) = load_quietly(&args.admin, environment)?;

@@ -62,7 +62,7 @@ async fn serve(node: &Arc<Node>, connection: &Arc<Connection>, stream: TcpStream
     let socket =
         Socket::new(stream, connection.cut().clone(), Arc::clone(connection.traffic()), Arc::clone(connection.hello()));
     let handler = Handler::new(Arc::clone(node), Arc::clone(connection));
-    let starting = timeout_at(grace, run_stream(Arc::clone(&node.transport), socket, handler));
+    let starting = timeout_at(grace, run_stream(node.host_keys.transport(), socket, handler));
     let mut session = tokio::select! {
         started = starting => match started {
             Ok(Ok(session)) => session,

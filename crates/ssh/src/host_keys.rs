@@ -1,28 +1,34 @@
 //! The keys by which clients recognise the cluster: one set for all nodes.
 
 mod blob;
+mod import;
+mod key;
+mod rotation;
 mod storage;
 
 use russh::keys::PrivateKey;
-use ssh_key::private::{KeypairData, RsaKeypair};
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use thiserror::Error;
-use tidegate_store::StoreError;
+use tidegate_store::{ETag, StoreError};
 
-pub use storage::{init_host_keys, load_host_keys, rotate_host_keys};
+pub use import::{HostKeyFileError, ImportedHostKey};
+pub use key::{HostKey, HostKeyAlgorithm, KeyState};
+pub use rotation::{Change, RotationError, Rules};
+pub use storage::{change_host_keys, import_host_keys, init_host_keys, load_host_keys, rotate_host_keys};
 
-/// The size of the RSA key: NIST SP 800-57 puts 3,072 bits level with the other two keys.
-const RSA_BITS: usize = 3072;
-
-/// The cluster's private host keys: Ed25519, ECDSA P-256 and RSA-3072, in this order.
+/// The cluster's host keys, each with its state. A new set has an active key of each
+/// [`HostKeyAlgorithm`].
 ///
-/// They are wiped from memory on drop and show in no `Debug`.
+/// At most one key of an algorithm is active, since key exchange shows one, and at least one key of
+/// the set is. Private keys are wiped from memory on drop and show in no `Debug`.
 #[derive(Clone)]
 pub struct HostKeySet {
-    keys: Vec<PrivateKey>,
+    keys: Vec<HostKey>,
+    revision: u64,
+    changed: u64,
+    version: Option<ETag>,
 }
 
-/// Why there are no host keys.
+/// Why there are no host keys, or why they did not change.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HostKeyError {
@@ -41,6 +47,9 @@ pub enum HostKeyError {
     /// There are none, and none are made by this call.
     #[error("there are no host keys yet; run \"tidegate hostkey init\"")]
     Missing,
+    /// Every active key is on a NIST curve, and those are not offered.
+    #[error("the only active host keys are ECDSA keys, which are offered with ssh.ecdsa_host_key = true alone")]
+    NothingOffered,
     /// The keys belong to another cluster: the wrong bucket or the wrong cluster name.
     #[error("the host keys in the store belong to cluster \"{found}\", not \"{expected}\"")]
     OtherCluster {
@@ -49,8 +58,14 @@ pub enum HostKeyError {
         /// Our own name.
         expected: String,
     },
-    /// Somebody else replaced the keys at the same time; theirs are in force.
-    #[error("the host keys were replaced by somebody else at the same time")]
+    /// The step is not allowed, or not yet.
+    #[error(transparent)]
+    Refused(#[from] RotationError),
+    /// There are other ones, which are not to be replaced.
+    #[error("the cluster has other host keys already; replace them with --replace, and its clients see the change")]
+    Exists,
+    /// Somebody else changed the keys at the same time; theirs are in force.
+    #[error("the host keys were changed by somebody else at the same time; see: tidegate hostkey list")]
     Replaced,
     /// The service that guards the root key refused or could not be reached.
     #[error("the key service did not {action} the host keys: {}", .source.report())]
@@ -74,62 +89,110 @@ pub enum HostKeyError {
 }
 
 impl HostKeySet {
+    /// How many keys a set has at most, whatever their states.
+    pub const MAX_KEYS: usize = 16;
+
     /// Makes a new set. Takes about a second of one core, off the async threads.
     ///
     /// # Errors
     /// [`HostKeyError::Generation`].
     pub async fn generate() -> Result<Self, HostKeyError> {
-        tokio::task::spawn_blocking(Self::generate_blocking)
-            .await
-            .map_err(|error| HostKeyError::Generation(error.to_string()))?
+        let mut keys = Vec::with_capacity(HostKeyAlgorithm::ALL.len());
+        for algorithm in HostKeyAlgorithm::ALL {
+            keys.push(HostKey::generate(algorithm, KeyState::Active).await?);
+        }
+        let changed = keys.iter().map(HostKey::created).max().unwrap_or_default();
+        Ok(Self { keys, revision: 1, changed, version: None })
     }
 
-    fn generate_blocking() -> Result<Self, HostKeyError> {
-        let rng = &mut rand::rng();
-        let mut make = || {
-            let ed25519 = PrivateKey::random(rng, Algorithm::Ed25519)?;
-            let ecdsa = PrivateKey::random(rng, Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 })?;
-            let rsa = PrivateKey::new(KeypairData::from(RsaKeypair::random(rng, RSA_BITS)?), "")?;
-            Ok(Self { keys: vec![ed25519, ecdsa, rsa] })
-        };
-        make().map_err(|error: ssh_key::Error| HostKeyError::Generation(error.to_string()))
+    /// The keys of another server, all of them active.
+    ///
+    /// # Errors
+    /// If there are none, or two of one algorithm.
+    pub fn imported(keys: Vec<ImportedHostKey>) -> Result<Self, HostKeyFileError> {
+        let keys = import::of_one_server(keys)?;
+        let changed = keys.iter().map(HostKey::since).max().unwrap_or_default();
+        Ok(Self { keys, revision: 1, changed, version: None })
+    }
+
+    /// A set that was read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn new(keys: Vec<HostKey>, revision: u64, changed: u64) -> Result<Self, &'static str> {
+        let set = Self { keys, revision, changed, version: None };
+        if set.keys.len() > Self::MAX_KEYS {
+            return Err("it holds too many keys");
+        }
+        for (n, key) in set.keys.iter().enumerate() {
+            let mut before = set.keys.iter().take(n);
+            if before.clone().any(|other| other.fingerprint() == key.fingerprint()) {
+                return Err("it holds a key twice");
+            }
+            if key.is_active() && before.any(|other| other.is_active() && other.replaces(key)) {
+                return Err("it holds two active keys of one algorithm");
+            }
+        }
+        if set.keys.iter().any(HostKey::is_active) { Ok(set) } else { Err("it holds no active key") }
+    }
+
+    /// The keys, those of a new set in the order of [`HostKeyAlgorithm::ALL`], others behind them.
+    pub fn keys(&self) -> &[HostKey] {
+        &self.keys
+    }
+
+    /// The key with this fingerprint, `SHA256:…`.
+    pub fn key(&self, fingerprint: &str) -> Option<&HostKey> {
+        self.keys.iter().find(|key| key.fingerprint() == fingerprint)
+    }
+
+    /// How many keys are in this state.
+    pub fn count(&self, state: KeyState) -> usize {
+        self.keys.iter().filter(|key| key.state() == state).count()
+    }
+
+    /// Counts the changes of the cluster's set, from 1 on. Greater is newer, but for an older object
+    /// that an operator has put back. 0 for a set in the first format, which did not count.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When the set was changed last, in seconds since the Unix epoch; 0 if that is not known.
+    pub fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    /// The version of the object that it was read from; `None` of a set that was not read.
+    pub fn version(&self) -> Option<&ETag> {
+        self.version.as_ref()
     }
 
     /// Algorithm and fingerprint (`SHA256:…`, as OpenSSH prints it) of each key.
     pub fn fingerprints(&self) -> Vec<(String, String)> {
-        self.keys
-            .iter()
-            .map(|key| (key.algorithm().to_string(), key.fingerprint(HashAlg::Sha256).to_string()))
-            .collect()
+        self.keys.iter().map(|key| (key.algorithm(), key.fingerprint())).collect()
     }
 
     /// The public keys in OpenSSH's format (`algorithm base64`), for `known_hosts`.
     pub fn public_keys(&self) -> Vec<String> {
-        self.keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
+        self.keys.iter().map(HostKey::public_key).collect()
     }
 
-    /// The keys to serve with, those on NIST curves only if asked for.
-    pub(crate) fn private_keys(&self, with_ecdsa: bool) -> Vec<PrivateKey> {
-        self.keys.iter().filter(|key| with_ecdsa || !key.algorithm().is_ecdsa()).cloned().collect()
+    /// The keys to show in key exchange, those on NIST curves only if asked for.
+    pub(crate) fn offered(&self, with_ecdsa: bool) -> Vec<PrivateKey> {
+        self.keys.iter().filter(|key| key.is_offered(with_ecdsa)).map(|key| key.private().clone()).collect()
     }
 
-    /// Checks that the keys are the ones a set has, so that no node serves with fewer.
-    fn from_keys(keys: Vec<PrivateKey>) -> Result<Self, &'static str> {
-        match keys.as_slice() {
-            [ed25519, ecdsa, rsa]
-                if ed25519.algorithm() == Algorithm::Ed25519
-                    && ecdsa.algorithm() == Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }
-                    && rsa.algorithm().is_rsa() =>
-            {
-                Ok(Self { keys })
-            }
-            _ => Err("it does not hold one Ed25519, one ECDSA P-256 and one RSA key"),
-        }
+    /// Whether both are one set in one state, wherever they come from.
+    fn same_as(&self, other: &Self) -> bool {
+        self.revision == other.revision
+            && self.changed == other.changed
+            && self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(one, two)| one.same_as(two))
     }
 }
 
 impl std::fmt::Debug for HostKeySet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostKeySet").field("fingerprints", &self.fingerprints()).finish_non_exhaustive()
+        f.debug_struct("HostKeySet").field("revision", &self.revision).field("keys", &self.keys).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ mod accounting;
 mod admission;
 mod algorithms;
 mod authentication;
+mod authorized_keys;
 mod channel;
 mod channel_stream;
 mod config;
@@ -24,10 +25,16 @@ mod public_key;
 mod server;
 mod socket;
 mod subsystem;
+mod transport;
 
+pub use authorized_keys::{AuthorizedKeyError, KeyOption, split_authorized_key};
 pub use config::{Config, ConfigError};
-pub use host_keys::{HostKeyError, HostKeySet, init_host_keys, load_host_keys, rotate_host_keys};
+pub use host_keys::{
+    Change, HostKey, HostKeyAlgorithm, HostKeyError, HostKeyFileError, HostKeySet, ImportedHostKey, KeyState,
+    RotationError, Rules, change_host_keys, import_host_keys, init_host_keys, load_host_keys, rotate_host_keys,
+};
 pub use metrics::Metrics;
 pub use proxy_protocol::{ProxyProtocol, is_proxy_header, read_proxy_header};
 pub use public_key::{KeyGenerationError, ParsedKey, PublicKeyError, check_public_key, generate_client_key};
 pub use server::{BindError, Server};
+pub use transport::OfferedHostKeys;

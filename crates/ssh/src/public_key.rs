@@ -10,7 +10,7 @@ use crate::algorithms::{MAX_RSA_BITS, MIN_RSA_BITS};
 
 /// The words that may open a line. `ssh-rsa` names the key here, not the signature: keys of this
 /// kind sign logins with SHA-2 only.
-const KEY_TYPES: [&str; 7] = [
+pub(crate) const KEY_TYPES: [&str; 7] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::{MethodKind, MethodSet, SshId};
 use thiserror::Error;
 use tidegate_sftp::Shutdown;
 use tidegate_store::Accounts;
@@ -15,21 +14,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admission::Admission;
-use crate::algorithms;
 use crate::authentication::Authenticator;
 use crate::config::{Config, ConfigError};
-use crate::host_keys::HostKeySet;
+use crate::host_keys::{HostKeyError, HostKeySet};
 use crate::listener;
 use crate::listener::Refusals;
 use crate::metrics::Metrics;
 use crate::subsystem::Subsystem;
-
-/// What clients are told we are. Without a version: it would help nobody but attackers.
-const SERVER_ID: &str = "SSH-2.0-Tidegate";
-
-/// Answers that may wait for the transport on one connection, in packets of the client's size
-/// (32 KiB for most).
-const OUTGOING_PACKETS: usize = 16;
+use crate::transport::OfferedHostKeys;
 
 /// How long after the shutdown's deadline [`Server::serve`] waits for the last connections.
 const LAST_WAIT: Duration = Duration::from_secs(8);
@@ -43,7 +35,7 @@ pub struct Server {
 
 struct Parts {
     config: Config,
-    transport: russh::server::Config,
+    host_keys: OfferedHostKeys,
     accounts: Arc<dyn Accounts>,
     subsystem: Subsystem,
     metrics: Metrics,
@@ -52,7 +44,7 @@ struct Parts {
 /// What all connections share.
 pub(crate) struct Node {
     pub(crate) config: Config,
-    pub(crate) transport: Arc<russh::server::Config>,
+    pub(crate) host_keys: OfferedHostKeys,
     pub(crate) authenticator: Authenticator,
     pub(crate) admission: Admission,
     pub(crate) subsystem: Subsystem,
@@ -68,6 +60,9 @@ pub enum BindError {
     /// A setting can't work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is no host key to show.
+    #[error(transparent)]
+    HostKeys(#[from] HostKeyError),
     /// The address is in use, forbidden or not ours.
     #[error("can't listen on {address}")]
     Listen {
@@ -86,19 +81,19 @@ impl Server {
     /// [`BindError`].
     pub async fn bind(
         config: Config,
-        keys: HostKeySet,
+        keys: &HostKeySet,
         accounts: Arc<dyn Accounts>,
         vfs: Vfs,
         (sftp_config, sftp_metrics): (tidegate_sftp::Config, tidegate_sftp::Metrics),
         metrics: Metrics,
     ) -> Result<Self, BindError> {
         config.validate()?;
+        let host_keys = OfferedHostKeys::new(&config, keys)?;
         let failed = |source| BindError::Listen { address: config.listen, source };
         let listener = listener::listen(config.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let transport = transport(&config, &keys);
         let subsystem = Subsystem::new(vfs, sftp_config, sftp_metrics);
-        Ok(Self { listener, address, parts: Parts { config, transport, accounts, subsystem, metrics } })
+        Ok(Self { listener, address, parts: Parts { config, host_keys, accounts, subsystem, metrics } })
     }
 
     /// Where it listens, with the real port.
@@ -106,12 +101,17 @@ impl Server {
         self.address
     }
 
+    /// The host keys that are shown to new connections, to be exchanged while it serves.
+    pub fn host_keys(&self) -> OfferedHostKeys {
+        self.parts.host_keys.clone()
+    }
+
     /// Serves until `shutdown.drain` or `shutdown.deadline`, then closes the listener and returns
     /// when the last connection is gone; at the latest a few seconds after the deadline.
     pub async fn serve(self, shutdown: Shutdown) {
-        let Parts { config, transport, accounts, subsystem, metrics } = self.parts;
+        let Parts { config, host_keys, accounts, subsystem, metrics } = self.parts;
         let node = Arc::new(Node {
-            transport: Arc::new(transport),
+            host_keys,
             authenticator: Authenticator::new(accounts, config.account_lookup_timeout, config.auth_rejection_delay),
             admission: Admission::new(&config),
             subsystem,
@@ -133,39 +133,5 @@ impl Server {
             () = connections.wait() => {}
             () = late => warn!(message = "connections did not end in time", open = connections.len()),
         }
-    }
-}
-
-/// The transport's settings. Its own time-outs are a second line: a connection that the client
-/// stopped reading from ends by `inactivity_timeout`, because nothing else runs on it then.
-fn transport(config: &Config, keys: &HostKeySet) -> russh::server::Config {
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let silence = config
-        .idle_timeout
-        .saturating_add(config.keepalive_interval.saturating_mul(config.keepalive_max.saturating_add(1)));
-    let buffered = config.channel_buffer.as_u64() / u64::from(Config::MAX_PACKET);
-    russh::server::Config {
-        server_id: SshId::Standard(SERVER_ID.into()),
-        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
-        auth_rejection_time: config.auth_rejection_delay,
-        // The question which methods there are tells nothing of anybody: answered at once, it
-        // saves every login the delay.
-        auth_rejection_time_initial: Some(Duration::ZERO),
-        keys: keys.private_keys(config.ecdsa_host_key),
-        certificates: Vec::new(),
-        limits: russh::Limits::default(),
-        window_size: u32::try_from(config.window.as_u64()).unwrap_or(u32::MAX),
-        maximum_packet_size: Config::MAX_PACKET,
-        channel_buffer_size: usize::try_from(buffered).unwrap_or(usize::MAX).max(2),
-        event_buffer_size: OUTGOING_PACKETS,
-        preferred: algorithms::preferred(config.nist_key_exchange),
-        // The first question counts as an attempt in the transport.
-        max_auth_attempts: count(config.max_auth_attempts).saturating_add(1),
-        // Longer than `idle_timeout`, which alone knows of sessions that wait for bandwidth. A client
-        // that lives answers keep-alives meanwhile.
-        inactivity_timeout: Some(silence),
-        keepalive_interval: Some(config.keepalive_interval),
-        keepalive_max: count(config.keepalive_max),
-        nodelay: true,
     }
 }

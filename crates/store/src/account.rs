@@ -274,6 +274,33 @@ impl User {
     /// The greatest number of keys per user: keeps the item far below DynamoDB's 400 KB with the
     /// largest RSA keys.
     pub const MAX_KEYS: usize = 50;
+
+    /// The greatest number of users that are added at once: two writes each and a check stay far
+    /// below the 100 actions of a DynamoDB transaction. Its 4 MB are a matter for the caller: only
+    /// users with dozens of the largest keys come near.
+    pub const MAX_BATCH: usize = 24;
+
+    /// Whether these may be added at once to `tenant` ([`Directory::create_users`]), apart from what
+    /// is there already; else why not.
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn check_batch(tenant: &TenantName, users: &[Self]) -> Result<(), &'static str> {
+        let mut names: Vec<_> = users.iter().map(|user| &user.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        if users.len() > Self::MAX_BATCH {
+            Err("they are too many at once")
+        } else if names.len() < users.len() {
+            Err("a name comes twice")
+        } else if users.iter().any(|user| user.tenant != *tenant) {
+            Err("one of them is another tenant's")
+        } else if users.iter().any(|user| user.keys.len() > Self::MAX_KEYS) {
+            Err("one of them has too many keys")
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// A user with the tenant it belongs to: all that a session needs to know.
@@ -354,6 +381,14 @@ pub trait Directory: Accounts {
     /// # Errors
     /// `PreconditionFailed` if the name is taken; `NotFound` if the tenant does not exist.
     async fn create_user(&self, user: &User) -> StoreResult<()>;
+
+    /// Adds users of one tenant: all of them or none. At most [`User::MAX_BATCH`], each with a name of
+    /// its own and at most [`User::MAX_KEYS`] keys.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if one of the names is taken; `NotFound` if the tenant does not exist;
+    /// `InvalidRequest` if they are too many, of another tenant, or have too many keys.
+    async fn create_users(&self, tenant: &TenantName, users: &[User]) -> StoreResult<()>;
 
     /// One user, if it exists.
     ///

@@ -72,6 +72,14 @@ impl Config {
         }
         Ok(())
     }
+
+    /// How long an answer of the directory is still believed when it enters the cache, for a user that is
+    /// `known` or not. `chance`, 0 to 1, decides which part of the bound is taken away, so that entries
+    /// made together do not end together; `took` is how long the directory needed.
+    #[must_use]
+    pub fn life(&self, known: bool, chance: f64, took: Duration) -> Duration {
+        life(if known { self.ttl } else { self.negative_ttl }, chance, took)
+    }
 }
 
 /// Accounts of `inner`, believed for a bounded time. Concurrent lookups of one name make one
@@ -79,8 +87,7 @@ impl Config {
 pub struct CachedAccounts {
     inner: Arc<dyn Accounts>,
     cache: Cache<UserName, Entry>,
-    ttl: Duration,
-    negative_ttl: Duration,
+    config: Config,
     metrics: Metrics,
 }
 
@@ -95,14 +102,14 @@ impl CachedAccounts {
     /// Caches what `inner` answers.
     pub fn new(inner: Arc<dyn Accounts>, config: &Config, metrics: Metrics) -> Self {
         let cache = Cache::builder().max_capacity(config.capacity).expire_after(EntryLife).build();
-        Self { inner, cache, ttl: config.ttl, negative_ttl: config.negative_ttl, metrics }
+        Self { inner, cache, config: config.clone(), metrics }
     }
 
     async fn fetch(&self, user: &UserName) -> StoreResult<Entry> {
         let asked = Instant::now();
         let account = self.inner.lookup(user).await?;
-        let bound = if account.is_some() { self.ttl } else { self.negative_ttl };
-        Ok(Entry { account, life: life(bound, rand::random(), asked.elapsed()) })
+        let life = self.config.life(account.is_some(), rand::random(), asked.elapsed());
+        Ok(Entry { account, life })
     }
 }
 
@@ -130,8 +137,7 @@ impl fmt::Debug for CachedAccounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedAccounts")
             .field("inner", &self.inner)
-            .field("ttl", &self.ttl)
-            .field("negative_ttl", &self.negative_ttl)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -66,6 +66,19 @@ impl HostKeyStore {
         Ok(Some(SealedBlob { bytes, etag: object.meta.etag }))
     }
 
+    /// The version that lies in the store, or `None` if there is no blob. One HEAD: as cheap as a GET
+    /// that names the known version, and understood by every store.
+    ///
+    /// # Errors
+    /// Any that talking to the store may give.
+    pub async fn version(&self) -> StoreResult<Option<ETag>> {
+        match self.store.head(&self.key).await {
+            Ok(meta) => Ok(Some(meta.etag)),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stores the first blob. Of any number of nodes that try at once, exactly one succeeds.
     ///
     /// # Errors

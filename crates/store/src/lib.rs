@@ -11,6 +11,7 @@ pub mod envelope;
 mod error;
 pub mod faulty;
 mod host_keys;
+mod journal;
 pub mod memory;
 pub mod metered;
 mod metrics;
@@ -28,6 +29,10 @@ pub use checksum::Checksum;
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use host_keys::{HostKeyStore, SealedBlob};
+pub use journal::{
+    BaseVersion, Generation, GuardedParts, Journal, JournalEntry, JournalPage, Multipart, Tail, UploadRecord,
+    UploadState,
+};
 pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,

@@ -7,13 +7,15 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 
 use crate::checksum::Checksum;
 use crate::error::StoreResult;
 
 /// The name of an object in its bucket: 1 to 1,024 bytes of UTF-8.
 /// Source: Amazon S3 User Guide, "Naming Amazon S3 objects".
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ObjectKey(String);
 
 impl ObjectKey {
@@ -32,6 +34,20 @@ impl ObjectKey {
     }
 }
 
+impl TryFrom<String> for ObjectKey {
+    type Error = &'static str;
+
+    fn try_from(key: String) -> Result<Self, Self::Error> {
+        Self::new(key).ok_or("a key takes 1 to 1,024 bytes")
+    }
+}
+
+impl From<ObjectKey> for String {
+    fn from(key: ObjectKey) -> Self {
+        key.0
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -40,7 +56,8 @@ impl fmt::Display for ObjectKey {
 
 /// An entity tag as the store gave it, quotes included. It names one version of an object's bytes
 /// and is opaque: for multipart objects it is no MD5.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ETag(String);
 
 impl ETag {
@@ -56,7 +73,8 @@ impl ETag {
 }
 
 /// What is kept with an object besides its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectAttributes {
     /// `Content-Type`. Where none is given, S3 sets `binary/octet-stream`.
     pub content_type: Option<String>,
@@ -70,7 +88,8 @@ pub struct ObjectAttributes {
 /// Headers that the store keeps with an object and has no use for itself, and the class that it is stored
 /// in. Values are printable ASCII.
 /// Source: Amazon S3 User Guide, "Working with object metadata", system-defined metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SystemHeaders {
     /// `Cache-Control`.
     pub cache_control: Option<String>,
@@ -201,7 +220,8 @@ impl FromIterator<Bytes> for Body {
 
 /// What must hold for a write to take effect.
 /// Source: Amazon S3 User Guide, "Add preconditions to S3 operations with conditional requests".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// Write in any case.
     #[default]

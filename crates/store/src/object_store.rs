@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::account::Tenant;
 use crate::checksum::Checksum;
@@ -51,7 +52,8 @@ pub mod limits {
 }
 
 /// A multipart upload that was begun and neither completed nor aborted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Upload {
     /// The key that completion will publish.
     pub key: ObjectKey,
@@ -68,8 +70,8 @@ pub struct StoredPart {
     pub etag: ETag,
     /// Length in bytes.
     pub size: u64,
-    /// The checksum of the part: as it was sent, or as the store tells it of a part that it copied. Not
-    /// known of parts found again by a listing, and where the store does not tell.
+    /// The checksum of the part: as it was sent, or as the store tells it of a part that it copied or lists.
+    /// Not known where the store does not tell.
     pub checksum: Option<Checksum>,
 }
 

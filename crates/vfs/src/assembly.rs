@@ -220,6 +220,22 @@ impl Assembly {
         taken
     }
 
+    /// The bytes that are here from `offset` on, up to the first that is not.
+    pub(crate) fn run_from(&mut self, offset: u64) -> Vec<Bytes> {
+        let (mut run, mut at) = (Vec::new(), offset);
+        while let Some(span) = self.schedule.part_at(at)
+            && let Some(gathered) = self.gathered.iter_mut().find(|gathered| gathered.span.number == span.number)
+        {
+            let chunks = gathered.part.run_from(at - span.start);
+            at += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            run.extend(chunks);
+            if at < span.end() {
+                break;
+            }
+        }
+        run
+    }
+
     fn seal(&mut self, index: usize) -> SealedPart {
         let gathered = self.gathered.swap_remove(index);
         self.seal_part(gathered.span, gathered.part)

@@ -1,7 +1,6 @@
 //! Attributes that listings need and that cost a request each.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +8,7 @@ use tidegate_store::{ETag, ObjectKey};
 use tokio::time::Instant;
 
 use crate::attributes::FileAttributes;
+use crate::hashed_names::{HashedName, NameHasher};
 use crate::metrics::Metrics;
 
 /// One cache for the node, of bounded size.
@@ -21,16 +21,12 @@ use crate::metrics::Metrics;
 /// attributes are kept under its key for a short time.
 #[derive(Debug)]
 pub(crate) struct AttributeCache {
-    /// Two independent hashes with secret keys stand for a name: 128 bits, so that a collision
-    /// won't happen by chance and can't be made.
-    hashers: (RandomState, RandomState),
+    names: NameHasher,
     files: Mutex<Generations<Seen>>,
     directories: Mutex<Generations<(Instant, FileAttributes)>>,
     directory_life: Duration,
     metrics: Metrics,
 }
-
-type Name = (u64, u64);
 
 /// The resolution of S3's LastModified, and as much again for clocks of its servers that differ.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -53,7 +49,7 @@ struct Seen {
 impl AttributeCache {
     pub(crate) fn new(entries: usize, directory_life: Duration, metrics: Metrics) -> Self {
         Self {
-            hashers: (RandomState::new(), RandomState::new()),
+            names: NameHasher::default(),
             files: Mutex::new(Generations::new(entries)),
             directories: Mutex::new(Generations::new(entries / 8)),
             directory_life,
@@ -62,14 +58,14 @@ impl AttributeCache {
     }
 
     pub(crate) fn file(&self, bucket: &str, version: Version<'_>) -> Option<FileAttributes> {
-        let name = self.name(&(bucket, version));
+        let name = self.names.name(&(bucket, version));
         let seen = lock(&self.files).get(name).filter(|seen| seen.settled);
         self.counted(seen.map(|seen| seen.attributes))
     }
 
     /// The same without counting the look.
     pub(crate) fn known_file(&self, bucket: &str, version: Version<'_>) -> Option<FileAttributes> {
-        let name = self.name(&(bucket, version));
+        let name = self.names.name(&(bucket, version));
         lock(&self.files).get(name).filter(|seen| seen.settled).map(|seen| seen.attributes)
     }
 
@@ -81,7 +77,7 @@ impl AttributeCache {
         asked: Option<SystemTime>,
         attributes: FileAttributes,
     ) {
-        let name = self.name(&(bucket, version));
+        let name = self.names.name(&(bucket, version));
         let is_old = match asked {
             Some(asked) => asked.duration_since(version.last_modified).is_ok_and(|age| age >= SETTLED),
             None => version.last_modified.elapsed().is_ok_and(|age| age > OLD),
@@ -94,18 +90,18 @@ impl AttributeCache {
     }
 
     pub(crate) fn directory(&self, bucket: &str, marker: &ObjectKey) -> Option<FileAttributes> {
-        let name = self.name(&(bucket, marker));
+        let name = self.names.name(&(bucket, marker));
         let found = lock(&self.directories).get(name).filter(|(since, _)| since.elapsed() < self.directory_life);
         self.counted(found.map(|(_, attributes)| attributes))
     }
 
     pub(crate) fn put_directory(&self, bucket: &str, marker: &ObjectKey, attributes: FileAttributes) {
-        let name = self.name(&(bucket, marker));
+        let name = self.names.name(&(bucket, marker));
         lock(&self.directories).put(name, (Instant::now(), attributes));
     }
 
     pub(crate) fn forget_directory(&self, bucket: &str, marker: &ObjectKey) {
-        let name = self.name(&(bucket, marker));
+        let name = self.names.name(&(bucket, marker));
         lock(&self.directories).remove(name);
     }
 
@@ -113,10 +109,6 @@ impl AttributeCache {
         let counter = if found.is_some() { &self.metrics.attribute_hits } else { &self.metrics.attribute_misses };
         counter.inc();
         found
-    }
-
-    fn name(&self, key: &impl Hash) -> Name {
-        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
     }
 }
 
@@ -134,8 +126,8 @@ pub(crate) struct Version<'a> {
 #[derive(Debug)]
 pub(crate) struct Generations<V> {
     half: usize,
-    young: HashMap<Name, V>,
-    old: HashMap<Name, V>,
+    young: HashMap<HashedName, V>,
+    old: HashMap<HashedName, V>,
 }
 
 impl<V: Copy> Generations<V> {
@@ -143,7 +135,7 @@ impl<V: Copy> Generations<V> {
         Self { half: entries / 2, young: HashMap::new(), old: HashMap::new() }
     }
 
-    pub(crate) fn get(&mut self, name: Name) -> Option<V> {
+    pub(crate) fn get(&mut self, name: HashedName) -> Option<V> {
         if let Some(value) = self.young.get(&name) {
             return Some(*value);
         }
@@ -152,7 +144,7 @@ impl<V: Copy> Generations<V> {
         Some(value)
     }
 
-    pub(crate) fn put(&mut self, name: Name, value: V) {
+    pub(crate) fn put(&mut self, name: HashedName, value: V) {
         if self.half == 0 {
             return;
         }
@@ -162,7 +154,7 @@ impl<V: Copy> Generations<V> {
         self.young.insert(name, value);
     }
 
-    fn remove(&mut self, name: Name) {
+    fn remove(&mut self, name: HashedName) {
         self.young.remove(&name);
         self.old.remove(&name);
     }
@@ -178,14 +170,14 @@ mod tests {
 
     #[test]
     fn keeps_what_is_used_and_stays_small() {
-        let mut generations = Generations::new(100);
+        let (mut generations, names) = (Generations::new(100), NameHasher::default());
         for n in 0..1_000 {
-            generations.put((n, n), n);
-            assert_eq!(generations.get((0, 0)), Some(0), "used all the time");
+            generations.put(names.name(&n), n);
+            assert_eq!(generations.get(names.name(&0)), Some(0), "used all the time");
             assert!(generations.young.len() + generations.old.len() <= 100);
         }
-        assert_eq!(generations.get((500, 500)), None);
-        assert_eq!(generations.get((999, 999)), Some(999));
+        assert_eq!(generations.get(names.name(&500)), None);
+        assert_eq!(generations.get(names.name(&999)), Some(999));
     }
 
     #[test]

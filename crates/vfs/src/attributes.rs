@@ -111,6 +111,15 @@ impl SetAttributes {
     }
 }
 
+/// The attributes of the marker of a directory that was there by its entries alone: the mode that such a
+/// directory is shown with.
+pub(crate) fn implied_directory() -> ObjectAttributes {
+    let mut attributes = ObjectAttributes::default();
+    let set = SetAttributes { mode: Some(DEFAULT_DIRECTORY_MODE), ..SetAttributes::default() };
+    set.apply_to_directory(&mut attributes);
+    attributes
+}
+
 /// The attributes of a symbolic link that is made `now` (seconds since the Unix epoch), as s3fs writes
 /// them.
 pub(crate) fn link_attributes(attributes: &mut ObjectAttributes, now: u64) {
@@ -194,6 +203,11 @@ fn seconds(text: &str) -> Option<u64> {
         return digits.bytes().all(|b| b.is_ascii_digit()).then_some(0);
     }
     whole.parse().ok()
+}
+
+/// The time by this node's clock, in seconds since the Unix epoch.
+pub(crate) fn unix_now() -> u64 {
+    unix_seconds(SystemTime::now())
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

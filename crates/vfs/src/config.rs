@@ -68,7 +68,8 @@ pub struct Config {
     /// Default: 256 MiB.
     pub copy_part_size: ByteSize,
     /// Copies inside the store that one request (a RENAME of a directory, or of such a file) has under
-    /// way at once (1 to 128). A node has 256 of them at most. Default: 32.
+    /// way at once (1 to 128); a file that is changed or appended to has 8 at most. A node has 256 of them
+    /// at most. Default: 32.
     pub copy_concurrency: usize,
     /// How far one open file is read ahead at most; 0 switches read-ahead off. How far it is follows
     /// the client's pace and the store's latency, within the file's share of the memory for reading.
@@ -97,6 +98,15 @@ pub struct Config {
     /// again. Default: 10 seconds.
     #[serde(with = "humantime_serde")]
     pub directory_life: Duration,
+    /// How long an upload that was cut can be resumed, from the last time that something was written to
+    /// it; a second to 30 days. The bucket's lifecycle rule must leave multipart uploads alone for
+    /// longer. Default: 3 days.
+    #[serde(with = "humantime_serde")]
+    pub upload_life: Duration,
+    /// How often one node of the cluster looks for uploads that nobody has resumed in time and removes
+    /// them; a second to a day. Default: 1 hour.
+    #[serde(with = "humantime_serde")]
+    pub reap_interval: Duration,
 }
 
 /// Where listings take modes, owners and times from.
@@ -122,6 +132,10 @@ pub struct ConfigError {
 }
 
 const BUDGET_MIN: u64 = 128 << 20;
+const REAP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const REAP_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+const UPLOAD_LIFE_MIN: Duration = Duration::from_secs(1);
+const UPLOAD_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Default for Config {
     fn default() -> Self {
@@ -147,6 +161,8 @@ impl Default for Config {
             listing_concurrency: 96,
             attribute_cache_entries: 100_000,
             directory_life: Duration::from_secs(10),
+            upload_life: Duration::from_secs(3 * 24 * 3600),
+            reap_interval: Duration::from_secs(3600),
         }
     }
 }
@@ -193,6 +209,16 @@ impl Config {
                 "takes more than 0 and at most 10 seconds",
             ),
             ((1..=256).contains(&self.listing_concurrency), "listing_concurrency", "takes 1 to 256"),
+            (
+                (UPLOAD_LIFE_MIN..=UPLOAD_LIFE_MAX).contains(&self.upload_life),
+                "upload_life",
+                "takes a second to 30 days",
+            ),
+            (
+                (REAP_INTERVAL_MIN..=REAP_INTERVAL_MAX).contains(&self.reap_interval),
+                "reap_interval",
+                "takes a second to a day",
+            ),
         ];
         match checks.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, rule)) => Err(ConfigError { field, rule }),

@@ -1,7 +1,7 @@
 //! Copies inside the store, of any size: no byte of them passes through the node.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_store::{
@@ -10,15 +10,13 @@ use tidegate_store::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use crate::aborting::abort;
 use crate::config::Config;
 use crate::metrics::{Counted, Metrics};
 
 /// Requests that copy parts or the files of directories and that the node has under way at once, over all
 /// sessions: they must not take every connection to the store.
 const COPIES_MAX: usize = 256;
-
-/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
-const ABORT_WAIT: Duration = Duration::from_secs(60);
 
 /// What all copies of a node share. Clones share the same.
 #[derive(Clone, Debug)]
@@ -109,6 +107,28 @@ impl Copier {
             }
             copied => copied,
         }
+    }
+
+    /// Makes parts of an upload from these ranges of `source`, at most `at_once` at a time, and gives
+    /// them in their order.
+    ///
+    /// # Errors
+    /// The first that a part gives, as [`ObjectStore::copy_part`]; the copies under way are stopped then.
+    pub(crate) async fn copy_parts(
+        &self,
+        upload: &Upload,
+        source: &CopySource,
+        parts: Vec<(PartNumber, Range<u64>)>,
+        at_once: usize,
+    ) -> StoreResult<Vec<StoredPart>> {
+        let copies = parts.into_iter().map(|(number, range)| async move {
+            let _lane = self.lane().await;
+            let range = ByteRange::new(range.start, range.end - range.start);
+            self.store.copy_part(upload, number, source, range).await
+        });
+        let mut copied: Vec<StoredPart> = stream::iter(copies).buffer_unordered(at_once).try_collect().await?;
+        copied.sort_unstable_by_key(|part| part.number);
+        Ok(copied)
     }
 
     /// Gives the version of `size` bytes that `source` names new attributes, unless another one has
@@ -212,38 +232,20 @@ impl Job {
             _ = gone => Err(StoreError::new(StoreErrorKind::Unavailable, "copy_part")),
         };
         if copied.is_err() {
-            let metrics = &self.copier.metrics;
-            match tokio::time::timeout(ABORT_WAIT, store.abort_upload(&upload)).await {
-                Ok(Ok(())) => metrics.uploads_aborted.inc(),
-                failed => {
-                    metrics.abort_failures.inc();
-                    let error = failed.map_or_else(
-                        |_| "it took too long".to_owned(),
-                        |failed| failed.map_or_else(|error| error.report(), |()| String::new()),
-                    );
-                    tracing::warn!(key = %self.target, error, "a copy could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
-                }
-            }
+            abort(&self.target, &self.copier.metrics, store.abort_upload(&upload)).await;
         }
         copied
     }
 
     async fn publish(&self, upload: &Upload) -> StoreResult<Receipt> {
-        let store = &self.copier.store;
-        let len = self.copier.part_size.max(self.size.div_ceil(u64::from(limits::PARTS_MAX)));
+        let copier = &self.copier;
+        let len = copier.part_size.max(self.size.div_ceil(u64::from(limits::PARTS_MAX)));
         let parts = (1..=limits::PARTS_MAX).map_while(|number| {
             let offset = u64::from(number - 1) * len;
             let rest = self.size.checked_sub(offset).filter(|rest| *rest > 0)?;
-            Some((PartNumber::new(number)?, ByteRange::new(offset, rest.min(len))))
+            Some((PartNumber::new(number)?, offset..offset + rest.min(len)))
         });
-        let parts: Vec<StoredPart> = stream::iter(parts)
-            .map(|(number, range)| async move {
-                let _lane = self.copier.lane().await;
-                store.copy_part(upload, number, &self.source, range).await
-            })
-            .buffered(self.copier.lanes)
-            .try_collect()
-            .await?;
-        store.complete_upload(upload, &parts, self.checksum, &self.condition).await
+        let parts = copier.copy_parts(upload, &self.source, parts.collect(), copier.lanes).await?;
+        copier.store.complete_upload(upload, &parts, self.checksum, &self.condition).await
     }
 }

@@ -82,7 +82,8 @@ impl Directory {
             };
         }
         files.known.seen(path);
-        let listing = Listing { ranges, names: Names::new(below), is_begun: false };
+        let is_top = files.keys.is_top(&below);
+        let listing = Listing { ranges, names: Names::new(below, is_top), is_begun: false };
         let coming = Coming::fetch(Arc::clone(&files), path.clone(), listing, Some(page));
         Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
@@ -141,9 +142,7 @@ impl Coming {
     }
 
     async fn wait(&mut self) -> Result<Page, FsError> {
-        (&mut self.0).await.unwrap_or_else(|_| {
-            Err(FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again"))
-        })
+        (&mut self.0).await.unwrap_or_else(|_| Err(interrupted()))
     }
 }
 
@@ -209,6 +208,11 @@ impl Files {
             None => self.marker_attributes(&marker).await,
         }
     }
+}
+
+/// A task of the listing has ended without a result.
+fn interrupted() -> FsError {
+    FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again")
 }
 
 impl fmt::Debug for Files {

@@ -9,6 +9,8 @@ mod extents;
 mod plan;
 mod publish;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

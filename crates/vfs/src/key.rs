@@ -6,6 +6,9 @@ use crate::error::{FsError, FsErrorKind};
 use crate::mounted::{self, Location, Mounted};
 use crate::path::VirtualPath;
 
+/// What lies at the top of each tenant's files and is no file: the ends of uploads that were cut.
+pub(crate) const RESERVED: &str = ".tidegate";
+
 /// The keys that one user's paths can reach: all below the tenant's prefix, or below what of it is
 /// mounted for the user.
 ///
@@ -34,7 +37,7 @@ impl KeySpace {
             return Err(FsError::is_a_directory());
         }
         let location = self.mounted.locate(path).ok_or_else(FsError::not_found)?;
-        ObjectKey::new(join(location, "")).ok_or_else(too_long)
+        self.key(join(location, ""))
     }
 
     /// The key of a directory's marker. `/`, mount points and what is above them have none: they
@@ -47,7 +50,24 @@ impl KeySpace {
             return Err(mounted::is_fixed());
         }
         let location = self.mounted.locate(path).ok_or_else(FsError::not_found)?;
-        ObjectKey::new(join(location, "/")).ok_or_else(too_long)
+        self.key(join(location, "/"))
+    }
+
+    /// # Errors
+    /// `InvalidName` if it is too long; `PermissionDenied` for what is kept for the server.
+    fn key(&self, key: String) -> Result<ObjectKey, FsError> {
+        if self.is_reserved(&key) { Err(reserved()) } else { ObjectKey::new(key).ok_or_else(too_long) }
+    }
+
+    /// Whether no user sees what lies under a key.
+    fn is_reserved(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(self.mounted.prefix()).and_then(|rest| rest.strip_prefix(RESERVED));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether what is listed with this prefix may hold what no user sees.
+    pub(crate) fn is_top(&self, below: &str) -> bool {
+        below == self.mounted.prefix()
     }
 
     /// The marker that keeps a directory when its last entry goes; `None` where none is needed, in
@@ -65,6 +85,9 @@ impl KeySpace {
     /// `NotFound` for what lies in no mount, also if it is a directory by the mounts below it.
     pub(crate) fn below(&self, path: &VirtualPath) -> Result<String, FsError> {
         let below = below(self.mounted.locate(path).ok_or_else(FsError::not_found)?);
+        if self.is_reserved(&below) {
+            return Err(reserved());
+        }
         if below.len() > ObjectKey::MAX_LEN { Err(too_long()) } else { Ok(below) }
     }
 }
@@ -89,6 +112,10 @@ fn join(Location { below, rest }: Location<'_>, end: &str) -> String {
 /// What the keys of everything below a place begin with.
 fn below(location: Location<'_>) -> String {
     if location.rest.is_empty() { join(location, "") } else { join(location, "/") }
+}
+
+fn reserved() -> FsError {
+    FsError::new(FsErrorKind::PermissionDenied, "this name is kept for the server's own use; choose another")
 }
 
 fn too_long() -> FsError {

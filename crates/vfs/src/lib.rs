@@ -3,6 +3,7 @@
 //!
 //! [`Vfs`] is the node's; [`Vfs::mount`] gives a session its [`Mount`].
 
+mod aborting;
 mod assembly;
 mod attribute_cache;
 mod attributes;
@@ -12,6 +13,8 @@ mod copying;
 mod directory;
 mod edit;
 mod error;
+mod hashed_names;
+mod journal;
 mod key;
 mod known_directories;
 mod links;
@@ -27,6 +30,7 @@ mod path;
 mod permission;
 mod prefetch;
 mod reader;
+mod reaper;
 mod rename;
 mod seen_links;
 mod shares;
@@ -44,6 +48,7 @@ pub use metrics::Metrics;
 pub use mount::{Mount, OpenFile, OpenOptions, Replace};
 pub use path::VirtualPath;
 pub use reader::{ReadData, Reader};
+pub use reaper::{Reaped, abort_upload};
 pub use usage::{USAGE_SETTLES, Usage};
-pub use vfs::Vfs;
+pub use vfs::{Services, Vfs};
 pub use writer::{Admission, Published, Writer};

@@ -6,13 +6,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use futures::TryStreamExt;
 use tidegate_store::{Body, ByteRange, Condition, ObjectAttributes, ObjectMeta, StoreErrorKind};
 
-use crate::attributes::{FileAttributes, FileKind, link_attributes};
+use crate::attributes::{FileAttributes, FileKind, link_attributes, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::known_directories::Child;
 use crate::path::VirtualPath;
@@ -155,9 +154,8 @@ impl Files {
         if self.is_directory_in_its_parent(path).await? {
             return Err(FsError::already_exists());
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut attributes = ObjectAttributes::default();
-        link_attributes(&mut attributes, now);
+        link_attributes(&mut attributes, unix_now());
         let body = Body::from(bytes::Bytes::copy_from_slice(target.as_bytes()));
         let checksum = body.checksum();
         match self.store.put(&key, body, checksum, &attributes, &Condition::IfAbsent).await {
@@ -265,7 +263,7 @@ impl Files {
             }
             Err(error) => return Err(error.into()),
         };
-        self.vfs.links.note(&self.bucket, &key, asked, target.clone());
+        self.vfs.links.note(asked, target.clone());
         Ok(target)
     }
 }

@@ -28,6 +28,12 @@ pub struct Metrics {
     pub(crate) uploads_yielded: IntCounter,
     pub(crate) uploads_aborted: IntCounter,
     pub(crate) abort_failures: IntCounter,
+    pub(crate) uploads_cut: IntCounter,
+    pub(crate) uploads_resumed: IntCounter,
+    pub(crate) uploads_fenced: IntCounter,
+    pub(crate) interrupted_dropped: IntCounter,
+    pub(crate) unjournalled: IntCounter,
+    pub(crate) uploads_expired: IntCounter,
     pub(crate) body_resumes: IntCounter,
     pub(crate) prefetches: IntGauge,
     pub(crate) prefetches_started: IntCounter,
@@ -134,6 +140,27 @@ impl Metrics {
             abort_failures: counter(
                 "tidegate_vfs_upload_abort_failures_total",
                 "Multipart uploads that could not be aborted and wait for the bucket's lifecycle rule",
+            )?,
+            uploads_cut: counter(
+                "tidegate_vfs_uploads_cut_total",
+                "Uploads that were cut with all bytes kept for their resumption",
+            )?,
+            uploads_resumed: counter("tidegate_vfs_uploads_resumed_total", "Uploads that were gone on with")?,
+            uploads_fenced: counter(
+                "tidegate_vfs_uploads_fenced_total",
+                "Times that an upload was found to be another session's by now",
+            )?,
+            interrupted_dropped: counter(
+                "tidegate_vfs_interrupted_uploads_dropped_total",
+                "Uploads in the journal that were dropped for what took their place",
+            )?,
+            unjournalled: counter(
+                "tidegate_vfs_uploads_unjournalled_total",
+                "Uploads that were begun while the journal did not answer, and can't be resumed",
+            )?,
+            uploads_expired: counter(
+                "tidegate_vfs_uploads_expired_total",
+                "Uploads that nobody resumed in time and that this node removed",
             )?,
             body_resumes: counter(
                 "tidegate_vfs_read_resumes_total",

@@ -1,7 +1,7 @@
 //! Names, directories and attributes: STAT, MKDIR, RMDIR, REMOVE, SETSTAT.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
@@ -9,7 +9,7 @@ use tidegate_store::{
 };
 
 use crate::attribute_cache::Version;
-use crate::attributes::{FileAttributes, FileKind, SetAttributes};
+use crate::attributes::{FileAttributes, FileKind, SetAttributes, implied_directory, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::name_of;
 use crate::known_directories::Child;
@@ -29,6 +29,23 @@ impl Files {
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
+        let key = self.keys.object(path)?;
+        let (published, entry) = futures::join!(self.stat_published(path), self.uploads.read(&key));
+        // Where the journal does not answer, what is published is what can be told.
+        let Some(entry) = entry.ok().flatten() else { return published };
+        if matches!(&published, Ok(attributes) if attributes.kind == FileKind::Directory) {
+            return published;
+        }
+        match self.uploads.shown(&entry, self.head(&key).await?.as_ref()).await? {
+            Some(size) => {
+                let changed = UNIX_EPOCH + Duration::from_secs(entry.record.begun);
+                Ok(FileAttributes::of_upload(size, &entry.record.attributes, changed))
+            }
+            None => published,
+        }
+    }
+
+    async fn stat_published(&self, path: &VirtualPath) -> Result<FileAttributes, FsError> {
         let (key, marker) = (self.keys.object(path)?, self.keys.marker(path));
         if let Ok(marker) = &marker
             && self.vfs.boundaries.had_marker(&self.bucket, marker.as_str())
@@ -110,8 +127,7 @@ impl Files {
             return Err(FsError::already_exists());
         }
         // What s3fs writes of every directory, so that it shows the same as we do.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        let now = u32::try_from(unix_now()).unwrap_or(u32::MAX);
         let set = SetAttributes {
             size: None,
             owner: set.owner.or(Some((0, 0))),
@@ -145,6 +161,9 @@ impl Files {
             });
         }
         self.keep_parent(path, &marker).await?;
+        for entry in self.uploads.below(&marker).await? {
+            self.uploads.drop_entry(&entry).await;
+        }
         self.store.delete(&marker).await.inspect_err(|_| self.known.unsure(path))?;
         self.known.forget(path);
         self.vfs.attributes.forget_directory(&self.bucket, &marker);
@@ -153,8 +172,14 @@ impl Files {
 
     pub(crate) async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
         let key = self.keys.object(path)?;
-        if self.head(&key).await?.is_none() {
-            return Err(self.missing_file(path).await?);
+        let (found, entry) = futures::join!(self.head(&key), self.uploads.read(&key));
+        let (found, entry) = (found?, entry.ok().flatten());
+        let was_dropped = match &entry {
+            Some(entry) => self.uploads.drop_entry(entry).await,
+            None => false,
+        };
+        if found.is_none() {
+            return if was_dropped { Ok(()) } else { Err(self.missing_file(path).await?) };
         }
         self.keep_parent(path, &key).await?;
         self.open_files.forget(&key);
@@ -221,7 +246,8 @@ impl Files {
         let place = self.place(key.clone());
         let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
-        let file = SharedFile::open(place, Draft::of_version(meta, base, set), 0, true)?;
+        let (draft, condition) = (Draft::of_version(meta, base, set), Condition::IfMatch(meta.etag.clone()));
+        let file = SharedFile::open(place, draft, condition, 0, true)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
         file.publish().await.map(|_| ())
     }
@@ -302,23 +328,13 @@ impl Files {
     /// with its last entry. A directory that exists only by what is in it (made by another tool) is
     /// one to its users all the same, and stays.
     pub(crate) async fn keep_parent(&self, path: &VirtualPath, key: &ObjectKey) -> Result<(), FsError> {
-        let Some(parent) = path.parent() else { return Ok(()) };
-        let Some(marker) = self.keys.kept(&parent) else { return Ok(()) };
-        if self.known.has_marker(&parent) {
-            return Ok(());
-        }
+        let Some((parent, marker)) = self.unmarked_parent(path) else { return Ok(()) };
         let page = self.list(marker.as_str().to_owned(), false, 2).await?;
         let has_marker = page.objects.first().is_some_and(|first| first.key == marker);
         if has_marker {
             self.known.marked(&parent);
         } else if page.objects.iter().all(|object| object.key == *key) {
-            let mut attributes = ObjectAttributes::default();
-            SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
-            match self.put_marker(&marker, &attributes, &Condition::IfAbsent).await {
-                Err(error) if error.kind() == FsErrorKind::Conflict => {}
-                other => other?,
-            }
-            self.known.marked(&parent);
+            self.mark(&parent, &marker).await?;
         }
         Ok(())
     }
@@ -326,18 +342,26 @@ impl Files {
     /// Before everything below the directory `path` goes: gives the directory above a marker if it has
     /// none, as [`Files::keep_parent`] does.
     pub(crate) async fn mark_parent(&self, path: &VirtualPath) -> Result<(), FsError> {
-        let Some(parent) = path.parent() else { return Ok(()) };
-        let Some(marker) = self.keys.kept(&parent) else { return Ok(()) };
-        if self.known.has_marker(&parent) {
-            return Ok(());
+        match self.unmarked_parent(path) {
+            Some((parent, marker)) => self.mark(&parent, &marker).await,
+            None => Ok(()),
         }
-        let mut attributes = ObjectAttributes::default();
-        SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
-        match self.put_marker(&marker, &attributes, &Condition::IfAbsent).await {
+    }
+
+    /// The directory above `path` with the key of its marker, unless it has one or needs none.
+    fn unmarked_parent(&self, path: &VirtualPath) -> Option<(VirtualPath, ObjectKey)> {
+        let parent = path.parent()?;
+        let marker = self.keys.kept(&parent)?;
+        (!self.known.has_marker(&parent)).then_some((parent, marker))
+    }
+
+    /// Writes the marker of a directory if it has none.
+    async fn mark(&self, directory: &VirtualPath, marker: &ObjectKey) -> Result<(), FsError> {
+        match self.put_marker(marker, &implied_directory(), &Condition::IfAbsent).await {
             Err(error) if error.kind() == FsErrorKind::Conflict => {}
-            other => other?,
+            put => put?,
         }
-        self.known.marked(&parent);
+        self.known.marked(directory);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::TryFutureExt;
 use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
 
 use crate::attributes::{FileKind, SetAttributes};
@@ -89,7 +90,11 @@ impl Files {
         let indifferent = options.create && options.truncate && !options.exclusive && may_create && may_replace;
         let is_asked = !indifferent || self.known.may_be_link(path) == Some(true);
         let existing = async { if is_asked { self.head(&key).await } else { Ok(None) } };
-        let (mut existing, is_directory) = futures::try_join!(existing, self.is_directory_in_its_parent(path))?;
+        // What was cut is gone on with unless it is to be dropped.
+        let keeps = !options.truncate && !(options.create && options.exclusive);
+        let interrupted = async { if keeps { self.uploads.read(&key).await } else { Ok(None) } };
+        let (mut existing, is_directory, interrupted) =
+            futures::try_join!(existing, self.is_directory_in_its_parent(path), interrupted.map_err(FsError::from))?;
         if !is_asked && self.known.may_be_link(path) != Some(false) {
             existing = self.head(&key).await?;
         }
@@ -106,30 +111,47 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let place = self.place(key.clone());
-        let draft = match existing {
+        if let Some(entry) = interrupted.filter(|_| !options.read || existing.is_none()) {
+            self.rights.of(path).require(match existing {
+                Some(_) => Permission::Overwrite,
+                None => Permission::Write,
+            })?;
+            if let Some(interrupted) = self.uploads.take_over(entry, existing.as_ref()).await? {
+                let file = SharedFile::of_interrupted(place, interrupted, access.read);
+                self.open_files.insert(key, &file);
+                return Ok(Found::Here(Writer::of(file, access, false, &self.vfs.metrics)));
+            }
+        }
+        let earlier = if keeps { None } else { self.uploads.drop_earlier(&key) };
+        let (draft, condition) = match existing {
             Some(meta) => {
                 self.rights.of(path).require(Permission::Overwrite)?;
                 if options.truncate {
-                    Draft::of_new(options.attributes, Condition::Always)
+                    (Draft::of_new(options.attributes), Condition::Always)
                 } else {
                     // What OPEN says of attributes is for files that it makes, and those that were made just
                     // before, with nothing written (mknod of sshfs).
                     let set = if meta.size == 0 { options.attributes } else { SetAttributes::default() };
                     let base = place.base(key.clone(), meta.etag.clone(), meta.size);
-                    Draft::of_version(&meta, base, SetAttributes { size: None, ..set })
+                    let draft = Draft::of_version(&meta, base, SetAttributes { size: None, ..set });
+                    (draft, Condition::IfMatch(meta.etag))
                 }
             }
-            None if indifferent => Draft::of_new(options.attributes, Condition::Always),
+            None if indifferent => (Draft::of_new(options.attributes), Condition::Always),
             None if !options.create => return Err(FsError::not_found()),
             None => {
                 self.rights.of(path).require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.
                 let may_win = options.truncate && !options.exclusive && may_replace;
-                Draft::of_new(options.attributes, if may_win { Condition::Always } else { Condition::IfAbsent })
+                let condition = if may_win { Condition::Always } else { Condition::IfAbsent };
+                (Draft::of_new(options.attributes), condition)
             }
         };
         let has_changed = draft.is_dirty();
-        let file = SharedFile::open(place, draft, options.attributes.size.unwrap_or(0), access.read)?;
+        let file = SharedFile::open(place, draft, condition, options.attributes.size.unwrap_or(0), access.read)?;
+        if let Some(earlier) = earlier {
+            file.comes_after(earlier);
+        }
         self.open_files.insert(key, &file);
         Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }
@@ -165,6 +187,7 @@ impl Files {
             key,
             read_memory: self.read_memory.clone(),
             write_share: self.write_share.clone(),
+            uploads: self.uploads.clone(),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod draft;
 mod file;
+mod interrupted;
 mod moving;
 mod place;
 mod publish;
+mod renaming;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

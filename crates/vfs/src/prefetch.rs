@@ -330,7 +330,8 @@ impl Opener {
         };
         let page = self.store.list(&request).await.ok()?;
         let more = page.next.is_some();
-        let (named, _) = Names::new(prefix).of_page(page);
+        let is_top = self.keys.is_top(&prefix);
+        let (named, _) = Names::new(prefix, is_top).of_page(page);
         let entries = named.iter().map(|named| match named {
             Named::Directory(name) => Entry::Directory(name),
             Named::File(name, object) => Entry::File(name, object.size),

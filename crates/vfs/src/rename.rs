@@ -5,7 +5,7 @@ mod progress;
 mod tree;
 
 use tidegate_store::{
-    Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Permission, StoreErrorKind,
+    Condition, CopySource, ETag, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta, Permission, StoreErrorKind,
 };
 
 use crate::error::{FsError, FsErrorKind};
@@ -35,6 +35,9 @@ impl Files {
         let (meta, existing, is_directory) =
             futures::try_join!(self.head(&source), existing, self.is_directory_in_its_parent(to))?;
         if meta.is_none() && open.is_none() {
+            if let Some(entry) = self.uploads.read(&source).await? {
+                return self.rename_interrupted(&entry, &target, (existing.is_some() || is_directory, replace)).await;
+            }
             // How far it came before it failed, a lost answer does not tell.
             return self.rename_directory(from, to, replace).await.inspect_err(|_| {
                 self.known.unsure(from);
@@ -47,6 +50,9 @@ impl Files {
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
+        let relocation = open.as_ref().map(|open| open.relocate());
+        // What was being uploaded to the target is dropped, as by whoever writes it anew.
+        let earlier = self.uploads.drop_earlier(&target);
         let moved = match meta {
             Some(meta) => {
                 let before = meta.etag.clone();
@@ -54,14 +60,37 @@ impl Files {
             }
             None => None,
         };
+        if let Some(earlier) = earlier {
+            earlier.await;
+        }
         if let Some(open) = open {
             // What was moved is the file's own to replace; where nothing was, nothing that appears there is
             // to be replaced.
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
-            open.rename(target.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
+            open.rename(target.clone(), moved, condition);
         }
+        drop(relocation);
         self.open_files.rename(&source, &target);
         Ok(())
+    }
+
+    /// Renames what nothing is published of yet.
+    async fn rename_interrupted(
+        &self,
+        entry: &JournalEntry,
+        target: &ObjectKey,
+        (is_taken, replace): (bool, Replace),
+    ) -> Result<(), FsError> {
+        if is_taken && replace == Replace::Never {
+            return Err(FsError::already_exists());
+        }
+        let mut entry = entry.clone();
+        // What its OPEN found free need not be what is replaced now, and the reverse.
+        entry.record.condition = match replace {
+            Replace::Existing => Condition::Always,
+            Replace::Never => Condition::IfAbsent,
+        };
+        Ok(self.uploads.rename(&entry, target).await?)
     }
 
     async fn rename_object(

@@ -3,7 +3,6 @@
 //! files, so that a file of a few bytes, as a link is one, is replaced without a look.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +10,10 @@ use tidegate_store::{ETag, ObjectKey};
 use tokio::time::Instant;
 
 use crate::attribute_cache::Generations;
+use crate::hashed_names::{HashedName, NameHasher};
 
-/// How many names are remembered on a node, each for how long. With targets and keys of the usual length
-/// they take 1 MiB, at most 20.
+/// How many names are remembered on a node, each for how long. With targets of the usual length they take
+/// half a MiB, at most 17.
 const NAMES_MAX: usize = 4_096;
 const LIFE: Duration = Duration::from_secs(5);
 
@@ -27,19 +27,16 @@ const GROUPS: usize = 64;
 /// goes unseen for [`LIFE`].
 #[derive(Debug)]
 pub(crate) struct SeenLinks {
-    hashers: (RandomState, RandomState),
+    hasher: NameHasher,
     state: Mutex<State>,
     /// A tag names the bytes that a file was stored with, and no other tool makes a link of those.
     files: Mutex<Generations<()>>,
 }
 
-/// Bucket and key.
-type Name = (String, ObjectKey);
-
 #[derive(Debug)]
 struct State {
-    /// `None` for what is no link.
-    names: HashMap<Name, (Instant, Option<Arc<str>>)>,
+    /// By bucket and key; `None` for what is no link.
+    names: HashMap<HashedName, (Instant, Option<Arc<str>>)>,
     /// How often something in a group was changed.
     changes: Vec<u64>,
 }
@@ -47,39 +44,37 @@ struct State {
 /// When a look was begun: what it shows is worth nothing if there was a change since.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
-    group: usize,
+    name: HashedName,
     changes: u64,
 }
 
 impl Default for SeenLinks {
     fn default() -> Self {
         let state = State { names: HashMap::new(), changes: vec![0; GROUPS] };
-        let hashers = (RandomState::new(), RandomState::new());
-        Self { hashers, state: Mutex::new(state), files: Mutex::new(Generations::new(FILES_MAX)) }
+        let files = Mutex::new(Generations::new(FILES_MAX));
+        Self { hasher: NameHasher::default(), state: Mutex::new(state), files }
     }
 }
 
 impl SeenLinks {
     /// What is known of a name: a link's target, or that it is none.
     pub(crate) fn get(&self, bucket: &str, key: &ObjectKey) -> Option<Option<Arc<str>>> {
+        let name = self.hasher.name(&(bucket, key));
         let state = self.state();
-        if state.names.is_empty() {
-            return None;
-        }
-        let (since, target) = state.names.get(&(bucket.to_owned(), key.clone()))?;
+        let (since, target) = state.names.get(&name)?;
         (since.elapsed() < LIFE).then(|| target.clone())
     }
 
     /// Before a look at a name.
     pub(crate) fn ask(&self, bucket: &str, key: &ObjectKey) -> Asked {
-        let group = self.group(bucket, key);
-        Asked { group, changes: self.state().changes.get(group).copied().unwrap_or_default() }
+        let name = self.hasher.name(&(bucket, key));
+        Asked { name, changes: self.state().changes.get(name.group(GROUPS)).copied().unwrap_or_default() }
     }
 
     /// Behind it.
-    pub(crate) fn note(&self, bucket: &str, key: &ObjectKey, asked: Asked, target: Option<Arc<str>>) {
+    pub(crate) fn note(&self, asked: Asked, target: Option<Arc<str>>) {
         let mut state = self.state();
-        if state.changes.get(asked.group) != Some(&asked.changes) {
+        if state.changes.get(asked.name.group(GROUPS)) != Some(&asked.changes) {
             return;
         }
         if state.names.len() >= NAMES_MAX {
@@ -88,40 +83,29 @@ impl SeenLinks {
         if state.names.len() >= NAMES_MAX {
             state.names.clear();
         }
-        state.names.insert((bucket.to_owned(), key.clone()), (Instant::now(), target));
+        state.names.insert(asked.name, (Instant::now(), target));
     }
 
     /// The key was changed, or may have been.
     pub(crate) fn forget(&self, bucket: &str, key: &ObjectKey) {
-        let group = self.group(bucket, key);
+        let name = self.hasher.name(&(bucket, key));
         let mut state = self.state();
-        if let Some(changes) = state.changes.get_mut(group) {
+        if let Some(changes) = state.changes.get_mut(name.group(GROUPS)) {
             *changes += 1;
         }
-        if !state.names.is_empty() {
-            state.names.remove(&(bucket.to_owned(), key.clone()));
-        }
+        state.names.remove(&name);
     }
 
     /// A version of an object is a plain file.
     pub(crate) fn note_file(&self, bucket: &str, key: &ObjectKey, etag: &ETag) {
-        let name = self.version(bucket, key, etag);
+        let name = self.hasher.name(&(bucket, key, etag));
         self.files.lock().unwrap_or_else(PoisonError::into_inner).put(name, ());
     }
 
     /// Whether a version of an object is known to be a plain file.
     pub(crate) fn is_file(&self, bucket: &str, key: &ObjectKey, etag: &ETag) -> bool {
-        let name = self.version(bucket, key, etag);
+        let name = self.hasher.name(&(bucket, key, etag));
         self.files.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some()
-    }
-
-    fn version(&self, bucket: &str, key: &ObjectKey, etag: &ETag) -> (u64, u64) {
-        (self.hashers.0.hash_one((bucket, key, etag)), self.hashers.1.hash_one((bucket, key, etag)))
-    }
-
-    fn group(&self, bucket: &str, key: &ObjectKey) -> usize {
-        // Less than the number of groups, which is a usize.
-        (self.hashers.0.hash_one((bucket, key)) % GROUPS as u64) as usize
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,7 +122,7 @@ mod tests {
     }
 
     fn note(links: &SeenLinks, n: usize, target: Option<&str>) {
-        links.note("b", &key(n), links.ask("b", &key(n)), target.map(Arc::from));
+        links.note(links.ask("b", &key(n)), target.map(Arc::from));
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,7 +144,7 @@ mod tests {
         let links = SeenLinks::default();
         let asked = links.ask("b", &key(1));
         links.forget("b", &key(1));
-        links.note("b", &key(1), asked, Some("old".into()));
+        links.note(asked, Some("old".into()));
         assert_eq!(links.get("b", &key(1)), None);
     }
 

@@ -10,7 +10,7 @@ mod counted;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus::IntCounter;
 use tidegate_store::{
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 pub(crate) use self::counted::Counted;
+use crate::attributes::unix_now;
 use crate::error::FsError;
 
 /// How long a change stays with the node that made it, unless there are [`PENDING_MAX`] of them.
@@ -275,7 +276,7 @@ impl TenantUsage {
 
     /// Counts the objects in a task of its own, if nobody has for a day and no other node does now.
     fn recount_if_due(self: &Arc<Self>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = unix_now();
         let mut state = self.state();
         let is_due = state.figures.counted.is_none_or(|counted| counted.saturating_add(RECOUNT_AGE) < now);
         if !is_due || state.is_recounting {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tidegate_store::{Account, ObjectStore, ObjectStores, Permission, UsageStore, UserName};
+use tidegate_store::{
+    Account, Journal, ObjectStore, ObjectStores, Permission, StoreResult, Tenant, UsageStore, UserName,
+};
 use tokio::sync::Semaphore;
 
 use crate::attribute_cache::AttributeCache;
@@ -11,6 +13,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
+use crate::journal::Uploads;
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
@@ -31,6 +34,17 @@ use crate::written::Written;
 #[derive(Clone, Debug)]
 pub struct Vfs {
     shared: Arc<Shared>,
+}
+
+/// The durable services that a file system needs.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Where the files lie.
+    pub stores: Arc<dyn ObjectStores>,
+    /// The counters of tenants with quotas; without them quotas are not heeded.
+    pub usage: Option<Arc<dyn UsageStore>>,
+    /// The journal of uploads; without it every upload ends with its session.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 /// What all mounts of a node share.
@@ -54,6 +68,7 @@ pub(crate) struct Shared {
     /// Where files that are changed in place wait for their CLOSE.
     pub(crate) scratch: Scratch,
     copies: CopyRoom,
+    journal: Option<Arc<dyn Journal>>,
     /// Symbolic links that were seen lately.
     pub(crate) links: Arc<SeenLinks>,
     usage: Book,
@@ -67,17 +82,7 @@ impl Vfs {
     /// A file system over these stores, with settings that are [valid](Config::validate). Quotas are
     /// not heeded.
     pub fn new(stores: Arc<dyn ObjectStores>, config: Config, metrics: Metrics) -> Self {
-        Self::build(stores, None, config, metrics)
-    }
-
-    /// The same for tenants with quotas, whose usage the nodes count together.
-    pub fn with_usage(
-        stores: Arc<dyn ObjectStores>,
-        usage: Arc<dyn UsageStore>,
-        config: Config,
-        metrics: Metrics,
-    ) -> Self {
-        Self::build(stores, Some(usage), config, metrics)
+        Self::over(Services { stores, usage: None, journal: None }, config, metrics)
     }
 
     /// Tells the counters of usage what this node has not told them yet. For its end.
@@ -85,12 +90,9 @@ impl Vfs {
         self.shared.usage.settle().await;
     }
 
-    fn build(
-        stores: Arc<dyn ObjectStores>,
-        usage: Option<Arc<dyn UsageStore>>,
-        config: Config,
-        metrics: Metrics,
-    ) -> Self {
+    /// A file system over these services, with settings that are [valid](Config::validate).
+    pub fn over(services: Services, config: Config, metrics: Metrics) -> Self {
+        let Services { stores, usage, journal } = services;
         let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
         let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
         for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {
@@ -117,10 +119,27 @@ impl Vfs {
                 written: Arc::default(),
                 scratch,
                 copies: CopyRoom::default(),
+                journal,
                 links: Arc::default(),
                 usage,
             }),
         }
+    }
+
+    pub(crate) fn journal(&self) -> Option<Arc<dyn Journal>> {
+        self.shared.journal.clone()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// A tenant's uploads, for no session.
+    pub(crate) async fn uploads_of(&self, tenant: &Tenant, user: UserName) -> StoreResult<Uploads> {
+        let vfs = &self.shared;
+        let store = vfs.stores.open(tenant).await?;
+        let (of, life) = ((tenant.name.clone(), user), vfs.config.upload_life);
+        Ok(Uploads::new(vfs.journal.clone(), store, of, tenant.prefix.as_str(), life, vfs.metrics.clone()))
     }
 
     /// The files of an account's tenant as its user may see them.
@@ -158,6 +177,14 @@ impl Vfs {
         let known = KnownDirectories::new(vfs.config.directory_life);
         let open_files = OpenFiles::default();
         let user = account.user.name.clone();
+        let uploads = Uploads::new(
+            vfs.journal.clone(),
+            Arc::clone(&store),
+            (account.tenant.name.clone(), user.clone()),
+            account.tenant.prefix.as_str(),
+            vfs.config.upload_life,
+            vfs.metrics.clone(),
+        );
         let files = Files {
             user,
             vfs,
@@ -173,6 +200,7 @@ impl Vfs {
             known,
             prefetch,
             open_files,
+            uploads,
         };
         Ok(Mount::of(files))
     }
@@ -198,6 +226,7 @@ pub(crate) struct Files {
     pub(crate) prefetch: Prefetch,
     /// What the session has open for writing.
     pub(crate) open_files: OpenFiles,
+    pub(crate) uploads: Uploads,
 }
 
 impl Shared {

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
-pub(crate) use self::destination::Destination;
+pub(crate) use self::destination::{Destination, Relocation};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::transfer::{Target, Transfer, publish_error};
-pub(crate) use self::upload::{Beginning, Upload};
+pub(crate) use self::upload::{Beginning, Upload, settle};
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::{Counted, Metrics};
@@ -42,8 +42,9 @@ pub struct Published {
 /// A handle of a file that is open for writing, or for reading what is being written. All handles that a
 /// session has of a file share one state: what is written through one is read through the others.
 ///
-/// Nothing of it is visible to others before [`Writer::finish`]; dropped without that, nothing ever is, and
-/// what the store holds of it is removed in the background.
+/// Nothing of its content is visible to others before [`Writer::finish`]; dropped without that, nothing ever
+/// is, and what the store holds of it is removed in the background. After [`Writer::cut`] it stays, for
+/// another session to go on with.
 ///
 /// A client that stands still in the middle of an upload has to yield its memory to a tenant that lacks its
 /// share: all that follows fails with `Unavailable`.
@@ -161,6 +162,27 @@ impl Writer {
             }
         }
         .boxed()
+    }
+
+    /// fsync: resolves once all bytes that were taken through any handle of the file outlive the node. Those
+    /// of a new file wait for whoever goes on with it if it is cut; a file that is changed in place is
+    /// published as it is.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`]; `Unsupported` if no journal is kept.
+    pub fn sync(&self) -> BoxFuture<'static, Result<(), FsError>> {
+        let file = Arc::clone(&self.file);
+        async move { file.sync().await }.boxed()
+    }
+
+    /// The session is cut: with the last handle, what the file has so far is left to another session, which
+    /// goes on with it on any node; nothing is published. Resolves once the rest is durable.
+    pub fn cut(self) -> BoxFuture<'static, ()> {
+        if !self.file.is_last_handle() {
+            return ready(()).boxed();
+        }
+        let file = Arc::clone(&self.file);
+        async move { file.cut().await }.boxed()
     }
 
     /// Gives the handle up, and with the last one the file: nothing is published. Resolves once the store

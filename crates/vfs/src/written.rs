@@ -8,25 +8,26 @@ use std::time::Duration;
 use tidegate_store::{ObjectKey, ObjectMeta};
 use tokio::time::Instant;
 
-/// How many files are remembered on a node, each for how long. With names and metadata as long as S3
-/// allows they take 4 MiB.
+use crate::hashed_names::{HashedName, NameHasher};
+
+/// How many files are remembered on a node, each for how long. With metadata as long as S3 allows they
+/// take 2 MiB.
 const FILES_MAX: usize = 1_024;
 const LIFE: Duration = Duration::from_secs(5);
 
 /// What one request stored under a key, until that changes through this node or its time is over.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
+    names: NameHasher,
     state: Mutex<State>,
 }
 
-/// Bucket and key.
-type Name = (String, ObjectKey);
-
 #[derive(Debug, Default)]
 struct State {
-    files: HashMap<Name, File>,
+    /// By bucket and key.
+    files: HashMap<HashedName, File>,
     /// Oldest first; a number that is no longer its file's is of no meaning.
-    order: VecDeque<(u64, Name)>,
+    order: VecDeque<(u64, HashedName)>,
     next: u64,
 }
 
@@ -40,10 +41,11 @@ struct File {
 impl Written {
     /// Remembers what was stored.
     pub(crate) fn note(&self, bucket: &str, key: &ObjectKey, meta: ObjectMeta) {
+        let name = self.names.name(&(bucket, key));
         let mut state = self.state();
-        let (name, number) = ((bucket.to_owned(), key.clone()), state.next);
+        let number = state.next;
         state.next += 1;
-        state.files.insert(name.clone(), File { number, since: Instant::now(), meta });
+        state.files.insert(name, File { number, since: Instant::now(), meta });
         state.order.push_back((number, name));
         while state.order.len() > FILES_MAX {
             let Some((number, name)) = state.order.pop_front() else { break };
@@ -55,14 +57,16 @@ impl Written {
 
     /// What was stored under a key, if nothing has changed it through this node since.
     pub(crate) fn get(&self, bucket: &str, key: &ObjectKey) -> Option<ObjectMeta> {
+        let name = self.names.name(&(bucket, key));
         let state = self.state();
-        let file = state.files.get(&(bucket.to_owned(), key.clone()))?;
+        let file = state.files.get(&name)?;
         (file.since.elapsed() < LIFE).then(|| file.meta.clone())
     }
 
     /// The key was changed, or may have been.
     pub(crate) fn forget(&self, bucket: &str, key: &ObjectKey) {
-        self.state().files.remove(&(bucket.to_owned(), key.clone()));
+        let name = self.names.name(&(bucket, key));
+        self.state().files.remove(&name);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,6 +114,6 @@ mod tests {
         }
         let state = written.state();
         assert!(state.files.len() <= FILES_MAX && state.order.len() <= FILES_MAX);
-        assert!(state.files.contains_key(&("b".to_owned(), key(0))), "stored again and again");
+        assert!(state.files.contains_key(&written.names.name(&("b", &key(0)))), "stored again and again");
     }
 }

@@ -3,12 +3,19 @@
 
 mod harness;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
 use bytesize::ByteSize;
+use futures::FutureExt;
 use harness::*;
-use tidegate_store::faulty::{Call, Fault, FaultPlan};
+use prometheus::Registry;
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
+use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{Permission, StoreErrorKind};
-use tidegate_vfs::{FsErrorKind, OpenFile, OpenOptions, SetAttributes};
+use tidegate_vfs::{Config, FsErrorKind, Metrics, OpenFile, OpenOptions, SetAttributes, Vfs};
 
 #[tokio::test]
 async fn the_middle_of_a_small_file_is_overwritten() {
@@ -262,7 +269,7 @@ async fn attributes_of_an_open_file_are_published_with_it() {
 
 #[tokio::test]
 async fn scratch_space_has_a_limit_and_is_given_back() {
-    let env = env_with(tidegate_vfs::Config { scratch_limit: ByteSize::kib(300), ..config() }, FaultPlan::none()).await;
+    let env = env_with(Config { scratch_limit: ByteSize::kib(300), ..config() }, FaultPlan::none()).await;
     env.put("f", b"content", &[]).await;
     let mut writer = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
     write(&mut writer, 0, pattern(200 << 10)).await.unwrap();
@@ -313,6 +320,42 @@ async fn failures_leave_the_old_file() {
         assert!(env.object("f").await.unwrap() == data, "{call:?}");
         assert_eq!(env.uploads().await, 0, "{call:?}");
         is_given_back(&env).await;
+    }
+}
+
+#[tokio::test]
+async fn copies_for_a_changed_file_keep_to_what_a_request_may_copy_at_once() {
+    for lanes in [1, 3] {
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let sleep = move |_| {
+            let (under_way, seen) = (Arc::clone(&under_way), Arc::clone(&seen));
+            async move {
+                seen.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                under_way.fetch_sub(1, Ordering::Relaxed);
+            }
+            .boxed()
+        };
+        let plan = FaultPlan::none().from(Call::CopyPart, 1, Fault::Delay(Duration::ZERO));
+        let store = MemoryObjectStore::new().with_part_min(PART as u64);
+        let calls = FaultyObjectStore::new(Arc::new(store.clone()), plan).with_sleep(Arc::new(sleep));
+        let (registry, config) = (Registry::new(), Config { copy_concurrency: lanes, ..config() });
+        let vfs = Vfs::new(Arc::new(calls.clone()), config, Metrics::register(&registry).unwrap());
+        let mount = vfs.mount(&account(&Permission::ALL)).await.unwrap();
+        let env = Env { store, calls, vfs, mount, registry };
+        let data = pattern(40 * PART);
+        upload(&env.mount, "/f", &data).await.unwrap();
+        let mut writer = open_writer(&env.mount, "/f", WRITE).await.unwrap();
+        let mut expected = data.to_vec();
+        for at in [8, 16, 24, 32].map(|part| part * PART + 7) {
+            write(&mut writer, at, Bytes::from_static(b"!")).await.unwrap();
+            expected[at] = b'!';
+        }
+        writer.finish().await.unwrap();
+        assert!(env.object("f").await.unwrap() == expected);
+        assert!(env.calls.calls(Call::CopyPart) > 3, "{}", env.calls.calls(Call::CopyPart));
+        assert_eq!(most.load(Ordering::Relaxed), lanes);
     }
 }
 

@@ -16,7 +16,7 @@ use tidegate_store::{
     Account, ListRequest, ObjectStore, Permission, Recount, StoreError, StoreErrorKind, StoreResult, TenantLimits,
     TenantName, UsageDelta, UsageFigures, UsageStore, recount,
 };
-use tidegate_vfs::{FsErrorKind, Metrics, Mount, Replace, SetAttributes, Usage, Vfs};
+use tidegate_vfs::{FsErrorKind, Metrics, Mount, Replace, Services, SetAttributes, Usage, Vfs};
 
 const FULL: Option<FsErrorKind> = Some(FsErrorKind::NoSpace);
 
@@ -37,7 +37,8 @@ fn with_quota(bytes: Option<u64>, objects: Option<u64>) -> Account {
 async fn node(store: &MemoryObjectStore, usage: Arc<dyn UsageStore>, account: &Account) -> Node {
     let calls = FaultyObjectStore::new(Arc::new(store.clone()), FaultPlan::none());
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let vfs = Vfs::with_usage(Arc::new(calls.clone()), usage, config(), metrics);
+    let vfs =
+        Vfs::over(Services { stores: Arc::new(calls.clone()), usage: Some(usage), journal: None }, config(), metrics);
     let mount = vfs.mount(account).await.unwrap();
     Node { store: store.clone(), calls, vfs, mount }
 }

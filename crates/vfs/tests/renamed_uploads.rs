@@ -3,12 +3,18 @@
 
 mod harness;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::FutureExt;
 use harness::*;
-use tidegate_store::Permission;
-use tidegate_store::StoreErrorKind;
-use tidegate_store::faulty::{Call, Fault, FaultPlan};
-use tidegate_vfs::{FsErrorKind, Replace, SetAttributes, Writer};
+use prometheus::Registry;
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
+use tidegate_store::memory::MemoryObjectStore;
+use tidegate_store::{Permission, StoreErrorKind};
+use tidegate_vfs::{FsErrorKind, Metrics, Replace, SetAttributes, Vfs, Writer};
+use tokio::sync::Semaphore;
 
 async fn begun(env: &Env, name: &str, content: &Bytes) -> Writer {
     let before = env.calls.calls(Call::BeginUpload);
@@ -134,4 +140,87 @@ async fn a_rename_leaves_the_uploads_of_other_sessions_where_they_are() {
     assert_eq!(renamed(&env, "/up", "/new", Replace::Never).await, Some(FsErrorKind::NotFound), "nobody else sees it");
     writer.finish().await.unwrap();
     assert_eq!(env.keys().await, ["up"]);
+}
+
+/// Lays bytes behind the first `at` of the whole, up to `end`.
+async fn append(writer: &mut Writer, whole: &Bytes, at: usize, end: usize) {
+    for offset in (at..end).step_by(32 << 10) {
+        write(writer, offset, whole.slice(offset..end.min(offset + (32 << 10)))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_renamed_at_any_moment_while_it_is_appended_to() {
+    // What it has is fetched where it is smaller than a part, and copied by the store where it is larger.
+    for old in [3, 5 * PART] {
+        for more in [0, 1, PART / 2, 3 * PART, 4 * PART + 1] {
+            for before in [0, more / 2, more] {
+                let (env, whole) = (env().await, pattern(old + more));
+                env.put_bytes("dir/log", whole.slice(..old)).await;
+                let mut writer = open_writer(&env.mount, "/dir/log", WRITE).await.unwrap();
+                append(&mut writer, &whole, old, old + before).await;
+                assert_eq!(renamed(&env, "/dir/log", "/dir/log.1", Replace::Never).await, None);
+                assert_eq!(renamed(&env, "/dir", "/old", Replace::Existing).await, None);
+                append(&mut writer, &whole, old + before, old + more).await;
+                let case = format!("{old} + {before} + {}", more - before);
+                writer.finish().await.unwrap_or_else(|error| panic!("{case}: {error}"));
+                assert_eq!(env.keys().await, ["old/", "old/log.1"], "{case}");
+                assert!(env.object("old/log.1").await.unwrap() == whole, "{case}");
+                assert_eq!(env.uploads().await, 0, "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_from_a_file_that_is_being_renamed_is_taken_from_where_it_is_then() {
+    for (old, call) in [(3, Call::Get), (5 * PART, Call::CopyPart)] {
+        // The call finds nothing, as the rename has removed it, but has not yet said where it is.
+        let (taking, removing) = (Duration::from_millis(1), Duration::from_millis(2));
+        let plan = FaultPlan::none()
+            .on(call, 1, Fault::Delay(taking))
+            .on(call, 1, Fault::Before(StoreErrorKind::NotFound))
+            .on(Call::Delete, 1, Fault::Delay(removing));
+        let (may_take, may_remove) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let gates = (Arc::clone(&may_take), Arc::clone(&may_remove));
+        let sleep = move |delay| {
+            let gate = Arc::clone(if delay == taking { &gates.0 } else { &gates.1 });
+            async move { gate.acquire().await.unwrap().forget() }.boxed()
+        };
+        let store = MemoryObjectStore::new().with_part_min(PART as u64);
+        let calls = FaultyObjectStore::new(Arc::new(store.clone()), plan).with_sleep(Arc::new(sleep));
+        let registry = Registry::new();
+        let vfs = Vfs::new(Arc::new(calls.clone()), config(), Metrics::register(&registry).unwrap());
+        let mount = vfs.mount(&account(&Permission::ALL)).await.unwrap();
+        let env = Env { store, calls, vfs, mount, registry };
+        let is_called = async |call, count| {
+            while env.calls.calls(call) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+
+        let whole = pattern(old + 2 * PART);
+        env.put_bytes("log", whole.slice(..old)).await;
+        let mut writer = open_writer(&env.mount, "/log", WRITE).await.unwrap();
+        let writing = async {
+            append(&mut writer, &whole, old, whole.len()).await;
+            writer.finish().await.unwrap();
+        };
+        let renaming = async {
+            is_called(call, 1).await;
+            assert_eq!(renamed(&env, "/log", "/log.1", Replace::Never).await, None);
+        };
+        let opening = async {
+            is_called(Call::Delete, 1).await;
+            may_take.add_permits(1);
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(env.calls.calls(call), 1, "it is not asked for again before it is known where");
+            may_remove.add_permits(1);
+        };
+        within(async { tokio::join!(writing, renaming, opening) }).await;
+        assert_eq!((env.keys().await, env.calls.calls(call)), (vec!["log.1".to_owned()], 2));
+        assert!(env.object("log.1").await.unwrap() == whole);
+    }
 }

@@ -54,17 +54,7 @@ pub(super) fn update(change: &UserChange) -> Option<Update> {
         }
         names.insert(alias, name.to_owned());
     }
-    let clauses: Vec<String> = [("SET", set.join(", ")), ("REMOVE", removed.join(", "))]
-        .into_iter()
-        .filter(|(_, list)| !list.is_empty())
-        .map(|(verb, list)| format!("{verb} {list}"))
-        .collect();
-    (!clauses.is_empty()).then(|| Update {
-        expression: clauses.join(" ").into(),
-        condition: "attribute_exists(pk)",
-        names,
-        values,
-    })
+    Update::of_present(&set, &removed, names, values)
 }
 
 /// `None` for none: DynamoDB has no empty sets.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -44,7 +45,7 @@ impl DynamoDirectory {
     async fn set_status(&self, key: ItemKey, status: Status, operation: &'static str) -> StoreResult<()> {
         let update = Update {
             expression: "SET #status = :status".into(),
-            condition: "attribute_exists(pk)",
+            condition: Some("attribute_exists(pk)"),
             names: HashMap::from([("#status", "status".to_owned())]),
             values: HashMap::from([(":status", text(status_word(status)))]),
         };
@@ -118,19 +119,26 @@ impl Directory for DynamoDirectory {
     }
 
     async fn create_user(&self, user: &User) -> StoreResult<()> {
-        const OPERATION: &str = "create user";
-        if user.keys.len() > User::MAX_KEYS {
-            return Err(own_error(StoreErrorKind::InvalidRequest, OPERATION, &user.name, "too many keys"));
-        }
-        let writes = [
-            self.table.check(&ItemKey::tenant(&user.tenant), present()),
-            self.table.put(user_item(user), absent()),
-            self.table.put(entry(&ItemKey::user_entry(&user.tenant, &user.name)), None),
-        ];
-        match self.table.transact(writes, OPERATION).await?.first() {
-            Some(0) => Err(own_error(StoreErrorKind::NotFound, OPERATION, &user.tenant, "there is no such tenant")),
-            Some(1) => Err(own_error(StoreErrorKind::PreconditionFailed, OPERATION, &user.name, "the name is taken")),
-            _ => Ok(()),
+        self.create_users(&user.tenant, std::slice::from_ref(user)).await
+    }
+
+    async fn create_users(&self, tenant: &TenantName, users: &[User]) -> StoreResult<()> {
+        const OPERATION: &str = "create users";
+        User::check_batch(tenant, users)
+            .map_err(|what| own_error(StoreErrorKind::InvalidRequest, OPERATION, tenant, what))?;
+        let puts = users.iter().flat_map(|user| {
+            let entry = entry(&ItemKey::user_entry(tenant, &user.name));
+            [self.table.put(user_item(user), absent()), self.table.put(entry, None)]
+        });
+        let check = self.table.check(&ItemKey::tenant(tenant), present());
+        match self.table.transact(iter::once(check).chain(puts), OPERATION).await?.first() {
+            None => Ok(()),
+            Some(0) => Err(own_error(StoreErrorKind::NotFound, OPERATION, tenant, "there is no such tenant")),
+            Some(place) => {
+                // Two writes for each, behind the check.
+                let name = users.get((place - 1) / 2).map_or(tenant.as_str(), |user| user.name.as_str());
+                Err(own_error(StoreErrorKind::PreconditionFailed, OPERATION, name, "the name is taken"))
+            }
         }
     }
 
@@ -185,7 +193,7 @@ impl Directory for DynamoDirectory {
         let position = now_position();
         let update = Update {
             expression: "SET #keys.#id = :key".into(),
-            condition: "attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max",
+            condition: Some("attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max"),
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key.id.clone())]),
             values: HashMap::from([(":key", key_value(key, position)), (":max", number(User::MAX_KEYS))]),
         };
@@ -211,7 +219,7 @@ impl Directory for DynamoDirectory {
         const OPERATION: &str = "remove key";
         let update = Update {
             expression: "REMOVE #keys.#id".into(),
-            condition: "attribute_exists(#keys.#id)",
+            condition: Some("attribute_exists(#keys.#id)"),
             names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key_id.to_owned())]),
             values: HashMap::new(),
         };

@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod directory;
+mod journal;
 mod request;
 mod schema;
 mod table;
@@ -12,5 +13,6 @@ mod usage;
 
 pub(crate) use client::RetryConflicts;
 pub(crate) use directory::DynamoDirectory;
+pub(crate) use journal::DynamoJournal;
 pub(crate) use table::{check_table, create_table};
 pub(crate) use usage::DynamoUsage;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValue, TransactWriteItem,
 };
@@ -38,9 +39,28 @@ pub(super) fn present() -> Condition {
 /// A conditional change of one item.
 pub(super) struct Update {
     pub(super) expression: Cow<'static, str>,
-    pub(super) condition: &'static str,
+    /// What must hold for it; `None` for a change in any case.
+    pub(super) condition: Option<&'static str>,
     pub(super) names: HashMap<&'static str, String>,
     pub(super) values: HashMap<&'static str, AttributeValue>,
+}
+
+impl Update {
+    /// Assigns attributes of an item that is there, and removes others; `None` if neither is to be done.
+    pub(super) fn of_present(
+        assigned: &[String],
+        removed: &[&str],
+        names: HashMap<&'static str, String>,
+        values: HashMap<&'static str, AttributeValue>,
+    ) -> Option<Self> {
+        let clauses: Vec<String> = [("SET", assigned.join(", ")), ("REMOVE", removed.join(", "))]
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(verb, list)| format!("{verb} {list}"))
+            .collect();
+        let expression = clauses.join(" ").into();
+        (!clauses.is_empty()).then_some(Self { expression, condition: "attribute_exists(pk)", names, values })
+    }
 }
 
 /// What became of an [`Update`].
@@ -139,27 +159,67 @@ impl Table {
         Ok(Page { items, next })
     }
 
+    /// A page of the items of one partition whose sort keys begin with `prefix`, in the order of their
+    /// bytes, and the sort key to go on behind.
+    pub(super) async fn query(
+        &self,
+        partition: &str,
+        prefix: &str,
+        after: Option<&str>,
+        operation: &'static str,
+    ) -> StoreResult<(Vec<Item>, Option<String>)> {
+        let after = after.map(|after| ItemKey { pk: partition.to_owned(), sk: after.to_owned() }.attributes());
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .limit(PAGE)
+            .set_exclusive_start_key(after)
+            .key_condition_expression(if prefix.is_empty() {
+                "pk = :pk"
+            } else {
+                "pk = :pk AND begins_with(sk, :prefix)"
+            })
+            .expression_attribute_values(":pk", text(partition));
+        if !prefix.is_empty() {
+            request = request.expression_attribute_values(":prefix", text(prefix));
+        }
+        let output = request.send().await.map_err(|error| store_error(operation, partition, error))?;
+        let next = output.last_evaluated_key.map(|key| sort_key(&key, operation)).transpose()?;
+        Ok((output.items.unwrap_or_default(), next))
+    }
+
+    /// Removes an item if this attribute of it has this value, or there is no item; `false` otherwise.
+    pub(super) async fn delete_if(
+        &self,
+        key: &ItemKey,
+        attribute: &str,
+        value: AttributeValue,
+        operation: &'static str,
+    ) -> StoreResult<bool> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .condition_expression("attribute_not_exists(pk) OR #attribute = :value")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":value", value)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => Ok(false),
+            Err(error) => Err(store_error(operation, key, error)),
+        }
+    }
+
     /// Changes one item if the condition holds.
     pub(super) async fn update(&self, key: &ItemKey, update: Update, operation: &'static str) -> StoreResult<Updated> {
         let attempts = Attempts::default();
-        let names: HashMap<String, String> =
-            update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
-        let values: HashMap<String, AttributeValue> =
-            update.values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect();
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&*self.name)
-            .set_key(Some(key.attributes()))
-            .update_expression(update.expression)
-            .condition_expression(update.condition)
-            .return_values(ReturnValue::AllNew)
-            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
-            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+        let sent =
+            self.updating(key, update, ReturnValue::AllNew).customize().interceptor(attempts.clone()).send().await;
         match sent {
             Ok(output) => Ok(Updated { held: true, repeated: attempts.repeated(), item: output.attributes }),
             Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => {
@@ -167,6 +227,34 @@ impl Table {
             }
             Err(error) => Err(store_error(operation, key, error)),
         }
+    }
+
+    /// Changes one item in any case, and gives it as it was before, if it was there.
+    pub(super) async fn exchange(
+        &self,
+        key: &ItemKey,
+        update: Update,
+        operation: &'static str,
+    ) -> StoreResult<Option<Item>> {
+        let sent = self.updating(key, update, ReturnValue::AllOld).send().await;
+        let before = sent.map_err(|error| store_error(operation, key, error))?.attributes;
+        Ok(before.filter(|item| !item.is_empty()))
+    }
+
+    fn updating(&self, key: &ItemKey, update: Update, shown: ReturnValue) -> UpdateItemFluentBuilder {
+        let names: HashMap<String, String> =
+            update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
+        let values: HashMap<String, AttributeValue> =
+            update.values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect();
+        self.client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(update.expression)
+            .set_condition_expression(update.condition.map(str::to_owned))
+            .return_values(shown)
+            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
     }
 
     pub(super) fn put(&self, item: Item, condition: Condition) -> Write {

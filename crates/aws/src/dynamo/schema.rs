@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    AuthorizedKey, LimitChange, Status, StoreError, StoreErrorKind, Tenant, TenantLimits, TenantLimitsChange,
-    TenantName, User, UserName,
+    AuthorizedKey, LimitChange, ObjectKey, Status, StoreError, StoreErrorKind, Tenant, TenantLimits,
+    TenantLimitsChange, TenantName, User, UserName,
 };
 
 use super::access;
@@ -65,6 +65,16 @@ impl ItemKey {
         Self { pk: format!("TENANT#{name}"), sk: "USAGE".to_owned() }
     }
 
+    /// An upload of a tenant's.
+    pub(super) fn upload(tenant: &TenantName, key: &ObjectKey) -> Self {
+        Self { pk: uploads_of(tenant), sk: key.as_str().to_owned() }
+    }
+
+    /// Who removes the uploads that have expired.
+    pub(super) fn reaping() -> Self {
+        Self { pk: "REAPING".to_owned(), sk: "REAPING".to_owned() }
+    }
+
     /// The item by which all tenants are listed.
     pub(super) fn tenant_entry(name: &TenantName) -> Self {
         Self { pk: TENANTS.to_owned(), sk: name.to_string() }
@@ -89,6 +99,11 @@ impl Display for ItemKey {
 /// The partition whose items name the users of a tenant.
 pub(super) fn users_of(tenant: &TenantName) -> String {
     format!("USERS#{tenant}")
+}
+
+/// The partition whose items are a tenant's uploads.
+pub(super) fn uploads_of(tenant: &TenantName) -> String {
+    format!("UPLOADS#{tenant}")
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -163,17 +178,7 @@ pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
             }
         }
     }
-    let clauses: Vec<String> = [("SET", set.join(", ")), ("REMOVE", lifted.join(", "))]
-        .into_iter()
-        .filter(|(_, list)| !list.is_empty())
-        .map(|(verb, list)| format!("{verb} {list}"))
-        .collect();
-    (!clauses.is_empty()).then(|| Update {
-        expression: clauses.join(" ").into(),
-        condition: "attribute_exists(pk)",
-        names: HashMap::new(),
-        values,
-    })
+    Update::of_present(&set, &lifted, HashMap::new(), values)
 }
 
 pub(super) fn user_item(user: &User) -> Item {
@@ -290,7 +295,7 @@ impl<'a> Fields<'a> {
         own_error(StoreErrorKind::Corrupt, self.operation, &self.of, format!("attribute \"{name}\" {problem}"))
     }
 
-    fn text(&self, name: &str) -> Result<&'a str, StoreError> {
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, StoreError> {
         match self.item.get(name) {
             Some(AttributeValue::S(text)) => Ok(text),
             Some(_) => Err(self.refuse(name, "is no string")),
@@ -302,7 +307,7 @@ impl<'a> Fields<'a> {
         self.text(name)?.parse().map_err(|error: T::Err| self.refuse(name, format!("is refused: {error}")))
     }
 
-    fn number<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.optional_number(name)?.ok_or_else(|| self.refuse(name, "is missing"))
     }
 

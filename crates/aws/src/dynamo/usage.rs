@@ -55,7 +55,7 @@ impl UsageStore for DynamoUsage {
         const OPERATION: &str = "add usage";
         let update = Update {
             expression: "SET #v = :v ADD #bytes :bytes, #objects :objects".into(),
-            condition: "attribute_not_exists(#v) OR #v = :v",
+            condition: Some("attribute_not_exists(#v) OR #v = :v"),
             names: names(&["#v", "#bytes", "#objects"]),
             values: HashMap::from([
                 (":v", number(1)),
@@ -74,7 +74,7 @@ impl UsageStore for DynamoUsage {
     async fn begin_recount(&self, tenant: &TenantName, recount: &Recount) -> StoreResult<bool> {
         let update = Update {
             expression: "SET #v = :v, #recount = :token, #recount_until = :until".into(),
-            condition: "attribute_not_exists(#recount) OR #recount = :token OR #recount_until <= :now",
+            condition: Some("attribute_not_exists(#recount) OR #recount = :token OR #recount_until <= :now"),
             names: names(&["#v", "#recount", "#recount_until"]),
             values: HashMap::from([
                 (":v", number(1)),
@@ -95,7 +95,7 @@ impl UsageStore for DynamoUsage {
         let update = Update {
             expression: "SET #counted = :now ADD #bytes :bytes, #objects :objects REMOVE #recount, #recount_until"
                 .into(),
-            condition: "#recount = :token",
+            condition: Some("#recount = :token"),
             names: names(&["#counted", "#bytes", "#objects", "#recount", "#recount_until"]),
             values: HashMap::from([
                 (":token", text(&recount.token)),
@@ -112,7 +112,7 @@ impl UsageStore for DynamoUsage {
     async fn forget_count(&self, tenant: &TenantName) -> StoreResult<()> {
         let update = Update {
             expression: "REMOVE #counted".into(),
-            condition: "attribute_exists(pk)",
+            condition: Some("attribute_exists(pk)"),
             names: names(&["#counted"]),
             values: HashMap::new(),
         };

@@ -296,7 +296,8 @@ fn stored_part(part: Part, operation: &'static str, at: &str) -> StoreResult<Sto
         .and_then(|number| PartNumber::new(u16::try_from(number).ok()?))
         .ok_or_else(|| own_error(StoreErrorKind::Corrupt, operation, at, "a part without a number"))?;
     let etag: ETag = etag(part.e_tag, operation, at)?;
-    Ok(StoredPart { number, etag, size: unsigned(part.size, operation, at)?, checksum: None })
+    let size = unsigned(part.size, operation, at)?;
+    Ok(StoredPart { number, etag, size, checksum: checksum(part.checksum_crc64_nvme, size) })
 }
 
 /// The size of the object that the parts make.

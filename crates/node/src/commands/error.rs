@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 use tidegate_aws::ConnectError;
-use tidegate_ssh::{HostKeyError, PublicKeyError};
+use tidegate_ssh::{HostKeyError, HostKeyFileError, PublicKeyError};
 use tidegate_store::{InvalidAccess, StoreError, StoreErrorKind};
 
 use crate::expiry::Expired;
@@ -19,6 +19,9 @@ pub enum CommandError {
     /// A node or another administrator counts the tenant's files already.
     #[error("the files of the tenant \"{0}\" are being counted already; see: tidegate tenant show {0}")]
     Counting(String),
+    /// No node would offer what is imported.
+    #[error("these host keys are ECDSA alone, which nodes offer with ssh.ecdsa_host_key = true only")]
+    EcdsaAlone,
     /// There is one of that name.
     #[error("the {what} \"{name}\" exists already")]
     Exists {
@@ -57,12 +60,36 @@ pub enum CommandError {
         /// The object.
         key: String,
     },
+    /// A file with a host key.
+    #[error("the host key file {} is not imported", .path.display())]
+    HostKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HostKeyFileError,
+    },
+    /// Files with host keys that don't go together.
+    #[error("these host keys are not imported")]
+    HostKeyFiles(#[source] HostKeyFileError),
     /// Host keys.
     #[error(transparent)]
     HostKeys(#[from] HostKeyError),
     /// What seals the host keys, or where they lie.
     #[error(transparent)]
     Location(#[from] LocationError),
+    /// A service failed while an import was written.
+    #[error(
+        "{done} of {all} users are written, the others are not, or not for certain (see above); run the same command \
+         again: it goes on from there"
+    )]
+    ImportCut {
+        /// How many are written.
+        done: usize,
+        /// How many there are to write.
+        all: usize,
+        /// What failed.
+        source: Box<CommandError>,
+    },
     /// A line that is no acceptable key.
     #[error("{place} is no acceptable public key")]
     Key {
@@ -94,6 +121,12 @@ pub enum CommandError {
         name: String,
         /// The command that lists what there is.
         see: String,
+    },
+    /// What is to be imported has errors.
+    #[error("nothing is written; errors (see above): {errors}")]
+    NotImported {
+        /// How many.
+        errors: usize,
     },
     /// The output can't be written.
     #[error("the output can't be written")]
@@ -130,6 +163,11 @@ pub enum CommandError {
     /// AWS, or what stands in for it.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// All keys at once, without `--force`.
+    #[error(
+        "this replaces all host keys at once, and every client that knows the cluster refuses to connect until it is told          the new ones: add --force for keys that leaked or are lost. To rotate without that, see: tidegate hostkey add          --help"
+    )]
+    RotateAll,
     /// Rules that contradict one another.
     #[error("the rules of --permission can't be used")]
     Rules(#[source] InvalidAccess),
@@ -146,6 +184,14 @@ pub enum CommandError {
     TooManyKeys {
         /// Whose.
         user: String,
+        /// The limit.
+        max: usize,
+    },
+    /// More users than one run imports.
+    #[error("these are {users} users, and one run takes {max}; divide them with --user, or the files")]
+    TooManyUsers {
+        /// How many.
+        users: usize,
         /// The limit.
         max: usize,
     },

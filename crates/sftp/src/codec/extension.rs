@@ -1,7 +1,7 @@
 //! Extensions beyond those that OpenSSH's client can't do without.
 //!
-//! Source: OpenSSH's PROTOCOL, section 4, for `expand-path@openssh.com`, `statvfs@openssh.com`,
-//! `fstatvfs@openssh.com` and `users-groups-by-id@openssh.com`; for `home-directory`
+//! Source: OpenSSH's PROTOCOL, section 4, for `expand-path@openssh.com`, `fsync@openssh.com`,
+//! `statvfs@openssh.com`, `fstatvfs@openssh.com` and `users-groups-by-id@openssh.com`; for `home-directory`
 //! draft-ietf-secsh-filexfer-extensions-00, section 5.
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::{HandleId, MAX_PACKET, Malformed};
 pub enum Extension {
     ExpandPath { path: Bytes },
     FstatVfs { handle: HandleId },
+    Fsync { handle: HandleId },
     HomeDirectory { user: Bytes },
     StatVfs { path: Bytes },
     UsersGroupsById { uids: Bytes, gids: Bytes },
@@ -28,6 +29,7 @@ impl Extension {
         match self {
             Self::ExpandPath { .. } => "expand-path",
             Self::FstatVfs { .. } => "fstatvfs",
+            Self::Fsync { .. } => "fsync",
             Self::HomeDirectory { .. } => "home-directory",
             Self::StatVfs { .. } => "statvfs",
             Self::UsersGroupsById { .. } => "users-groups-by-id",
@@ -40,6 +42,7 @@ pub(super) fn decode_extension(name: &[u8], data: &mut Cursor) -> Result<Option<
     Ok(Some(match name {
         b"expand-path@openssh.com" => Extension::ExpandPath { path: data.string()? },
         b"fstatvfs@openssh.com" => Extension::FstatVfs { handle: handle(data)? },
+        b"fsync@openssh.com" => Extension::Fsync { handle: handle(data)? },
         b"home-directory" => Extension::HomeDirectory { user: data.string()? },
         b"statvfs@openssh.com" => Extension::StatVfs { path: data.string()? },
         b"users-groups-by-id@openssh.com" => Extension::UsersGroupsById { uids: data.string()?, gids: data.string()? },

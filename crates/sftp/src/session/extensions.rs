@@ -25,6 +25,18 @@ impl Session {
                 };
                 self.file_system(&call, path, false);
             }
+            Extension::Fsync { handle } => match self.handles.usable(handle) {
+                Some(OpenHandle::Write(open)) => {
+                    let (path, sync) = (open.path.clone(), open.writer.sync());
+                    self.set_open(&call, path, sync);
+                }
+                // Nothing was written through it.
+                Some(OpenHandle::Read(open)) => {
+                    let path = open.path.clone();
+                    self.answer_unit(&call, path, Ok(()));
+                }
+                Some(OpenHandle::Directory(_)) | None => self.no_such_handle(&call),
+            },
             Extension::HomeDirectory { user } => {
                 let is_own = user.is_empty() || user == self.context.mount.user();
                 let home = self.context.mount.home().clone();

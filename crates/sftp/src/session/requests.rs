@@ -27,6 +27,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("lsetstat@openssh.com", "1"),
     ("expand-path@openssh.com", "1"),
     ("fstatvfs@openssh.com", "2"),
+    ("fsync@openssh.com", "1"),
     ("home-directory", "1"),
     ("statvfs@openssh.com", "2"),
     ("users-groups-by-id@openssh.com", "1"),
@@ -61,14 +62,7 @@ impl Session {
             Request::Lstat { id, path } => self.look(Call { id, operation, arrived }, &path, false),
             Request::Fstat { id, handle } => self.fstat(Call { id, operation, arrived }, handle),
             Request::Setstat { id, path, attributes } => {
-                let call = Call { id, operation, arrived };
-                let Some(path) = self.path(&call, &path) else { return Ok(()) };
-                if let Some(open) = self.handles.writer_at(&path) {
-                    let set = open.writer.set_attributes(attributes);
-                    self.set_open(&call, path, set);
-                } else {
-                    self.set_attributes(&call, path, attributes);
-                }
+                self.setstat(&Call { id, operation, arrived }, &path, attributes, true);
             }
             Request::Fsetstat { id, handle, attributes } => {
                 self.fsetstat(&Call { id, operation, arrived }, handle, attributes);
@@ -145,16 +139,7 @@ impl Session {
             }
             Request::Symlink { id, target, link } => self.symlink(Call { id, operation, arrived }, target, &link),
             Request::Lsetstat { id, path, attributes } => {
-                let call = Call { id, operation, arrived };
-                let Some(path) = self.path(&call, &path) else { return Ok(()) };
-                if let Some(open) = self.handles.writer_at(&path) {
-                    let set = open.writer.set_attributes(attributes);
-                    self.set_open(&call, path, set);
-                } else {
-                    self.submit(&call, Footprint::change(&path), path.clone(), async move {
-                        mount.set_link_attributes(&path, attributes).await.map(|()| Outcome::Changed("SETSTAT", None))
-                    });
-                }
+                self.setstat(&Call { id, operation, arrived }, &path, attributes, false);
             }
             Request::Extended { id, name } if name == HARD_LINK => {
                 let message = "There are no hard links here: a file has one name; copy it, or make a symbolic link";
@@ -320,6 +305,16 @@ impl Session {
         self.answer_attributes(&call, &attributes);
     }
 
+    fn setstat(&mut self, call: &Call, path: &Bytes, attributes: SetAttributes, follow: bool) {
+        let Some(path) = self.path(call, path) else { return };
+        if let Some(open) = self.handles.writer_at(&path) {
+            let set = open.writer.set_attributes(attributes);
+            self.set_open(call, path, set);
+        } else {
+            self.set_attributes(call, path, attributes, follow);
+        }
+    }
+
     fn fsetstat(&mut self, call: &Call, handle: HandleId, attributes: SetAttributes) {
         match self.handles.usable(handle) {
             Some(OpenHandle::Write(open)) => {
@@ -329,18 +324,23 @@ impl Session {
             }
             Some(OpenHandle::Read(open)) => {
                 let path = open.path.clone();
-                self.set_attributes(call, path, attributes);
+                self.set_attributes(call, path, attributes, true);
             }
             Some(OpenHandle::Directory(open)) => {
                 let path = open.path.clone();
-                self.set_attributes(call, path, attributes);
+                self.set_attributes(call, path, attributes, true);
             }
             None => self.no_such_handle(call),
         }
     }
 
-    /// Answers for attributes of an open file, which take time where its bytes have to be moved.
-    fn set_open(&mut self, call: &Call, path: VirtualPath, mut set: BoxFuture<'static, Result<(), FsError>>) {
+    /// Answers for what is done to an open file, which takes time where its bytes have to be moved.
+    pub(super) fn set_open(
+        &mut self,
+        call: &Call,
+        path: VirtualPath,
+        mut set: BoxFuture<'static, Result<(), FsError>>,
+    ) {
         match (&mut set).now_or_never() {
             Some(result) => self.answer_unit(call, path, result),
             None => {
@@ -349,10 +349,15 @@ impl Session {
         }
     }
 
-    fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes) {
+    fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes, follow: bool) {
         let mount = self.context.mount.clone();
         self.submit(call, Footprint::change(&path), path.clone(), async move {
-            mount.set_attributes(&path, attributes).await.map(|()| Outcome::Changed("SETSTAT", None))
+            let set = if follow {
+                mount.set_attributes(&path, attributes).await
+            } else {
+                mount.set_link_attributes(&path, attributes).await
+            };
+            set.map(|()| Outcome::Changed("SETSTAT", None))
         });
     }
 
@@ -431,7 +436,7 @@ impl Session {
         self.answer_status(id, operation, arrived, StatusCode::OpUnsupported, message);
     }
 
-    fn answer_unit(&mut self, call: &Call, path: VirtualPath, result: Result<(), FsError>) {
+    pub(super) fn answer_unit(&mut self, call: &Call, path: VirtualPath, result: Result<(), FsError>) {
         match result {
             Ok(()) => self.answer_status(call.id, call.operation, call.arrived, StatusCode::Ok, "Success"),
             Err(error) => self.fail(&call.origin(path), &error),

@@ -34,8 +34,8 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// follows an answer at once makes OpenSSH throw the answer away, and many clients rename what
 /// they have just closed.
 const DRAIN_LINGER: Duration = Duration::from_secs(2);
-/// How long cut uploads may take to be cleaned up.
-const ABANDON_GRACE: Duration = Duration::from_secs(10);
+/// How long the ends of uploads that are cut may take to become durable.
+const CUT_GRACE: Duration = Duration::from_secs(9);
 
 /// A WRITE that waits. Nothing is read from the client meanwhile.
 pub(super) struct Stalled {
@@ -84,8 +84,8 @@ pub(super) struct Session {
 /// Serves SFTP on `stream` until the client or the node ends it.
 ///
 /// When it returns, every file whose CLOSE was received is complete in the store or was answered
-/// with an error, every other upload is dropped, and nothing of the session runs any more. The
-/// stream is not shut down: that is its owner's to do.
+/// with an error, every other upload waits for a session that goes on with it, and nothing of this
+/// session runs any more. The stream is not shut down: that is its owner's to do.
 pub async fn serve<S>(stream: S, context: SessionContext) -> SessionReport
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -250,7 +250,7 @@ impl Session {
         }
     }
 
-    /// Lets requests on paths and CLOSEs that run finish, and drops all other uploads.
+    /// Lets requests on paths and CLOSEs that run finish, and leaves all other uploads to be resumed.
     async fn clean_up(&mut self, grace: Duration) {
         for id in self.handles.closing_writers() {
             if let Some(closing) = self.handles.any(id).and_then(|open| open.readable()?.closing) {
@@ -258,10 +258,10 @@ impl Session {
             }
         }
         let handles = self.handles.drain();
-        let abandoned = handles.into_iter().filter_map(|handle| match handle {
+        let cut = handles.into_iter().filter_map(|handle| match handle {
             OpenHandle::Write(handle) => {
                 audit::cut(&handle.path, handle.bytes, handle.bytes_read, handle.opened.elapsed());
-                Some(handle.writer.abandon())
+                Some(handle.writer.cut())
             }
             OpenHandle::Read(handle) => {
                 audit::cut(&handle.path, 0, handle.bytes, handle.opened.elapsed());
@@ -269,7 +269,7 @@ impl Session {
             }
             OpenHandle::Directory(_) => None,
         });
-        let abandoned = tokio::time::timeout(ABANDON_GRACE, join_all(abandoned));
+        let cut = tokio::time::timeout(CUT_GRACE, join_all(cut));
         let finished = tokio::time::timeout(grace, async {
             while self.order.len() > 0
                 && let Some(event) = self.pending.next().await
@@ -277,8 +277,8 @@ impl Session {
                 self.complete(event);
             }
         });
-        let (abandoned, finished) = tokio::join!(abandoned, finished);
-        if abandoned.is_err() || finished.is_err() {
+        let (cut, finished) = tokio::join!(cut, finished);
+        if cut.is_err() || finished.is_err() {
             warn!("activity-type" = "ERROR", operation = "end", message = "the store did not answer in time");
         }
         // An OPEN that completed meanwhile has left a handle: dropping it drops its upload.

@@ -3,13 +3,17 @@
 use tidegate_store::envelope;
 use tidegate_store::{DataKeys, EncryptionContext, HostKeyStore, SealedBlob, StoreErrorKind};
 
-use super::{HostKeyError, HostKeySet, blob};
+use super::key::now;
+use super::{HostKeyError, HostKeySet, RotationError, blob};
+
+/// How often one change is tried while others change the set too. Each refusal means that one of them
+/// got through.
+const CHANGE_ATTEMPTS: usize = 16;
 
 /// The cluster's host keys, or `None` if none were ever made.
 ///
 /// # Errors
-/// Every kind but [`HostKeyError::Generation`], [`HostKeyError::Missing`] and
-/// [`HostKeyError::Replaced`].
+/// Those of reading and opening what is stored.
 pub async fn load_host_keys(
     store: &HostKeyStore,
     data_keys: &dyn DataKeys,
@@ -45,7 +49,83 @@ pub async fn init_host_keys(
     load_host_keys(store, data_keys, cluster).await?.ok_or(HostKeyError::Missing)
 }
 
-/// Replaces the cluster's host keys by new ones. Nodes use them when they start again.
+/// Changes the cluster's host keys by `change` and gives them as they are then, with what `change`
+/// gave. If somebody else changes them meanwhile, `change` is asked again, about their set. Running
+/// nodes read the new set within `host_keys.refresh_interval`.
+///
+/// # Errors
+/// [`HostKeyError::Refused`] if `change` refuses; [`HostKeyError::Missing`] if there are none;
+/// [`HostKeyError::Replaced`] if others were faster again and again; every kind that loading may give.
+pub async fn change_host_keys<T>(
+    store: &HostKeyStore,
+    data_keys: &dyn DataKeys,
+    cluster: &str,
+    mut change: impl FnMut(&mut HostKeySet) -> Result<T, RotationError>,
+) -> Result<(HostKeySet, T), HostKeyError> {
+    let mut tried: Option<(HostKeySet, T)> = None;
+    for _ in 0..CHANGE_ATTEMPTS {
+        let stored = read(store).await?.ok_or(HostKeyError::Missing)?;
+        let current = open(&stored, data_keys, cluster).await?;
+        // The answer to a write that did take effect may have been lost, and the store client's second
+        // try been refused.
+        if let Some((_, told)) = tried.take_if(|(set, _)| set.same_as(&current)) {
+            return Ok((current, told));
+        }
+        let mut set = current.clone();
+        let told = change(&mut set)?;
+        if set.same_as(&current) {
+            return Ok((current, told));
+        }
+        (set.revision, set.changed, set.version) = (current.revision.saturating_add(1), now(), None);
+        let sealed = seal(&set, data_keys, cluster).await?;
+        match store.replace(sealed, &stored.etag).await {
+            Ok(()) => return Ok((set, told)),
+            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => tried = Some((set, told)),
+            Err(source) => return Err(HostKeyError::Store { action: "written", source }),
+        }
+    }
+    Err(HostKeyError::Replaced)
+}
+
+/// Makes the keys of another server the cluster's. If they are already, nothing is written.
+///
+/// # Errors
+/// [`HostKeyError::Exists`] if the cluster has other keys, unless they are to be replaced;
+/// [`HostKeyError::Replaced`] if somebody else was faster; every kind that loading may give.
+pub async fn import_host_keys(
+    store: &HostKeyStore,
+    data_keys: &dyn DataKeys,
+    cluster: &str,
+    set: HostKeySet,
+    replace: bool,
+) -> Result<HostKeySet, HostKeyError> {
+    let (set, written) = match read(store).await? {
+        None => {
+            let sealed = seal(&set, data_keys, cluster).await?;
+            (set, store.create(sealed).await)
+        }
+        Some(current) => {
+            let known = open(&current, data_keys, cluster).await?;
+            if known.fingerprints() == set.fingerprints() {
+                return Ok(known);
+            }
+            if !replace {
+                return Err(HostKeyError::Exists);
+            }
+            let set = HostKeySet { revision: known.revision.saturating_add(1), ..set };
+            let sealed = seal(&set, data_keys, cluster).await?;
+            (set, store.replace(sealed, &current.etag).await)
+        }
+    };
+    match written {
+        Ok(()) => Ok(set),
+        Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Err(HostKeyError::Replaced),
+        Err(source) => Err(HostKeyError::Store { action: "written", source }),
+    }
+}
+
+/// Replaces all of the cluster's host keys by new ones at once, even such as can't be opened: for keys
+/// that leaked or are lost. Clients that know the old ones refuse to connect then.
 ///
 /// # Errors
 /// [`HostKeyError::Missing`] if there are none to replace, [`HostKeyError::Replaced`] if somebody
@@ -61,7 +141,9 @@ pub async fn rotate_host_keys(
     if let Err(error @ HostKeyError::OtherCluster { .. }) = blob::unlabel(&current.bytes, cluster) {
         return Err(error);
     }
-    let set = HostKeySet::generate().await?;
+    // Where the old ones can't be opened, the count begins anew.
+    let revision = open(&current, data_keys, cluster).await.map_or(0, |set| set.revision);
+    let set = HostKeySet { revision: revision.saturating_add(1), ..HostKeySet::generate().await? };
     let sealed = seal(&set, data_keys, cluster).await?;
     match store.replace(sealed, &current.etag).await {
         Ok(()) => Ok(set),
@@ -94,7 +176,7 @@ async fn open(stored: &SealedBlob, data_keys: &dyn DataKeys, cluster: &str) -> R
         }
         Err(source) => return Err(HostKeyError::Sealing { action: "open", source }),
     };
-    blob::decode(&plaintext)
+    Ok(HostKeySet { version: Some(stored.etag.clone()), ..blob::decode(&plaintext)? })
 }
 
 fn context(cluster: &str) -> EncryptionContext {

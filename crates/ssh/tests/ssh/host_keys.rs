@@ -1,16 +1,24 @@
 //! The sealed host keys in the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use tidegate_ssh::{HostKeyError, init_host_keys, load_host_keys, rotate_host_keys};
+use tidegate_ssh::{
+    Change, HostKey, HostKeyAlgorithm, HostKeyError, HostKeySet, KeyState, RotationError, Rules, change_host_keys,
+    init_host_keys, load_host_keys, rotate_host_keys,
+};
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::{MemoryDataKeys, MemoryObjectStore};
 use tidegate_store::{
     Body, Condition, DataKey, DataKeys, EncryptionContext, HostKeyStore, ObjectAttributes, ObjectKey, ObjectStore,
     StoreError, StoreErrorKind, StoreResult,
 };
 use zeroize::Zeroizing;
+
+use crate::client::Client;
+use crate::node::{Node, config, ed25519};
 
 fn key() -> ObjectKey {
     ObjectKey::new("cluster/host-keys").unwrap()
@@ -110,6 +118,131 @@ async fn damaged_keys_are_never_used() {
     // An administrator gets out of this by a rotation.
     rotate_host_keys(&host_keys, &data_keys, "blue").await.unwrap();
     assert!(load_host_keys(&host_keys, &data_keys, "blue").await.unwrap().is_some());
+}
+
+const RULES: Rules = Rules { now: 1_000, force: false, ecdsa_offered: false };
+
+async fn new_key() -> HostKey {
+    HostKey::generate(HostKeyAlgorithm::Ed25519, KeyState::Announced).await.unwrap()
+}
+
+#[tokio::test]
+async fn administrators_at_once_all_get_through() {
+    let (_, host_keys) = store();
+    let data_keys = MemoryDataKeys::new();
+    init_host_keys(&host_keys, &data_keys, "blue").await.unwrap();
+    let add = async || {
+        let key = new_key().await;
+        let added = |set: &mut HostKeySet| set.add(key.clone(), Duration::ZERO, &RULES);
+        let (_, change) = change_host_keys(&host_keys, &data_keys, "blue", added).await.unwrap();
+        assert_eq!(change, Change::Made { retired: None });
+        key.fingerprint()
+    };
+    let added = futures::future::join_all((0..6).map(|_| add())).await;
+    let set = load_host_keys(&host_keys, &data_keys, "blue").await.unwrap().unwrap();
+    assert_eq!((set.revision(), set.keys().len()), (7, 9));
+    assert!(added.iter().all(|fingerprint| set.key(fingerprint).is_some()));
+
+    // What one of them has done makes another's step pointless or wrong: it is judged anew.
+    let activate = |fingerprint: String| {
+        let (host_keys, data_keys) = (&host_keys, &data_keys);
+        async move {
+            let step = |set: &mut HostKeySet| set.activate(&fingerprint, &RULES);
+            change_host_keys(host_keys, data_keys, "blue", step).await
+        }
+    };
+    let (one, two) = tokio::join!(activate(added[0].clone()), activate(added[1].clone()));
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    let set = load_host_keys(&host_keys, &data_keys, "blue").await.unwrap().unwrap();
+    assert_eq!((set.count(KeyState::Active), set.count(KeyState::Retired)), (3, 2));
+    let (one, two) = tokio::join!(activate(added[2].clone()), activate(added[2].clone()));
+    let changes = [one.unwrap().1, two.unwrap().1];
+    assert!(changes.contains(&Change::None), "the second finds it done: {changes:?}");
+    let again = activate(added[0].clone()).await.map(|(_, change)| change).unwrap_err();
+    assert!(matches!(again, HostKeyError::Refused(RotationError::Retired(_))), "{again}");
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_is_done_once() {
+    let (objects, host_keys) = store();
+    let data_keys = MemoryDataKeys::new();
+    init_host_keys(&host_keys, &data_keys, "blue").await.unwrap();
+    // The first try took effect, its answer was lost, and the client's second try was refused.
+    let lost = Fault::After(StoreErrorKind::PreconditionFailed);
+    let faulty = FaultyObjectStore::new(objects, FaultPlan::none().on(Call::Put, 1, lost));
+    let through = HostKeyStore::new(Arc::new(faulty.clone()), key());
+    let added = new_key().await;
+    let add = |set: &mut HostKeySet| set.add(added.clone(), Duration::ZERO, &RULES);
+    let (set, change) = change_host_keys(&through, &data_keys, "blue", add).await.unwrap();
+    assert_eq!((change, set.revision(), faulty.calls(Call::Put)), (Change::Made { retired: None }, 2, 1));
+
+    // Somebody who is in the way for ever.
+    let always = FaultPlan::none().from(Call::Put, 1, Fault::Before(StoreErrorKind::PreconditionFailed));
+    let faulty = FaultyObjectStore::new(Arc::new(faulty), always);
+    let blocked = HostKeyStore::new(Arc::new(faulty.clone()), key());
+    let remove = |set: &mut HostKeySet| set.remove(&added.fingerprint(), &RULES);
+    let error = change_host_keys(&blocked, &data_keys, "blue", remove).await.unwrap_err();
+    assert!(matches!(error, HostKeyError::Replaced), "{error}");
+    assert_eq!(faulty.calls(Call::Put), 16, "the tries are bounded");
+}
+
+#[tokio::test]
+async fn a_refused_or_needless_change_writes_nothing() {
+    let (objects, host_keys) = store();
+    let data_keys = MemoryDataKeys::new();
+    let none = |set: &mut HostKeySet| set.remove("SHA256:x", &RULES);
+    let missing = change_host_keys(&host_keys, &data_keys, "blue", none).await.unwrap_err();
+    assert!(matches!(missing, HostKeyError::Missing), "{missing}");
+    let set = init_host_keys(&host_keys, &data_keys, "blue").await.unwrap();
+    let before = content(&objects).await;
+    let refused = change_host_keys(&host_keys, &data_keys, "blue", none).await.unwrap_err();
+    assert!(matches!(refused, HostKeyError::Refused(RotationError::NoSuchKey(_))), "{refused}");
+    let active = set.keys()[0].fingerprint();
+    let activate = |set: &mut HostKeySet| set.activate(&active, &RULES);
+    let (after, change) = change_host_keys(&host_keys, &data_keys, "blue", activate).await.unwrap();
+    assert_eq!((change, after.revision(), after.version()), (Change::None, set.revision(), set.version()));
+    assert_eq!(content(&objects).await, before);
+    let other = change_host_keys(&host_keys, &data_keys, "green", activate).await.unwrap_err();
+    assert!(matches!(other, HostKeyError::OtherCluster { .. }), "{other}");
+}
+
+#[tokio::test]
+async fn new_connections_are_shown_new_keys_and_old_ones_go_on_with_theirs() {
+    let node = Node::start(config()).await;
+    let key = ed25519();
+    node.add_user("alice", &[key.public_key()]).await;
+    let before = Client::login(node.address, "alice", &key).await;
+    assert_eq!(before.host_key, node.keys.keys()[0].fingerprint());
+
+    let mut set = node.keys.clone();
+    let new = new_key().await;
+    let fingerprint = new.fingerprint();
+    set.add(new, Duration::ZERO, &RULES).unwrap();
+    node.offered.replace(&set).unwrap();
+    let announced = Client::login(node.address, "alice", &key).await;
+    assert_eq!(announced.host_key, before.host_key, "an announced key is not shown");
+    set.activate(&fingerprint, &RULES).unwrap();
+    node.offered.replace(&set).unwrap();
+    let after = Client::login(node.address, "alice", &key).await;
+    assert_eq!(after.host_key, fingerprint);
+
+    // The old connection exchanges keys again, with the key that it knows, and opens channels.
+    before.handle.rekey_soon().await.unwrap();
+    before.handle.channel_open_session().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_set_of_which_nothing_would_be_shown_is_refused() {
+    let node = Node::start(config()).await;
+    let mut set = node.keys.clone();
+    let forced = Rules { force: true, ecdsa_offered: true, ..RULES };
+    for key in node.keys.keys().iter().filter(|key| !key.algorithm().starts_with("ecdsa")) {
+        set.retire(&key.fingerprint(), &forced).unwrap();
+    }
+    let error = node.offered.replace(&set).unwrap_err();
+    assert!(error.to_string().contains("ssh.ecdsa_host_key"), "{error}");
+    let shown = Client::connect(node.address).await.host_key;
+    assert_eq!(shown, node.keys.keys()[0].fingerprint(), "the old keys stay");
 }
 
 #[derive(Debug)]

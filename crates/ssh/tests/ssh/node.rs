@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{Config, HostKeySet, Metrics, Server};
+use tidegate_ssh::{Config, HostKeySet, Metrics, OfferedHostKeys, Server};
 use tidegate_store::memory::{MemoryDirectory, MemoryObjectStores};
 use tidegate_store::{
     Accounts, AuthorizedKey, Directory, KeyPrefix, Mappings, Permission, PermissionRules, Status, Tenant, TenantLimits,
@@ -30,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) directory: MemoryDirectory,
     pub(crate) shutdown: Shutdown,
     pub(crate) keys: HostKeySet,
+    pub(crate) offered: OfferedHostKeys,
     registry: Registry,
     task: JoinHandle<()>,
 }
@@ -53,11 +54,11 @@ impl Node {
         let sftp = (tidegate_sftp::Config::default(), tidegate_sftp::Metrics::register(&registry).unwrap());
         let keys = HostKeySet::generate().await.unwrap();
         let metrics = Metrics::register(&registry).unwrap();
-        let server = Server::bind(config, keys.clone(), accounts, vfs, sftp, metrics).await.unwrap();
+        let server = Server::bind(config, &keys, accounts, vfs, sftp, metrics).await.unwrap();
         let shutdown = Shutdown::default();
-        let address = server.local_addr();
+        let (address, offered) = (server.local_addr(), server.host_keys());
         let task = tokio::spawn(server.serve(shutdown.clone()));
-        Self { address, directory, shutdown, keys, registry, task }
+        Self { address, directory, shutdown, keys, offered, registry, task }
     }
 
     /// Adds a tenant with one user of the same name, who has these keys.

@@ -1,6 +1,7 @@
 //! Tenants, users and keys; every change seen by lookups; administrators that work at once.
 
 mod access;
+mod batches;
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub(super) async fn check(directory: Arc<dyn Directory>) {
     let run = Run { directory, nonce: rand::random() };
     let tenant = run.tenants().await;
     run.users(&tenant).await;
+    batches::check(&run, &tenant).await;
     run.keys(&tenant).await;
     run.user_pages(&tenant).await;
     run.races(&tenant).await;
@@ -275,6 +277,22 @@ impl Run {
         done("remove_user", self.directory.remove_user(&name).await);
     }
 
+    /// All users of a tenant, page by page.
+    async fn listed(&self, tenant: &TenantName) -> Vec<User> {
+        let mut listed = Vec::new();
+        let mut after = None;
+        for page in 0.. {
+            assert!(page < PAGES_MAX, "the listing of users ends");
+            let Page { items, next } = done("users", self.directory.users(tenant, after.as_deref()).await);
+            listed.extend(items);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        listed
+    }
+
     async fn user_pages(&self, tenant: &Tenant) {
         let other = self.user("page-other", &self.tenant("b").name);
         done("create_user", self.directory.create_user(&other).await);
@@ -282,17 +300,7 @@ impl Run {
         for user in users.iter().rev() {
             done("create_user", self.directory.create_user(user).await);
         }
-        let mut listed = Vec::new();
-        let mut after = None;
-        for page in 0.. {
-            assert!(page < PAGES_MAX, "the listing of users ends");
-            let Page { items, next } = done("users", self.directory.users(&tenant.name, after.as_deref()).await);
-            listed.extend(items);
-            after = next;
-            if after.is_none() {
-                break;
-            }
-        }
+        let listed = self.listed(&tenant.name).await;
         assert_eq!(listed, users, "a tenant's users are listed by name, once, in all their parts, and no others");
         for user in users.iter().chain([&other]) {
             done("remove_user", self.directory.remove_user(&user.name).await);

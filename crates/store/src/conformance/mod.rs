@@ -12,6 +12,7 @@ mod copies;
 mod data_keys;
 mod deviation;
 mod directory;
+mod journal;
 mod listing;
 mod multipart;
 mod names;
@@ -29,6 +30,7 @@ use suite::Suite;
 
 use crate::account::Directory;
 use crate::data_keys::DataKeys;
+use crate::journal::Journal;
 use crate::object_store::ObjectStore;
 use crate::usage::UsageStore;
 
@@ -81,4 +83,13 @@ pub async fn data_keys(keys: Arc<dyn DataKeys>) {
 /// If a rule does not hold.
 pub async fn usage(usage: Arc<dyn UsageStore>) {
     usage::check(usage).await;
+}
+
+/// Checks a journal of uploads. The tenants' names are random, and the suite removes its entries; a
+/// claim to reap stays, far in the future.
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn journal(journal: Arc<dyn Journal>) {
+    journal::check(journal).await;
 }

@@ -49,6 +49,10 @@ async fn parts_in_any_order(suite: &Suite<'_>, key: &ObjectKey, bytes: &Bytes) -
     let sketch = |part: &crate::object_store::StoredPart| (part.number, part.etag.clone(), part.size);
     let expected: Vec<_> = [&head, &middle, &tail].map(sketch).into();
     assert_eq!(listed.iter().map(sketch).collect::<Vec<_>>(), expected, "the parts are listed by number");
+    for (listed, part) in listed.iter().zip([&head, &middle, &tail]) {
+        let told = listed.checksum.unwrap_or(part.checksum.unwrap_or_default());
+        assert_eq!(Some(told), part.checksum, "a checksum that a listing tells is that of the part");
+    }
 
     assert_eq!(suite.get(key).await.1, b"the version before", "an upload shows nothing before its completion");
     let parts = [head, middle, tail];

@@ -104,14 +104,20 @@ impl Directory for MemoryDirectory {
     }
 
     async fn create_user(&self, user: &User) -> StoreResult<()> {
+        self.create_users(&user.tenant, std::slice::from_ref(user)).await
+    }
+
+    async fn create_users(&self, tenant: &TenantName, users: &[User]) -> StoreResult<()> {
+        const OPERATION: &str = "create_users";
+        User::check_batch(tenant, users).map_err(|what| refuse(StoreErrorKind::InvalidRequest, OPERATION, what))?;
         let mut records = lock(&self.records);
-        if records.users.contains_key(user.name.as_str()) {
-            return Err(taken("create_user"));
+        if !records.tenants.contains_key(tenant.as_str()) {
+            return Err(missing(OPERATION, "tenant"));
         }
-        if !records.tenants.contains_key(user.tenant.as_str()) {
-            return Err(missing("create_user", "tenant"));
+        if users.iter().any(|user| records.users.contains_key(user.name.as_str())) {
+            return Err(taken(OPERATION));
         }
-        records.users.insert(user.name.to_string(), user.clone());
+        records.users.extend(users.iter().map(|user| (user.name.to_string(), user.clone())));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod bucket;
 mod data_keys;
 mod directory;
+mod journal;
 mod listing;
 mod multipart;
 mod object_store;
@@ -10,6 +11,7 @@ mod usage;
 
 pub use data_keys::MemoryDataKeys;
 pub use directory::MemoryDirectory;
+pub use journal::MemoryJournal;
 pub use object_store::{MemoryObjectStore, MemoryObjectStores};
 pub use usage::MemoryUsage;
 

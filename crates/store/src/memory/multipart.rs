@@ -117,7 +117,7 @@ impl Bucket {
             number: *number,
             etag: part.etag.clone(),
             size: part.bytes.len() as u64,
-            checksum: None,
+            checksum: Some(Checksum::of(&part.bytes)),
         };
         let mut parts: Vec<_> =
             pending.parts.range((behind, Bound::Unbounded)).take(self.page_max + 1).map(stored).collect();

@@ -73,6 +73,10 @@ impl Directory for MeteredDirectory {
         self.measure("create_user", self.inner.create_user(user)).await
     }
 
+    async fn create_users(&self, tenant: &TenantName, users: &[User]) -> StoreResult<()> {
+        self.measure("create_users", self.inner.create_users(tenant, users)).await
+    }
+
     async fn user(&self, name: &UserName) -> StoreResult<Option<User>> {
         self.measure("user", self.inner.user(name)).await
     }

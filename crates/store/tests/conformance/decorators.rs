@@ -4,8 +4,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use prometheus::Registry;
 use tidegate_store::faulty::{FaultPlan, FaultyObjectStore, Rates};
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
-use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredUsage};
+use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryObjectStore, MemoryUsage};
+use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredObjectStore, MeteredUsage};
 use tidegate_store::{Metrics, conformance};
 
 fn metrics() -> Metrics {
@@ -31,6 +31,11 @@ async fn the_metered_data_keys_conform() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metered_usage_conforms() {
     conformance::usage(Arc::new(MeteredUsage::new(Arc::new(MemoryUsage::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_journal_conforms() {
+    conformance::journal(Arc::new(MeteredJournal::new(Arc::new(MemoryJournal::new()), metrics()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tidegate_store::conformance;
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
+use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryObjectStore, MemoryUsage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_store_in_memory_conforms() {
@@ -32,4 +32,9 @@ async fn the_data_keys_in_memory_conform() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_usage_in_memory_conforms() {
     conformance::usage(Arc::new(MemoryUsage::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_in_memory_conforms() {
+    conformance::journal(Arc::new(MemoryJournal::new())).await;
 }

@@ -84,6 +84,20 @@ impl Extent {
         self.tail = next.tail;
     }
 
+    /// The bytes from `at` on, `start <= at <= end`. They stay here too.
+    pub(super) fn bytes_from(&mut self, at: u64) -> Vec<Bytes> {
+        self.close_tail();
+        let (mut before, mut bytes) = (at - self.start, Vec::with_capacity(self.chunks.len()));
+        for chunk in &self.chunks {
+            let skipped = before.min(chunk.bytes.len() as u64);
+            before -= skipped;
+            if skipped < chunk.bytes.len() as u64 {
+                bytes.push(chunk.bytes.slice(skipped as usize..));
+            }
+        }
+        bytes
+    }
+
     /// Cuts off and returns everything from `at` on, `start <= at <= end`.
     pub(super) fn split_off(&mut self, at: u64) -> Self {
         self.close_tail();

@@ -100,6 +100,12 @@ impl Part {
         (body, checksum.map(|sum| sum.then(zeros)))
     }
 
+    /// The bytes from `start` on, up to the first that is not here.
+    pub(super) fn run_from(&mut self, start: u64) -> Vec<Bytes> {
+        let extent = self.extents.iter_mut().find(|extent| extent.start <= start && start < extent.end);
+        extent.map_or_else(Vec::new, |extent| extent.bytes_from(start))
+    }
+
     /// The bytes, with their offsets.
     pub(super) fn into_bytes(self) -> Vec<(u64, Bytes)> {
         let mut taken = Vec::new();

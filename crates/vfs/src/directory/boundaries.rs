@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_store::ListPage;
 
+use crate::hashed_names::{HashedName, NameHasher};
+
 /// Entries between two boundaries: a page of S3's ListObjectsV2 is not longer.
 const STRIDE: usize = tidegate_store::limits::LIST_MAX as usize;
 
@@ -24,13 +26,14 @@ const OVERHEAD: usize = 128;
 /// has been made or removed since, only its pages are no longer of equal length.
 #[derive(Debug, Default)]
 pub(crate) struct Boundaries {
+    names: NameHasher,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By bucket and beginning of the keys.
-    directories: HashMap<(Box<str>, Box<str>), Known>,
+    directories: HashMap<HashedName, Known>,
     bytes: usize,
     clock: u64,
 }
@@ -47,10 +50,11 @@ impl Boundaries {
     /// The keys or common prefixes, in their order, at which to divide the listing of what begins with
     /// `below`; none if nothing is known.
     pub(crate) fn get(&self, bucket: &str, below: &str) -> Arc<[Box<str>]> {
+        let name = self.names.name(&(bucket, below));
         let mut state = self.state();
         state.clock += 1;
         let used = state.clock;
-        let known = state.directories.get_mut(&(bucket.into(), below.into()));
+        let known = state.directories.get_mut(&name);
         known.map_or_else(Arc::default, |known| {
             known.used = used;
             Arc::clone(&known.boundaries)
@@ -59,30 +63,32 @@ impl Boundaries {
 
     /// Whether a large directory was seen to have a marker. It may have lost it since.
     pub(crate) fn had_marker(&self, bucket: &str, below: &str) -> bool {
-        self.state().directories.get(&(bucket.into(), below.into())).is_some_and(|known| known.has_marker)
+        let name = self.names.name(&(bucket, below));
+        self.state().directories.get(&name).is_some_and(|known| known.has_marker)
     }
 
     /// Notes that a directory has no marker.
     pub(crate) fn without_marker(&self, bucket: &str, below: &str) {
-        if let Some(known) = self.state().directories.get_mut(&(bucket.into(), below.into())) {
+        let name = self.names.name(&(bucket, below));
+        if let Some(known) = self.state().directories.get_mut(&name) {
             known.has_marker = false;
         }
     }
 
     /// Notes what a whole listing has shown; whether there is a marker only if it was listed, too.
     pub(crate) fn put(&self, bucket: &str, below: &str, boundaries: Vec<Box<str>>, has_marker: Option<bool>) {
-        let name: (Box<str>, Box<str>) = (bucket.into(), below.into());
+        let name = self.names.name(&(bucket, below));
         let mut state = self.state();
         let before = state.directories.remove(&name);
         let has_marker = has_marker.unwrap_or(before.as_ref().is_some_and(|before| before.has_marker));
         state.bytes -= before.map_or(0, |before| before.bytes);
         let names: usize = boundaries.iter().map(|boundary| boundary.len() + size_of::<Box<str>>()).sum();
-        let bytes = OVERHEAD + name.0.len() + name.1.len() + names;
+        let bytes = OVERHEAD + names;
         if boundaries.is_empty() || bytes > BYTES_MAX {
             return;
         }
         while state.bytes + bytes > BYTES_MAX {
-            let oldest = state.directories.iter().min_by_key(|(_, known)| known.used).map(|(name, _)| name.clone());
+            let oldest = state.directories.iter().min_by_key(|(_, known)| known.used).map(|(name, _)| *name);
             let Some(oldest) = oldest.and_then(|oldest| state.directories.remove(&oldest)) else { break };
             state.bytes -= oldest.bytes;
         }

@@ -2,7 +2,7 @@
 
 use tidegate_store::{ListPage, ListedObject};
 
-use crate::key::name_of;
+use crate::key::{RESERVED, name_of};
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +28,15 @@ impl Named {
 #[derive(Debug)]
 pub(crate) struct Names {
     below: String,
+    /// Whether it is the top of a tenant's files, where one name is no file's.
+    is_top: bool,
     /// Names of objects, each the beginning of the next and of the newest key.
     open: Vec<String>,
 }
 
 impl Names {
-    pub(crate) fn new(below: String) -> Self {
-        Self { below, open: Vec::new() }
+    pub(crate) fn new(below: String, is_top: bool) -> Self {
+        Self { below, is_top, open: Vec::new() }
     }
 
     /// The names in a page, and how many keys were left out because no path can name them.
@@ -64,6 +66,7 @@ impl Names {
             } else {
                 let Some(prefix) = prefixes.next() else { break };
                 match name_of(&self.below, &prefix).map(str::to_owned) {
+                    Some(name) if self.is_top && name == RESERVED => {}
                     Some(name) => {
                         self.close(&name);
                         if self.open.last() != Some(&name) {
@@ -126,19 +129,19 @@ mod tests {
 
     #[test]
     fn the_marker_of_the_directory_itself_is_no_entry() {
-        assert_eq!(shown(&Names::new("d/".to_owned()).of_page(page(&["d/", "d/x"])).0), ["x"]);
+        assert_eq!(shown(&Names::new("d/".to_owned(), false).of_page(page(&["d/", "d/x"])).0), ["x"]);
     }
 
     #[test]
     fn a_file_and_a_directory_of_one_name_are_listed_as_the_file_across_pages() {
-        let mut names = Names::new("d/".to_owned());
+        let mut names = Names::new("d/".to_owned(), false);
         assert_eq!(shown(&names.of_page(page(&["d/a", "d/a!"])).0), ["a", "a!"]);
         assert_eq!(shown(&names.of_page(page(&["d/a-b", "d/a/", "d/a0/", "d/b/"])).0), ["a-b", "a0/", "b/"]);
     }
 
     #[test]
     fn keys_that_no_path_can_name_are_counted() {
-        let (named, unnameable) = Names::new("d/".to_owned()).of_page(page(&["d//", "d/.", "d/../", "d/x"]));
+        let (named, unnameable) = Names::new("d/".to_owned(), false).of_page(page(&["d//", "d/.", "d/../", "d/x"]));
         assert_eq!((shown(&named), unnameable), (vec!["x".to_owned()], 3));
     }
 
@@ -161,7 +164,7 @@ mod tests {
                 let is_file = !name.ends_with('/');
                 *expected.entry(name.trim_end_matches('/').to_owned()).or_default() |= is_file;
             }
-            let mut names = Names::new("d/".to_owned());
+            let mut names = Names::new("d/".to_owned(), false);
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let mut listed = BTreeMap::new();
             for chunk in keys.chunks(page_size) {

@@ -9,7 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::boundaries::Survey;
-use crate::error::{FsError, FsErrorKind};
+use super::interrupted;
+use crate::error::FsError;
 use crate::vfs::Files;
 
 /// Pages that one listing has ahead of the one being read.
@@ -163,8 +164,4 @@ impl Drop for Fetching {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn interrupted() -> FsError {
-    FsError::new(FsErrorKind::Unavailable, "the listing was interrupted inside the server; try again")
 }

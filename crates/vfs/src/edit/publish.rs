@@ -84,8 +84,8 @@ impl Publication {
         let part_min = part.min(limits::PART_MIN);
         let sizes = Sizes { part_min, part, part_max: (memory.total() / POOL_SHARE).max(part) };
         // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
-        let source = self.source().filter(|_| self.content.base.as_ref().is_some_and(|base| base.size > part_min));
-        let unchanged = if source.is_some() { self.content.unchanged() } else { Vec::new() };
+        let may_copy = self.content.base.as_ref().is_some_and(|base| base.size > part_min);
+        let unchanged = if may_copy { self.content.unchanged() } else { Vec::new() };
         let parts = plan(self.content.size, &unchanged, sizes).ok_or_else(|| {
             FsError::new(
                 FsErrorKind::TooLarge,
@@ -99,8 +99,8 @@ impl Publication {
                 PartPlan::Send(range) => sent.push((number, range)),
             }
         }
-        if let Some(source) = source.filter(|_| !copies.is_empty()) {
-            transfer.launch_copies(source, copies, attributes);
+        if !copies.is_empty() {
+            transfer.launch_copies(copies, attributes);
         }
         for (number, range) in sent {
             transfer.lane().await?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tidegate_store::{Condition, ObjectAttributes, ObjectMeta};
+use tidegate_store::{ObjectAttributes, ObjectMeta, UploadRecord};
 
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Base;
 
-/// Attributes of the file to be, and what must hold when it is published.
+/// Attributes of the file to be, and the version that it comes from.
 #[derive(Debug)]
 pub(crate) struct Draft {
     attributes: ObjectAttributes,
@@ -17,19 +17,17 @@ pub(crate) struct Draft {
     times_were_set: bool,
     /// When the content changed last, as far as it is shown before it is published.
     changed: SystemTime,
-    /// What must hold when a file is published that was not published before.
-    pub(super) condition: Condition,
     /// The version that changes begin with.
     pub(super) base: Option<Arc<Base>>,
 }
 
 impl Draft {
     /// Of a file that is new or emptied: it is published at its CLOSE, whether bytes come or not.
-    pub(crate) fn of_new(set: SetAttributes, condition: Condition) -> Self {
+    pub(crate) fn of_new(set: SetAttributes) -> Self {
         let mut attributes = ObjectAttributes::default();
         set.apply_to_new_file(&mut attributes);
         let times_were_set = set.times.is_some();
-        Self { attributes, published: None, times_were_set, changed: SystemTime::now(), condition, base: None }
+        Self { attributes, published: None, times_were_set, changed: SystemTime::now(), base: None }
     }
 
     /// Of a file that is there. `set` says what its client asks for.
@@ -39,11 +37,21 @@ impl Draft {
             published: Some(meta.attributes.clone()),
             times_were_set: false,
             changed: meta.last_modified,
-            condition: Condition::IfMatch(meta.etag.clone()),
             base: Some(base),
         };
         draft.set(set);
         draft
+    }
+
+    /// Of an upload that was cut and is gone on with. It is not published before something is written to it.
+    pub(crate) fn of_interrupted(record: &UploadRecord) -> Self {
+        Self {
+            attributes: record.attributes.clone(),
+            published: Some(record.attributes.clone()),
+            times_were_set: false,
+            changed: SystemTime::now(),
+            base: None,
+        }
     }
 
     /// Sets attributes, but for the size.

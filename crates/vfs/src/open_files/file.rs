@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::{Condition, CopySource, ETag, ObjectKey};
+use tidegate_store::Condition;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use super::place::Place;
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Edit;
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::{Earlier, Interrupted};
 use crate::reader::ReadData;
 use crate::shares::{Registration, Yields};
 use crate::writer::{Admission, Beginning, Destination, Target, Upload};
@@ -41,12 +42,16 @@ pub(super) struct FileState {
     /// An edit is being published.
     pub(super) publishing: bool,
     pub(super) registration: Option<Registration>,
+    /// An upload of the file that its OPEN drops.
+    pub(super) earlier: Option<Earlier>,
 }
 
 /// Where the file's bytes are.
 pub(super) enum Content {
     Edit(Box<Edit>),
     Failed(FsError, u64),
+    /// Taken over from another session: where it goes on, the first write tells.
+    Interrupted(Box<Interrupted>),
     /// On the way from one to the other: what is asked for meanwhile waits.
     Moving(Moving),
     Upload(Box<Upload>),
@@ -55,15 +60,36 @@ pub(super) enum Content {
 pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
-    /// A file that shows what its draft begins with. `hint` is its final size, 0 if that is not known;
-    /// `reads` tells whether its first handle may read.
+    /// A file that shows what its draft begins with, to be published where `condition` holds. `hint` is its
+    /// final size, 0 if that is not known; `reads` tells whether its first handle may read.
     ///
     /// # Errors
     /// `TooLarge` if a new file of `hint` bytes can't be stored.
-    pub(crate) fn open(place: Place, draft: Draft, hint: u64, reads: bool) -> Result<Arc<Self>, FsError> {
+    pub(crate) fn open(
+        place: Place,
+        draft: Draft,
+        condition: Condition,
+        hint: u64,
+        reads: bool,
+    ) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
-        let destination = Destination::new(place.key.clone(), draft.condition.clone());
+        let file = Self::with(place, draft, condition, content, (hint, reads));
+        if size == 0 {
+            file.begin_upload(&mut file.state(), Beginning::default())?;
+        }
+        Ok(file)
+    }
+
+    /// With one handle, as yet. `hint` and `reads` are as for [`SharedFile::open`].
+    pub(super) fn with(
+        place: Place,
+        draft: Draft,
+        condition: Condition,
+        content: Content,
+        (hint, reads): (u64, bool),
+    ) -> Arc<Self> {
+        let destination = Destination::new(place.key.clone(), condition);
         let state = FileState {
             content,
             draft,
@@ -72,12 +98,18 @@ impl SharedFile {
             readers: usize::from(reads),
             publishing: false,
             registration: None,
+            earlier: None,
         };
-        let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
-        if size == 0 {
-            file.begin_upload(&mut file.state(), Beginning::default())?;
+        Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 })
+    }
+
+    /// Notes an upload of the file that is being dropped: this one is not published before it is.
+    pub(crate) fn comes_after(&self, earlier: Earlier) {
+        let mut state = self.state();
+        if let Content::Upload(upload) = &mut state.content {
+            upload.comes_after(earlier.clone());
         }
-        Ok(file)
+        state.earlier = Some(earlier);
     }
 
     /// Another handle. What may be read through one that also writes must not be gone to the store.
@@ -106,39 +138,6 @@ impl SharedFile {
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
     }
 
-    /// RENAME: the file has another name from now on. `moved` is what of it was there and is now under that
-    /// name: the version that it was and its tag there.
-    pub(crate) fn rename(&self, key: ObjectKey, moved: Option<(&ETag, ETag)>, condition: Condition) {
-        let mut state = self.state();
-        let base = state.draft.base.clone();
-        let (condition, base) = match (moved, base) {
-            (Some((before, after)), Some(base)) if base.etag == *before => {
-                (Condition::IfMatch(after.clone()), Some(self.place.base(key.clone(), after, base.size)))
-            }
-            // What the changes began with is not there any more.
-            (_, Some(base)) => (Condition::IfMatch(base.etag.clone()), None),
-            (_, None) => (condition, None),
-        };
-        if let Some(base) = base {
-            state.draft.base = Some(Arc::clone(&base));
-            if let Content::Edit(edit) = &mut state.content {
-                edit.move_base(base);
-            }
-        }
-        drop(state);
-        self.destination.set(key, condition);
-    }
-
-    /// What must hold when it is published.
-    pub(crate) fn condition(&self) -> Condition {
-        self.destination.now().1
-    }
-
-    /// The version that changes began with: its tag and size; `None` if there was none.
-    pub(crate) fn version(&self) -> Option<(ETag, u64)> {
-        self.state().draft.base.as_ref().map(|base| (base.etag.clone(), base.size))
-    }
-
     /// Whether nobody but this session knows of it yet.
     pub(crate) fn is_new(&self) -> bool {
         self.state().draft.base.is_none()
@@ -148,7 +147,7 @@ impl SharedFile {
     pub(crate) fn is_readable(&self) -> bool {
         match &self.state().content {
             Content::Edit(_) | Content::Moving(_) => true,
-            Content::Failed(..) => false,
+            Content::Failed(..) | Content::Interrupted(_) => false,
             Content::Upload(upload) => upload.is_all_here(),
         }
     }
@@ -182,6 +181,9 @@ impl SharedFile {
                 None => self.fetch_beginning(state),
             }
         }
+        if let Content::Interrupted(_) = &state.content {
+            self.go_on(state, offset)?;
+        }
         if let Content::Upload(upload) = &mut state.content
             && !upload.takes(offset, u64::from(len))
         {
@@ -195,7 +197,7 @@ impl SharedFile {
         match &mut state.content {
             Content::Edit(edit) => edit.admit(offset, u64::from(len), || self.change()),
             Content::Failed(error, _) => Err(error.clone()),
-            Content::Moving(_) => Ok(Admission::Wait(self.change())),
+            Content::Interrupted(_) | Content::Moving(_) => Ok(Admission::Wait(self.change())),
             Content::Upload(upload) => upload.admit(offset, len),
         }
     }
@@ -219,7 +221,7 @@ impl SharedFile {
                 Ok(())
             }
             Content::Failed(error, _) => Err(error.clone()),
-            Content::Moving(_) => Err(busy()),
+            Content::Interrupted(_) | Content::Moving(_) => Err(busy()),
             Content::Upload(upload) => upload.write(offset, data),
         }
     }
@@ -311,6 +313,7 @@ impl SharedFile {
                 }
                 .boxed()
             }
+            Content::Interrupted(_) => ready(Err(sent_already())).boxed(),
             Content::Upload(upload) => ready(Err(upload.check().err().unwrap_or_else(sent_already))).boxed(),
         }
     }
@@ -340,6 +343,7 @@ impl SharedFile {
         let upload = match &mut state.content {
             Content::Edit(edit) => return ControlFlow::Break(edit.set_size(size)),
             Content::Failed(error, _) => return ControlFlow::Break(Err(error.clone())),
+            Content::Interrupted(_) => return ControlFlow::Break(self.resize_interrupted(state, size)),
             Content::Moving(_) => return ControlFlow::Continue(()),
             Content::Upload(upload) => upload,
         };
@@ -374,8 +378,7 @@ impl SharedFile {
         if base.size <= self.place.copy_min() {
             return Some(None);
         }
-        let source = CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) };
-        Some(Some(Beginning::of(source, base.size)))
+        Some(Some(Beginning::of_version(base.size)))
     }
 
     fn begin_upload(self: &Arc<Self>, state: &mut FileState, beginning: Beginning) -> Result<(), FsError> {
@@ -389,19 +392,22 @@ impl SharedFile {
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
         let keep = (&self.place.vfs.scratch, state.readers > 0);
+        let (_, condition) = self.destination.now();
+        let base = beginning.version(&condition);
         let upload = Upload::open(self.target(), attributes, state.hint, beginning, keep, share.clone(), config)?;
         state.registration = Some(share.register(self));
-        Ok(upload)
+        Ok(upload.journalled(&self.place.uploads, state.earlier.clone(), base))
     }
 
     /// Where it is published, and under which condition.
     pub(super) fn target(&self) -> Target {
-        let Place { vfs, store, key, .. } = &self.place;
+        let Place { vfs, store, key, uploads, .. } = &self.place;
         Target {
             store: Arc::clone(store),
             copier: vfs.copier(store),
             key: key.clone(),
             destination: Arc::clone(&self.destination),
+            uploads: uploads.clone(),
             metrics: vfs.metrics.clone(),
         }
     }
@@ -412,6 +418,7 @@ impl FileState {
         match &self.content {
             Content::Edit(edit) => edit.size(),
             Content::Failed(_, size) => *size,
+            Content::Interrupted(interrupted) => interrupted.durable.shown(),
             Content::Moving(moving) => moving.size,
             Content::Upload(upload) => upload.end(),
         }
@@ -437,8 +444,10 @@ impl Yields for SharedFile {
         let metrics = &self.place.vfs.metrics;
         metrics.uploads_yielded.inc();
         metrics.upload_failures.inc();
-        // Behind the lock: that gives the memory back and aborts in the background.
-        drop(upload);
+        // Behind the lock: that gives the memory back. What the store has stays for a session that goes on.
+        if let Content::Upload(upload) = upload {
+            upload.drop_memory();
+        }
         self.changed.send_replace(());
     }
 }
@@ -449,7 +458,7 @@ impl std::fmt::Debug for SharedFile {
     }
 }
 
-fn sent_already() -> FsError {
+pub(super) fn sent_already() -> FsError {
     FsError::unsupported(
         "this range of the file is in the storage already and can't be read or written again before the file is \
          closed; close it and open it again",
@@ -463,6 +472,6 @@ pub(super) fn busy() -> FsError {
 fn yielded() -> FsError {
     FsError::new(
         FsErrorKind::Unavailable,
-        "the upload stood still while the server needed its memory for others; upload the file again",
+        "the upload stood still while the server needed its memory for others; resume it, or upload the file again",
     )
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::file::{Content, FileState, Reading, SharedFile};
+use crate::edit::Base;
 use crate::error::FsError;
+use crate::reader::ReadData;
 use crate::writer::{Admission, Beginning};
 
 pub(super) struct Moving {
@@ -56,7 +58,7 @@ impl SharedFile {
         tokio::spawn(async move {
             let fetched = async {
                 let (mut upload, mut at) = (upload?, 0);
-                for chunk in base.read(0..base.size).await?.into_chunks() {
+                for chunk in file.read_base(Arc::clone(&base)).await?.into_chunks() {
                     let len = chunk.len() as u32;
                     while let Admission::Wait(wait) = upload.admit(at, len)? {
                         wait.await;
@@ -72,6 +74,23 @@ impl SharedFile {
             };
             file.arrive(content);
         });
+    }
+
+    /// All of the version that changes begin with.
+    async fn read_base(&self, mut base: Arc<Base>) -> Result<ReadData, FsError> {
+        loop {
+            let error = match base.read(0..base.size).await {
+                Ok(data) => return Ok(data),
+                Err(error) => error,
+            };
+            // A RENAME of this very file may have moved it meanwhile.
+            self.destination.settled().await;
+            let now = self.state().draft.base.clone();
+            match now.filter(|now| now.key != base.key) {
+                Some(moved) => base = moved,
+                None => return Err(error),
+            }
+        }
     }
 
     /// Takes the bytes out of an upload that are all here. What the store has of it is dropped.

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tidegate_store::{ETag, ObjectKey, ObjectStore, limits};
 
 use crate::edit::{Base, Edit};
+use crate::journal::Uploads;
 use crate::reader::TenantMemory;
 use crate::shares::TenantShare;
 use crate::vfs::Shared;
@@ -19,6 +20,7 @@ pub(crate) struct Place {
     pub(crate) key: ObjectKey,
     pub(crate) read_memory: TenantMemory,
     pub(crate) write_share: TenantShare,
+    pub(crate) uploads: Uploads,
 }
 
 impl Place {

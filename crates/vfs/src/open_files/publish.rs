@@ -113,6 +113,8 @@ impl SharedFile {
                 Ok(Work::Edit(edit.begin_publication()))
             }
             Content::Failed(error, _) => Err(error.clone()),
+            // Nothing was written: what was cut stays cut.
+            Content::Interrupted(_) => Ok(Work::Nothing(size)),
             Content::Moving(_) => Ok(Work::Wait(self.change())),
             content => {
                 state.registration = None;

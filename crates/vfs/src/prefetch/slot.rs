@@ -1,7 +1,6 @@
 //! One file opened ahead, and the node's register of all of them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
@@ -11,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant};
 
 use crate::attributes::FileAttributes;
+use crate::hashed_names::{HashedName, NameHasher};
 use crate::metrics::{Counted, Metrics};
 use crate::path::VirtualPath;
 use crate::reader::{FIRST, Reader};
@@ -22,20 +22,19 @@ const NODE_MAX: usize = 512;
 /// was fetched of it. As many as may be open at once.
 #[derive(Debug)]
 pub(crate) struct Register {
-    /// Two hashes with secret keys stand for bucket and key; were two to meet, one more file would
-    /// be dropped.
-    hashers: (RandomState, RandomState),
+    names: NameHasher,
     slots: Mutex<Slots>,
     permits: Arc<Semaphore>,
     metrics: Metrics,
 }
 
-type Slots = HashMap<(u64, u64), Vec<Arc<Slot>>>;
+/// By bucket and key.
+type Slots = HashMap<HashedName, Vec<Arc<Slot>>>;
 
 impl Register {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        let hashers = (RandomState::new(), RandomState::new());
-        Self { hashers, slots: Mutex::default(), permits: Arc::new(Semaphore::new(NODE_MAX)), metrics }
+        let (names, permits) = (NameHasher::default(), Arc::new(Semaphore::new(NODE_MAX)));
+        Self { names, slots: Mutex::default(), permits, metrics }
     }
 
     /// Leave for one request ahead.
@@ -45,20 +44,11 @@ impl Register {
 
     /// Drops what was fetched of an object, because it has changed or may have.
     pub(super) fn changed(&self, bucket: &str, key: &ObjectKey) {
-        let changed = {
-            let slots = self.slots();
-            if slots.is_empty() {
-                return;
-            }
-            slots.get(&self.name(bucket, key)).cloned().unwrap_or_default()
-        };
+        let name = self.names.name(&(bucket, key));
+        let changed = self.slots().get(&name).cloned().unwrap_or_default();
         for slot in changed {
             slot.close(&self.metrics);
         }
-    }
-
-    fn name(&self, bucket: &str, key: &ObjectKey) -> (u64, u64) {
-        (self.hashers.0.hash_one((bucket, key)), self.hashers.1.hash_one((bucket, key)))
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -75,7 +65,7 @@ pub(super) struct Ahead {
     pub(super) deadline: Instant,
     slot: Arc<Slot>,
     register: Arc<Register>,
-    name: (u64, u64),
+    name: HashedName,
     is_used: bool,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
@@ -93,7 +83,7 @@ impl Ahead {
         opening: BoxFuture<'static, StoreResult<Reader>>,
     ) -> Self {
         let slot = Arc::new(Slot::default());
-        let name = register.name(bucket, key);
+        let name = register.names.name(&(bucket, key));
         // Before the request is sent: what changes behind it must find it here.
         register.slots().entry(name).or_default().push(Arc::clone(&slot));
         let deadline = Instant::now() + life;

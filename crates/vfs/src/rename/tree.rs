@@ -12,18 +12,20 @@
 //! existing then. No object is deleted whose copy is not there, and no object of the target's is
 //! replaced that is not such a copy.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt, stream};
 use tidegate_store::{
-    Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, limits,
+    Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, UploadState,
+    limits,
 };
 
 use super::moved_key;
 use super::progress::Progress;
-use crate::attributes::SetAttributes;
+use crate::attributes::{implied_directory, unix_now};
 use crate::error::{FsError, FsErrorKind};
 use crate::mount::Replace;
+use crate::open_files::SharedFile;
 use crate::path::VirtualPath;
 use crate::vfs::Files;
 
@@ -71,14 +73,22 @@ impl Files {
         };
         self.known.forget(from);
         self.known.forget(to);
+        let open = self.open_files.below(&source);
+        let relocations: Vec<_> = open.iter().map(|(_, file)| file.relocate()).collect();
         self.move_all(from, to, (&source, &target)).await?;
-        self.move_open_files(&source, &target).await?;
+        self.move_open_files(open, &source, &target).await?;
+        drop(relocations);
         self.finish(from, to, (&source, &target), attributes).await
     }
 
     /// Files in the directory that the session is writing go on under their new names.
-    async fn move_open_files(&self, source: &ObjectKey, target: &ObjectKey) -> Result<(), FsError> {
-        for (key, file) in self.open_files.below(source) {
+    async fn move_open_files(
+        &self,
+        open: Vec<(ObjectKey, Arc<SharedFile>)>,
+        source: &ObjectKey,
+        target: &ObjectKey,
+    ) -> Result<(), FsError> {
+        for (key, file) in open {
             let to = moved_key(&key, source, target)?;
             let moved = match file.version() {
                 Some((before, size)) => {
@@ -88,8 +98,14 @@ impl Files {
                 None => None,
             };
             let condition = file.condition();
-            file.rename(to.clone(), moved.as_ref().map(|(before, after)| (before, after.clone())), condition);
+            file.rename(to.clone(), moved, condition);
             self.open_files.rename(&key, &to);
+        }
+        for entry in self.uploads.below(source).await? {
+            // Those that run have an owner, which publishes them where it opened them.
+            if entry.record.state == UploadState::Cut {
+                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
+            }
         }
         Ok(())
     }
@@ -134,11 +150,7 @@ impl Files {
             }
         }
         let attributes = self.head(source).await?.map(|meta| meta.attributes);
-        let attributes = attributes.unwrap_or_else(|| {
-            let mut attributes = ObjectAttributes::default();
-            SetAttributes { mode: Some(0o755), ..SetAttributes::default() }.apply_to_directory(&mut attributes);
-            attributes
-        });
+        let attributes = attributes.unwrap_or_else(implied_directory);
         if from.parent() != to.parent() {
             self.mark_parent(from).await?;
         }
@@ -248,8 +260,4 @@ impl Files {
 /// What stands for the source in the record: its path, by any node's reckoning the same.
 fn name_of_source(from: &VirtualPath) -> u64 {
     Checksum::of(from.as_str().as_bytes()).crc()
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

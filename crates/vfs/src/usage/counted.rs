@@ -54,6 +54,16 @@ impl Counted {
         }
     }
 
+    /// Has an object removed, and counts it off.
+    async fn remove(&self, key: &ObjectKey, removing: impl Future<Output = StoreResult<()>> + Send) -> StoreResult<()> {
+        let size = self.size(key).await?;
+        removing.await?;
+        if size != UsageDelta::default() {
+            self.usage.count(UsageDelta::default().minus(size));
+        }
+        Ok(())
+    }
+
     fn uploads(&self) -> MutexGuard<'_, HashMap<String, Room>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,20 +200,10 @@ impl ObjectStore for Counted {
     }
 
     async fn delete(&self, key: &ObjectKey) -> StoreResult<()> {
-        let size = self.size(key).await?;
-        self.inner.delete(key).await?;
-        if size != UsageDelta::default() {
-            self.usage.count(UsageDelta::default().minus(size));
-        }
-        Ok(())
+        self.remove(key, self.inner.delete(key)).await
     }
 
     async fn delete_version(&self, key: &ObjectKey, etag: &ETag) -> StoreResult<()> {
-        let size = self.size(key).await?;
-        self.inner.delete_version(key, etag).await?;
-        if size != UsageDelta::default() {
-            self.usage.count(UsageDelta::default().minus(size));
-        }
-        Ok(())
+        self.remove(key, self.inner.delete_version(key, etag)).await
     }
 }

@@ -1,5 +1,6 @@
 //! The parts of one upload on their way to the store.
 
+mod journalling;
 mod landings;
 
 use std::fmt;
@@ -7,33 +8,33 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, select};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber,
-    StoreError, StoreErrorKind, StoredPart, Upload,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
+    StoreErrorKind, StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub(crate) use self::journalling::Journalling;
 use self::landings::{Flight, Landed, Landings, State};
 use super::destination::Destination;
 use super::kept::Keep;
 use super::lanes::Lanes;
 use super::memory::Memory;
+use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::{Keeper, Uploads};
 use crate::metrics::Metrics;
 use crate::shares::Grant;
 
 /// How many parts the store copies at once for one file.
 const COPIES_AT_ONCE: usize = 8;
-
-/// How long an abort may take; what it leaves behind falls to the bucket's lifecycle rule.
-const ABORT_WAIT: Duration = Duration::from_secs(60);
 
 /// Where an upload goes, and what must hold when it is published.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub(crate) struct Target {
     /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
     pub(crate) destination: Arc<Destination>,
+    pub(crate) uploads: Uploads,
     pub(crate) metrics: Metrics,
 }
 
@@ -53,9 +55,18 @@ pub(crate) struct Transfer {
     landings: Arc<Landings>,
     tasks: JoinSet<()>,
     begun: Option<Begun>,
+    /// `None` for what is not to be resumed.
+    journalling: Option<Journalling>,
 }
 
-type SharedUpload = Shared<BoxFuture<'static, Result<Upload, FsError>>>;
+type SharedUpload = Shared<BoxFuture<'static, Result<Running, FsError>>>;
+
+/// A multipart upload that the store has, and its entry in the journal, if it has one.
+#[derive(Clone, Debug)]
+struct Running {
+    upload: Upload,
+    keeper: Option<Arc<Keeper>>,
+}
 
 /// A multipart upload that may exist in the store.
 struct Begun {
@@ -69,7 +80,13 @@ impl Transfer {
     pub(crate) fn new(target: Target, lanes: usize) -> Self {
         let state = State { in_flight: 0, lanes: Lanes::new(lanes), landed: Vec::new(), failed: None };
         let landings = Landings { opened: Instant::now(), state: Mutex::new(state), changed: watch::channel(()).0 };
-        Self { target: Arc::new(target), landings: Arc::new(landings), tasks: JoinSet::new(), begun: None }
+        let tasks = JoinSet::new();
+        Self { target: Arc::new(target), landings: Arc::new(landings), tasks, begun: None, journalling: None }
+    }
+
+    /// Gives it an entry in the journal as soon as there is a part.
+    pub(super) fn keep_journal(&mut self, journalling: Journalling) {
+        self.journalling = Some(journalling);
     }
 
     /// Fails with the first error of any part, again and again.
@@ -147,24 +164,11 @@ impl Transfer {
         });
     }
 
-    /// Has the store make parts of ranges of another version, a few at once. They count as one on its way.
-    pub(crate) fn launch_copies(
-        &mut self,
-        source: CopySource,
-        parts: Vec<(PartNumber, Range<u64>)>,
-        attributes: &ObjectAttributes,
-    ) {
+    /// Has the store make parts of ranges of the version that is to be replaced, a few at once. They count
+    /// as one on its way.
+    pub(crate) fn launch_copies(&mut self, parts: Vec<(PartNumber, Range<u64>)>, attributes: &ObjectAttributes) {
         self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            let (target, source, upload) = (&target, &source, &upload.await?);
-            let copies = parts.into_iter().map(|(number, range)| async move {
-                let range = ByteRange::new(range.start, range.end - range.start);
-                target.store.copy_part(upload, number, source, range).await
-            });
-            let copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE).map_ok(|part| {
-                let checksum = part.checksum;
-                (part, checksum)
-            });
-            copied.try_collect().await.map_err(|error| publish_error(&target.destination.now().1, error))
+            target.copy_parts(&upload.await?.upload, parts).await
         });
     }
 
@@ -231,7 +235,8 @@ impl Transfer {
         F: Future<Output = Result<Vec<Landed>, FsError>> + Send + 'static,
     {
         while self.tasks.try_join_next().is_some() {}
-        let upload = self.begun.get_or_insert_with(|| begin(&self.target, attributes)).upload.clone();
+        let begin = || begin(&self.target, attributes, self.journalling.clone());
+        let upload = self.begun.get_or_insert_with(begin).upload.clone();
         let flight = Flight::new(&self.landings, memory, bytes, gathered, &self.target.metrics);
         let work = work(Arc::clone(&self.target), upload);
         self.tasks.spawn(async move {
@@ -244,12 +249,11 @@ impl Transfer {
     pub(crate) async fn complete(&mut self, attributes: &ObjectAttributes) -> Result<ETag, FsError> {
         self.all_landed().await?;
         let Some(begun) = &self.begun else { return Err(interrupted()) };
-        let upload = begun.upload.clone().await?;
-        let mut landed = std::mem::take(&mut self.landings.state().landed);
-        // Of a part that was sent again, the later one.
-        landed.reverse();
-        landed.sort_by_key(|(part, _)| part.number);
-        landed.dedup_by_key(|(part, _)| part.number);
+        let Running { upload, keeper } = begun.upload.clone().await?;
+        if let Some(keeper) = &keeper {
+            keeper.confirm().await?;
+        }
+        let landed = self.landed();
         // Unknown where the store does not tell that of a part that it copied: then it makes it itself.
         let whole = landed.iter().try_fold(Checksum::EMPTY, |sum, (_, part)| part.map(|part| sum.then(part)));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
@@ -260,19 +264,30 @@ impl Transfer {
             let receipt = target.store.complete_upload(&upload, &parts, whole, &Condition::IfAbsent).await;
             let etag = receipt.map_err(|error| publish_error(&Condition::IfAbsent, error))?.etag;
             self.begun = None;
-            return target.publish_renamed(upload.key, etag, size, attributes).await;
+            let published = target.publish_renamed(upload.key, etag, size, attributes).await;
+            self.left_the_journal(keeper).await;
+            return published;
         }
         let receipt = target
             .store
             .complete_upload(&upload, &parts, whole, &condition)
             .await
             .map_err(|error| publish_error(&condition, error))?;
-        if let Some(begun) = self.begun.take()
-            && begun.attributes != *attributes
-        {
+        let begun = self.begun.take();
+        self.left_the_journal(keeper).await;
+        if begun.is_some_and(|begun| begun.attributes != *attributes) {
             return Ok(rewrite_attributes(&self.target, key, receipt.etag, size, attributes).await);
         }
         Ok(receipt.etag)
+    }
+
+    /// The parts that the store has, by number. Of a part that was sent again, the later one.
+    fn landed(&self) -> Vec<Landed> {
+        let mut landed = self.landings.state().landed.clone();
+        landed.reverse();
+        landed.sort_by_key(|(part, _)| part.number);
+        landed.dedup_by_key(|(part, _)| part.number);
+        landed
     }
 
     /// Publishes a file of one part in one request. Gives its tag.
@@ -284,8 +299,11 @@ impl Transfer {
     ) -> Result<ETag, FsError> {
         let target = &self.target;
         let (key, condition) = target.destination.now();
-        let put = target.store.put(&key, body, checksum, attributes, &condition).await;
-        put.map(|receipt| receipt.etag).map_err(|error| publish_error(&condition, error))
+        let put = target.store.put(&key, body, checksum, attributes, &condition);
+        let (put, ()) = futures::join!(put, self.earlier_dropped());
+        let etag = put.map(|receipt| receipt.etag).map_err(|error| publish_error(&condition, error))?;
+        self.left_the_journal(None).await;
+        Ok(etag)
     }
 
     /// Gives the upload up: nothing is published, and the store drops its parts.
@@ -300,28 +318,47 @@ impl Transfer {
         let begun = self.begun.take()?;
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
-        let abort = async move {
+        let aborting = async move {
             // A part that arrives behind the abort would stay: first stop sending.
             tasks.shutdown().await;
             match begun.upload.await {
-                Ok(upload) => target.store.abort_upload(&upload).await.map_err(FsError::from),
+                // Unless another session has it by now.
+                Ok(Running { keeper: Some(keeper), .. }) => keeper.give_up().await,
+                Ok(Running { upload, keeper: None }) => {
+                    abort(&target.key, &target.metrics, target.store.abort_upload(&upload)).await;
+                }
                 // It was never begun, as far as anyone knows.
-                Err(_) => Ok(()),
+                Err(_) => {}
             }
         };
-        let target = Arc::clone(&self.target);
-        let bounded = async move {
-            match tokio::time::timeout(ABORT_WAIT, abort).await {
-                Ok(Ok(())) => target.metrics.uploads_aborted.inc(),
-                Ok(Err(error)) => abort_failed(&target, &error.report()),
-                Err(_) => abort_failed(&target, "it took too long"),
-            }
-        };
-        Some(bounded.boxed())
+        Some(aborting.boxed())
     }
 }
 
 impl Target {
+    /// Copies ranges of the version that is to be replaced, from wherever it lies.
+    async fn copy_parts(&self, upload: &Upload, parts: Vec<(PartNumber, Range<u64>)>) -> Result<Vec<Landed>, FsError> {
+        let mut source = self.destination.settled().await.ok_or_else(interrupted)?;
+        loop {
+            let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
+            let error = match copied {
+                Ok(copied) => {
+                    let landed = copied.into_iter().map(|part| {
+                        let checksum = part.checksum;
+                        (part, checksum)
+                    });
+                    return Ok(landed.collect());
+                }
+                Err(error) => error,
+            };
+            // A RENAME of this very file may have moved it meanwhile.
+            match self.destination.settled().await.filter(|moved| *moved != source) {
+                Some(moved) => source = moved,
+                None => return Err(publish_error(&self.destination.now().1, error)),
+            }
+        }
+    }
+
     /// A multipart upload can only be completed under the name that it was begun with. If the file was
     /// renamed since, it goes on from there to its new name.
     async fn publish_renamed(
@@ -365,18 +402,21 @@ impl Drop for Transfer {
 
 /// Begins the multipart upload in a task of its own: were it cancelled half-way together with a
 /// part, the upload's name would be lost and it could not be aborted.
-fn begin(target: &Arc<Target>, attributes: &ObjectAttributes) -> Begun {
+fn begin(target: &Arc<Target>, attributes: &ObjectAttributes, journalling: Option<Journalling>) -> Begun {
     let (target, attributes) = (Arc::clone(target), attributes.clone());
     let task = tokio::spawn({
         let attributes = attributes.clone();
-        async move { target.store.begin_upload(&target.destination.now().0, &attributes).await }
-    });
-    let upload = async move {
-        match task.await {
-            Ok(begun) => begun.map_err(FsError::from),
-            Err(_) => Err(interrupted()),
+        async move {
+            let (key, condition) = target.destination.now();
+            let upload = target.store.begin_upload(&key, &attributes).await?;
+            let keeper = match journalling {
+                Some(journalling) => journalling.enter(&target, (key, condition), &upload, attributes).await?,
+                None => None,
+            };
+            Ok(Running { upload, keeper })
         }
-    };
+    });
+    let upload = async move { task.await.unwrap_or_else(|_| Err(interrupted())) };
     Begun { upload: upload.boxed().shared(), attributes }
 }
 
@@ -387,9 +427,15 @@ async fn send(
     body: Body,
     checksum: Option<Checksum>,
 ) -> Result<Landed, FsError> {
-    let upload = upload.await?;
+    let Running { upload, keeper } = upload.await?;
     let checksum = checksum.unwrap_or_else(|| body.checksum());
+    if let Some(keeper) = &keeper {
+        keeper.confirm().await?;
+    }
     let stored = target.store.put_part(&upload, number, body, checksum).await.map_err(upload_error)?;
+    if let Some(keeper) = &keeper {
+        keeper.landed(&stored).await?;
+    }
     Ok((stored, Some(checksum)))
 }
 
@@ -441,9 +487,4 @@ fn upload_error(error: StoreError) -> FsError {
 
 fn interrupted() -> FsError {
     FsError::new(FsErrorKind::Unavailable, "the upload was interrupted inside the server; upload the file again")
-}
-
-fn abort_failed(target: &Target, reason: &str) {
-    target.metrics.abort_failures.inc();
-    tracing::warn!(key = %target.key, error = reason, "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them");
 }

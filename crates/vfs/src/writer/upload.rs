@@ -2,6 +2,7 @@
 //! of the file that the store copies.
 
 mod beginning;
+mod cut;
 mod room;
 
 use std::sync::Arc;
@@ -10,21 +11,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_store::{ETag, ObjectAttributes, PartNumber};
+use tidegate_store::{BaseVersion, ETag, ObjectAttributes, PartNumber};
 use tokio::time::Instant;
 
 pub(crate) use self::beginning::Beginning;
-use self::beginning::Copies;
+pub(crate) use self::cut::settle;
 use self::room::{Charge, Secured};
 use super::Admission;
 use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
-use super::transfer::{Target, Transfer};
+use super::transfer::{Journalling, Target, Transfer};
 use crate::assembly::{Assembly, Schedule, SealedPart, too_large};
 use crate::budget::UNIT;
 use crate::config::Config;
 use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::{Earlier, Uploads};
 use crate::shares::{Grant, WriterShare};
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
@@ -168,8 +170,15 @@ impl Upload {
         if len == 0 {
             return true;
         }
-        let Some(position) = offset.checked_sub(self.beginning.len) else { return false };
+        let overlap = self.overlap(offset);
+        let Some(position) = (offset + overlap).checked_sub(self.beginning.len) else { return false };
+        let len = len.saturating_sub(overlap);
         !self.assembly.was_sent(position, len) || self.patches(offset, len)
+    }
+
+    /// How many bytes from `offset` on the store has already and the client sends once more.
+    fn overlap(&self, offset: u64) -> u64 {
+        self.beginning.len.saturating_sub(offset).min(self.beginning.overlap)
     }
 
     /// Whether a range lies in the first part, which was sent and will be once more.
@@ -199,6 +208,27 @@ impl Upload {
     /// How much of the file stands before what it takes, in bytes.
     pub(crate) fn begins_with(&self) -> u64 {
         self.beginning.len
+    }
+
+    /// Gives it an entry in the journal once it has a part. `earlier` is what was there before, on its way out.
+    /// `base` is the version that it goes on behind.
+    pub(crate) fn journalled(
+        mut self,
+        uploads: &Uploads,
+        earlier: Option<Earlier>,
+        base: Option<BaseVersion>,
+    ) -> Self {
+        if uploads.are_kept() {
+            let (uploads, hint) = (uploads.clone(), self.hint);
+            let journalling = Journalling { uploads, hint, base, earlier, keeper: None, rewritten: None };
+            self.transfer.keep_journal(journalling);
+        }
+        self
+    }
+
+    /// Notes another upload of the file that is being dropped.
+    pub(crate) fn comes_after(&mut self, earlier: Earlier) {
+        self.transfer.comes_after(earlier);
     }
 
     /// Ends it: all that follows fails with this.
@@ -231,7 +261,9 @@ impl Upload {
     /// The size of the file so far.
     pub(crate) fn end(&self) -> u64 {
         let spilled = self.spill.as_ref().map_or(0, |(offset, data)| offset + data.len() as u64);
-        self.beginning.len + self.assembly.end().max(spilled)
+        let taken = self.assembly.end().max(spilled);
+        let overlap = if taken == 0 { self.beginning.overlap } else { 0 };
+        self.beginning.len + taken - overlap
     }
 
     /// An offset in the file as one in what is taken.
@@ -259,8 +291,10 @@ impl Upload {
             return Ok(Admission::Wait(wait));
         }
         if self.patches(offset, len) {
-            return Ok(Admission::Ready);
+            return Ok(self.transfer.rewriting().map_or(Admission::Ready, Admission::Wait));
         }
+        let overlap = self.overlap(offset);
+        let (offset, len) = (offset + overlap, len.saturating_sub(overlap));
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
         Ok(match self.secure(&piece)? {
             Secured::Later(wait) => Admission::Wait(wait),
@@ -278,7 +312,12 @@ impl Upload {
             kept.patch(offset, data);
             return Ok(());
         }
-        self.place(self.position(offset), data).map(|_| ())
+        let overlap = self.overlap(offset);
+        let rest = data.slice((overlap as usize).min(data.len())..);
+        if overlap > 0 {
+            self.beginning.overlap = 0;
+        }
+        self.place(self.position(offset + overlap), rest).map(|_| ())
     }
 
     /// Takes what was spilled, or tells what to wait for.
@@ -319,8 +358,8 @@ impl Upload {
 
     fn launch(&mut self, part: SealedPart) -> Result<(), FsError> {
         let number = self.number_of(part.number)?;
-        if let Some(Copies { source, parts }) = self.beginning.copies.take() {
-            self.transfer.launch_copies(source, parts, &self.attributes);
+        if let Some(parts) = self.beginning.copies.take() {
+            self.transfer.launch_copies(parts, &self.attributes);
         }
         let index = self.charges.iter().position(|charge| charge.number == part.number);
         let charge = index.map(|index| self.charges.swap_remove(index));

@@ -12,12 +12,12 @@ use prometheus::Registry;
 use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore, Rates};
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
-    Account, Body, Condition, ListRequest, Mappings, ObjectAttributes, ObjectKey, ObjectStore, Permission,
+    Account, Body, Condition, Journal, ListRequest, Mappings, ObjectAttributes, ObjectKey, ObjectStore, Permission,
     PermissionRules, Permissions, Status, Tenant, TenantLimits, User,
 };
 use tidegate_vfs::{
     Admission, Config, Directory, DirectoryEntry, FsError, FsErrorKind, Metrics, Mount, OpenFile, OpenOptions, Reader,
-    SetAttributes, Vfs, VirtualPath, Writer,
+    Services, SetAttributes, Vfs, VirtualPath, Writer,
 };
 
 /// The tenant's prefix in the bucket.
@@ -69,9 +69,20 @@ pub async fn env() -> Env {
 
 pub async fn env_with(config: Config, plan: FaultPlan) -> Env {
     let store = MemoryObjectStore::new().with_part_min(PART as u64);
+    env_over(store, None, config, plan).await
+}
+
+/// A node over services that others may use too.
+pub async fn env_over(
+    store: MemoryObjectStore,
+    journal: Option<Arc<dyn Journal>>,
+    config: Config,
+    plan: FaultPlan,
+) -> Env {
     let calls = FaultyObjectStore::new(Arc::new(store.clone()), plan);
     let registry = Registry::new();
-    let vfs = Vfs::new(Arc::new(calls.clone()), config, Metrics::register(&registry).unwrap());
+    let services = Services { stores: Arc::new(calls.clone()), usage: None, journal };
+    let vfs = Vfs::over(services, config, Metrics::register(&registry).unwrap());
     let mount = vfs.mount(&account(&Permission::ALL)).await.unwrap();
     Env { store, calls, vfs, mount, registry }
 }

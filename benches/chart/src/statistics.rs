@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 /// What several runs of one operation gave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// How many runs.
-    pub(crate) n: usize,
+    pub n: usize,
     /// The middle one, or the mean of the two in the middle.
-    pub(crate) median: f64,
+    pub median: f64,
     /// The least.
-    pub(crate) min: f64,
+    pub min: f64,
     /// The greatest.
-    pub(crate) max: f64,
+    pub max: f64,
 }
 
 impl Summary {
     /// Sums up; `None` without values. Values that are no numbers are left out.
-    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+    pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
@@ -31,7 +31,7 @@ impl Summary {
 }
 
 /// Three digits or so, for people.
-pub(crate) fn digits(value: f64) -> String {
+pub fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

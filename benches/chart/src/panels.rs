@@ -15,26 +15,26 @@ const BELOW: f64 = 26.0;
 const ASIDE: f64 = 28.0;
 
 /// Small charts side by side.
-pub(super) struct Panels<'a> {
+pub struct Panels<'a> {
     /// What is shown.
-    pub(super) title: &'a str,
+    pub title: &'a str,
     /// Each with its own axes.
-    pub(super) panels: Vec<Panel>,
+    pub panels: Vec<Panel>,
 }
 
 /// One of them.
-pub(super) struct Panel {
+pub struct Panel {
     /// What is done.
-    pub(super) title: &'static str,
+    pub title: &'static str,
     /// What its cost is counted in.
-    pub(super) unit: &'static str,
+    pub unit: &'static str,
     /// Times the work, ascending, and the cost: above 0 both.
-    pub(super) points: Vec<(f64, Summary)>,
+    pub points: Vec<(f64, Summary)>,
 }
 
 impl Panels<'_> {
     /// The whole document.
-    pub(super) fn draw(&self) -> String {
+    pub fn draw(&self) -> String {
         let lines = self.panels.len().div_ceil(COLUMNS);
         let mut svg = open(self.title, TOP + PANEL_HEIGHT * lines as f64);
         text(&mut svg, 16.0, 22.0, "start", 15, self.title);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::statistics::{Summary, digits};
 
-pub(super) const WIDTH: f64 = 760.0;
+pub(crate) const WIDTH: f64 = 760.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 64.0;
@@ -15,35 +15,41 @@ const BOTTOM: f64 = 44.0;
 const COLOURS: [&str; 7] = ["#0072b2", "#e69f00", "#f0c674", "#009e73", "#888888", "#cc79a7", "#d55e00"];
 
 /// Bars in groups.
-pub(super) struct Bars<'a> {
+pub struct Bars<'a> {
     /// What is shown.
-    pub(super) title: &'a str,
+    pub title: &'a str,
     /// Of the values.
-    pub(super) unit: &'a str,
+    pub unit: &'a str,
     /// Below each group.
-    pub(super) groups: Vec<String>,
+    pub groups: Vec<String>,
     /// One bar in each group.
-    pub(super) series: Vec<Series>,
+    pub series: Vec<Series>,
 }
 
 /// The bars of one kind.
-pub(super) struct Series {
+pub struct Series {
     /// In the legend.
-    pub(super) name: String,
+    pub name: String,
     /// The same in every chart.
-    pub(super) colour: usize,
+    pub colour: usize,
     /// For each group.
-    pub(super) values: Vec<Option<Summary>>,
+    pub values: Vec<Option<Summary>>,
 }
 
 impl Bars<'_> {
     /// The whole document.
-    pub(super) fn draw(&self) -> String {
+    pub fn draw(&self) -> String {
         let highest =
             self.series.iter().flat_map(|series| &series.values).flatten().map(|value| value.max).fold(0.0, f64::max);
         let (step, top) = nice_scale(highest);
         let legend: Vec<_> = self.series.iter().map(|series| (series.name.as_str(), series.colour)).collect();
-        let mut svg = begin(self.title, self.unit, &legend);
+        let spread = self.series.iter().flat_map(|series| &series.values).flatten().any(|value| value.n > 1);
+        let head = match spread {
+            true => format!("{} ({}; median, line from least to most)", self.title, self.unit),
+            false => format!("{} ({})", self.title, self.unit),
+        };
+        let mut svg = open(self.title, TOP + PLOT_HEIGHT + BOTTOM);
+        head_and_legend(&mut svg, &head, &legend);
         let y = |value: f64| TOP + PLOT_HEIGHT * (1.0 - value / top);
         let mut tick = 0.0;
         while tick <= top * 1.001 {
@@ -80,7 +86,7 @@ impl Bars<'_> {
 }
 
 /// The beginning of a document, up to its white ground.
-pub(super) fn open(title: &str, height: f64) -> String {
+pub(crate) fn open(title: &str, height: f64) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" font-family=\"sans-serif\" role=\"img\">\n<title>{}</title>\n\
@@ -89,20 +95,19 @@ pub(super) fn open(title: &str, height: f64) -> String {
     )
 }
 
-fn begin(title: &str, unit: &str, legend: &[(&str, usize)]) -> String {
-    let mut svg = open(title, TOP + PLOT_HEIGHT + BOTTOM);
-    text(&mut svg, LEFT, 22.0, "start", 15, &format!("{title} ({unit}; median, line from least to most)"));
+/// A chart's head, and a legend of names with their colours below it.
+pub(crate) fn head_and_legend(svg: &mut String, head: &str, legend: &[(&str, usize)]) {
+    text(svg, LEFT, 22.0, "start", 15, head);
     let mut x = LEFT;
     for (name, colour_of) in legend {
         let _ = writeln!(svg, r#"<rect x="{x:.1}" y="34" width="11" height="11" fill="{}"/>"#, colour(*colour_of));
-        text(&mut svg, x + 16.0, 44.0, "start", 12, name);
+        text(svg, x + 16.0, 44.0, "start", 12, name);
         // Wide enough for any letters at this size.
         x += 30.0 + 6.6 * name.chars().count() as f64;
     }
-    svg
 }
 
-pub(super) fn end(mut svg: String) -> String {
+pub(crate) fn end(mut svg: String) -> String {
     svg.push_str("</svg>\n");
     svg
 }
@@ -113,7 +118,7 @@ fn horizontal_line(svg: &mut String, y: f64, label: &str) {
     text(svg, LEFT - 6.0, y + 4.0, "end", 11, label);
 }
 
-pub(super) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
+pub(crate) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
     let text = escaped(text);
     let _ = writeln!(
         svg,
@@ -121,7 +126,16 @@ pub(super) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, te
     );
 }
 
-pub(super) fn colour(number: usize) -> &'static str {
+/// Text that can be read where it lies over lines.
+pub(crate) fn outlined_text(svg: &mut String, x: f64, y: f64, size: u32, text: &str) {
+    let text = escaped(text);
+    let _ = writeln!(
+        svg,
+        r##"<text x="{x:.1}" y="{y:.1}" font-size="{size}" fill="#222" stroke="#fff" stroke-width="3" paint-order="stroke">{text}</text>"##
+    );
+}
+
+pub(crate) fn colour(number: usize) -> &'static str {
     COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#000")
 }
 
@@ -130,7 +144,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Steps of 1, 2 or 5 times a power of ten, and the first at or above `highest`.
-fn nice_scale(highest: f64) -> (f64, f64) {
+pub(crate) fn nice_scale(highest: f64) -> (f64, f64) {
     if highest <= 0.0 {
         return (1.0, 1.0);
     }

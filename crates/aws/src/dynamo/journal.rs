@@ -1,0 +1,120 @@
+//! The journal of uploads: one item for each upload that runs or was cut, in its tenant's partition.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use tidegate_store::{
+    Generation, Journal, JournalEntry, JournalPage, ObjectKey, StoreErrorKind, StoreResult, TenantName, UploadRecord,
+};
+
+use super::request::{Table, Update};
+use super::schema::{Fields, Item, ItemKey, SK, TTL, number, sort_key, text, uploads_of};
+use crate::error::own_error;
+
+/// How long behind the end of its life DynamoDB removes an item that nobody has removed, in seconds: the
+/// store's lifecycle rule has removed its parts by then.
+const LAST_RESORT: u64 = 7 * 24 * 3600;
+
+/// A journal in the table of tenants and users.
+#[derive(Clone)]
+pub(crate) struct DynamoJournal {
+    table: Table,
+}
+
+impl DynamoJournal {
+    pub(crate) fn new(client: Client, table: &str) -> Self {
+        Self { table: Table::new(client, table) }
+    }
+}
+
+impl fmt::Debug for DynamoJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamoJournal").field("table", &self.table.name()).finish_non_exhaustive()
+    }
+}
+
+fn entry_of(item: &Item, operation: &'static str) -> StoreResult<JournalEntry> {
+    let fields = Fields::new(item, operation)?;
+    let key = ObjectKey::new(sort_key(item, operation)?).ok_or_else(|| fields.refuse(SK, "is no key"))?;
+    let record = UploadRecord::from_json(fields.text("record")?)
+        .map_err(|error| fields.refuse("record", format!("is refused: {error}")))?;
+    Ok(JournalEntry { key, generation: Generation::new(fields.number("generation")?), record })
+}
+
+/// The change that writes an entry, if `condition` holds.
+fn writing(entry: &JournalEntry, condition: Option<&'static str>, operation: &'static str) -> StoreResult<Update> {
+    let record = entry
+        .record
+        .to_json()
+        .map_err(|error| own_error(StoreErrorKind::InvalidRequest, operation, &entry.key, error))?;
+    let names = [("#v", "v"), ("#generation", "generation"), ("#record", "record"), ("#ttl", TTL)];
+    Ok(Update {
+        expression: "SET #v = :v, #generation = :generation, #record = :record, #ttl = :ttl".into(),
+        condition,
+        names: names.map(|(alias, name)| (alias, name.to_owned())).into(),
+        values: HashMap::from([
+            (":v", number(1)),
+            (":generation", number(entry.generation.number())),
+            (":record", text(record)),
+            (":ttl", number(entry.record.expires.saturating_add(LAST_RESORT))),
+        ]),
+    })
+}
+
+#[async_trait]
+impl Journal for DynamoJournal {
+    async fn read(&self, tenant: &TenantName, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+        const OPERATION: &str = "read upload";
+        let item = self.table.get(&ItemKey::upload(tenant, key), OPERATION).await?;
+        item.map(|item| entry_of(&item, OPERATION)).transpose()
+    }
+
+    async fn replace(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<Option<JournalEntry>> {
+        const OPERATION: &str = "replace upload";
+        let update = writing(entry, None, OPERATION)?;
+        let before = self.table.exchange(&ItemKey::upload(tenant, &entry.key), update, OPERATION).await?;
+        // What is not understood can't be cleared up either: the store's lifecycle rule does.
+        let before = before.and_then(|item| entry_of(&item, OPERATION).ok());
+        Ok(before.filter(|before| before.generation != entry.generation))
+    }
+
+    async fn create(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {
+        const OPERATION: &str = "create upload";
+        let update = writing(entry, Some("attribute_not_exists(pk) OR #generation = :generation"), OPERATION)?;
+        Ok(self.table.update(&ItemKey::upload(tenant, &entry.key), update, OPERATION).await?.held)
+    }
+
+    async fn update(&self, tenant: &TenantName, expected: Generation, entry: &JournalEntry) -> StoreResult<bool> {
+        const OPERATION: &str = "update upload";
+        let mut update = writing(entry, Some("#generation IN (:expected, :generation)"), OPERATION)?;
+        update.values.insert(":expected", number(expected.number()));
+        Ok(self.table.update(&ItemKey::upload(tenant, &entry.key), update, OPERATION).await?.held)
+    }
+
+    async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
+        let key = ItemKey::upload(tenant, key);
+        self.table.delete_if(&key, "generation", number(generation.number()), "remove upload").await
+    }
+
+    async fn list(&self, tenant: &TenantName, prefix: &str, after: Option<&ObjectKey>) -> StoreResult<JournalPage> {
+        const OPERATION: &str = "list uploads";
+        let after = after.map(ObjectKey::as_str);
+        let (items, next) = self.table.query(&uploads_of(tenant), prefix, after, OPERATION).await?;
+        let entries = items.iter().filter_map(|item| entry_of(item, OPERATION).ok()).collect();
+        Ok(JournalPage { entries, next: next.and_then(ObjectKey::new) })
+    }
+
+    async fn claim_reaping(&self, now: u64, until: u64) -> StoreResult<bool> {
+        let update = Update {
+            expression: "SET #v = :v, #until = :until".into(),
+            condition: Some("attribute_not_exists(#until) OR #until <= :now"),
+            names: HashMap::from([("#v", "v".to_owned()), ("#until", "until".to_owned())]),
+            values: HashMap::from([(":v", number(1)), (":until", number(until)), (":now", number(now))]),
+        };
+        let updated = self.table.update(&ItemKey::reaping(), update, "claim reaping").await?;
+        // Repeated: the first attempt may have taken it. One reaper too many does no harm.
+        Ok(updated.held || updated.repeated)
+    }
+}

@@ -1,0 +1,186 @@
+//! The journal of uploads: one owner of each entry, and nothing of an earlier one takes effect.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::outcome::done;
+use crate::account::TenantName;
+use crate::journal::{
+    BaseVersion, Generation, GuardedParts, Journal, JournalEntry, Multipart, Tail, UploadRecord, UploadState,
+};
+use crate::object::{Condition, ETag, ObjectAttributes, ObjectKey, SystemHeaders};
+use crate::object_store::Upload;
+
+const RACERS: usize = 8;
+
+pub(super) async fn check(journal: Arc<dyn Journal>) {
+    let nonce: u64 = rand::random();
+    let name = |name: &str| match format!("conf-{nonce:016x}-{name}").parse() {
+        Ok(name) => name,
+        Err(error) => panic!("the suite made a name that is not valid: {error}"),
+    };
+    ownership(&*journal, &name("ownership")).await;
+    records(&*journal, &name("records")).await;
+    race(&journal, &name("race")).await;
+    lists(&*journal, &name("lists"), &name("lists-not")).await;
+    claims(&*journal).await;
+}
+
+fn key(text: &str) -> ObjectKey {
+    match ObjectKey::new(text) {
+        Some(key) => key,
+        None => panic!("the suite made a key that is not valid: {text:?}"),
+    }
+}
+
+fn plain(at: &str) -> JournalEntry {
+    let user = match "someone".parse() {
+        Ok(user) => user,
+        Err(error) => panic!("the suite made a name that is not valid: {error}"),
+    };
+    let record = UploadRecord {
+        user,
+        state: UploadState::Running,
+        begun: 1_700_000_000,
+        expires: 4_000_000_000,
+        hint: 0,
+        attributes: ObjectAttributes::default(),
+        condition: Condition::Always,
+        base: None,
+        multipart: None,
+        tail: None,
+        is_rewritten: false,
+    };
+    JournalEntry { key: key(at), generation: Generation::fresh(), record }
+}
+
+async fn ownership(journal: &dyn Journal, tenant: &TenantName) {
+    let first = plain("dir/file");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), None, "there is no entry at first");
+    let updated = done("update", journal.update(tenant, first.generation, &first).await);
+    assert!(!updated, "what is not there can't be updated");
+    assert!(done("remove", journal.remove(tenant, &first.key, first.generation).await), "nor need it be removed");
+    assert_eq!(done("replace", journal.replace(tenant, &first).await), None, "nothing was there before");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), Some(first.clone()), "what was put is read");
+    assert_eq!(done("replace", journal.replace(tenant, &first).await), None, "its own first attempt is not another");
+
+    let mut later = first.clone();
+    later.record.state = UploadState::Cut;
+    assert!(done("update", journal.update(tenant, first.generation, &later).await), "an owner may change its entry");
+    let second = JournalEntry { generation: Generation::fresh(), ..later.clone() };
+    assert!(done("update", journal.update(tenant, first.generation, &second).await), "another may take it over");
+    assert!(done("update", journal.update(tenant, first.generation, &second).await), "and do so again");
+    assert!(
+        !done("update", journal.update(tenant, first.generation, &later).await),
+        "the first owner may not any more"
+    );
+    assert!(!done("remove", journal.remove(tenant, &first.key, first.generation).await), "nor remove it");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), Some(second.clone()), "the second stays");
+
+    let third = plain("dir/file");
+    assert!(!done("create", journal.create(tenant, &third).await), "an entry is not made where there is one");
+    assert_eq!(
+        done("replace", journal.replace(tenant, &third).await),
+        Some(second),
+        "it may be replaced, and is given"
+    );
+    assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "an owner may remove its own");
+    assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "and do so again");
+    assert_eq!(done("read", journal.read(tenant, &third.key).await), None, "then it is gone");
+    assert!(done("create", journal.create(tenant, &third).await), "an entry is made where there is none");
+    assert!(done("create", journal.create(tenant, &third).await), "and made again by the same");
+    assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "remove");
+}
+
+/// All that a record holds comes back, under the longest key too.
+async fn records(journal: &dyn Journal, tenant: &TenantName) {
+    let headers = SystemHeaders { cache_control: Some("no-cache".into()), ..SystemHeaders::default() };
+    let metadata = [("mtime".to_owned(), "1700000000.5".to_owned()), ("mode".to_owned(), "33188".to_owned())];
+    let attributes = ObjectAttributes { content_type: Some("text/plain".into()), metadata: metadata.into(), headers };
+    let mut entry = plain(&"ü\u{1f980}%+ \n".repeat(93));
+    let etag = |n: u16| ETag::new(format!("\"{n:032x}\""));
+    entry.generation = Generation::new(u64::MAX);
+    entry.record = UploadRecord {
+        state: UploadState::Cut,
+        hint: 5 << 40,
+        attributes: attributes.clone(),
+        condition: Condition::IfMatch(etag(1)),
+        base: Some(BaseVersion { etag: etag(1), size: 1 << 40 }),
+        multipart: Some(Multipart {
+            upload: Upload { key: key("another/key"), id: "an.id_-+/=".into() },
+            attributes,
+            guarded: Some(GuardedParts { after: 3, until: 70, parts: vec![(4, etag(4)), (5, etag(5))] }),
+        }),
+        tail: Some(Tail { key: key(".tail"), offset: (1 << 40) + 7, len: 1 << 20 }),
+        is_rewritten: true,
+        ..entry.record
+    };
+    for condition in [Condition::IfMatch(etag(1)), Condition::IfAbsent, Condition::Always] {
+        entry.record.condition = condition;
+        done("replace", journal.replace(tenant, &entry).await);
+        assert_eq!(done("read", journal.read(tenant, &entry.key).await), Some(entry.clone()), "it comes back whole");
+    }
+    done("remove", journal.remove(tenant, &entry.key, entry.generation).await);
+}
+
+/// Of those who take over at once, one is the owner.
+async fn race(journal: &Arc<dyn Journal>, tenant: &TenantName) {
+    let first = plain("raced");
+    done("replace", journal.replace(tenant, &first).await);
+    let racers: JoinSet<_> = (0..RACERS)
+        .map(|_| {
+            let (journal, tenant, expected) = (Arc::clone(journal), tenant.clone(), first.generation);
+            let mine = JournalEntry { generation: Generation::fresh(), ..first.clone() };
+            async move { done("update", journal.update(&tenant, expected, &mine).await).then_some(mine) }
+        })
+        .collect();
+    let winners: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1, "of several that take over at once one may go on");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), winners.first().cloned(), "and is the owner");
+    for winner in winners {
+        done("remove", journal.remove(tenant, &winner.key, winner.generation).await);
+    }
+}
+
+async fn lists(journal: &dyn Journal, tenant: &TenantName, other: &TenantName) {
+    let mut expected: Vec<JournalEntry> = (0..230).map(|n| plain(&format!("in/{n:03}"))).collect();
+    for entry in &expected {
+        done("replace", journal.replace(tenant, entry).await);
+    }
+    for (tenant, at) in [(tenant, "im/x"), (tenant, "in.x"), (tenant, "io"), (other, "in/x")] {
+        done("replace", journal.replace(tenant, &plain(at)).await);
+    }
+    let all = async |prefix: &str| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = done("list", journal.list(tenant, prefix, after.as_ref()).await);
+            found.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    };
+    assert_eq!(all("in/").await, expected, "a listing is complete, in order, and holds no others");
+    assert_eq!(all("").await.len(), 233, "without a prefix it has all of a tenant");
+    assert_eq!(all("nothing/").await, [], "and none where there are none");
+    expected.extend([all("im/").await, all("in.").await, all("io").await].concat());
+    expected.extend(done("list", journal.list(other, "", None).await).entries);
+    for entry in expected {
+        for tenant in [tenant, other] {
+            done("remove", journal.remove(tenant, &entry.key, entry.generation).await);
+        }
+    }
+    assert_eq!(all("").await, [], "what was removed is not listed");
+}
+
+async fn claims(journal: &dyn Journal) {
+    // Behind whatever an earlier run has claimed.
+    let now = 10_000_000_000 + u64::from(rand::random::<u32>()) * 1_000;
+    let claim = async |now, until| done("claim_reaping", journal.claim_reaping(now, until).await);
+    if claim(now, now + 10).await {
+        assert!(!claim(now + 9, now + 19).await, "one reaper at a time");
+        assert!(claim(now + 10, now + 20).await, "until its time is over");
+    }
+}

@@ -1,0 +1,359 @@
+//! Uploads that outlive their session and their node, as one session sees them.
+//!
+//! A multipart upload has an entry in the journal from before its first part to its end. Whoever opens its
+//! file without TRUNC takes the entry over and goes on; from that moment on, the one before is refused
+//! before its next part and before completion. TRUNC, REMOVE and a file that is renamed onto it drop it.
+
+mod durable;
+mod keeper;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tidegate_store::{
+    BaseVersion, Body, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta,
+    ObjectStore, StoreErrorKind, StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState,
+    UserName,
+};
+
+pub(crate) use self::durable::{Durable, Point, is_live};
+pub(crate) use self::keeper::{Keeper, fenced};
+use crate::error::{FsError, FsErrorKind};
+use crate::key::RESERVED;
+use crate::metrics::Metrics;
+
+/// How long giving up what the store has of an upload may take; what is left falls to the bucket's
+/// lifecycle rule.
+const CLEAR_WAIT: Duration = Duration::from_secs(60);
+
+/// Resolves once an upload that was there before is dropped.
+pub(crate) type Earlier = Shared<BoxFuture<'static, ()>>;
+
+/// A tenant's uploads. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Uploads {
+    /// `None` where no journal is kept: every upload ends with its session.
+    journal: Option<Arc<dyn Journal>>,
+    store: Arc<dyn ObjectStore>,
+    tenant: TenantName,
+    user: UserName,
+    /// What the keys of tails begin with.
+    tails: String,
+    life: Duration,
+    metrics: Metrics,
+}
+
+/// What is known of an upload when it is begun.
+#[derive(Clone, Debug)]
+pub(crate) struct NewUpload {
+    pub(crate) key: ObjectKey,
+    pub(crate) condition: Condition,
+    pub(crate) attributes: ObjectAttributes,
+    pub(crate) hint: u64,
+    pub(crate) base: Option<BaseVersion>,
+}
+
+/// An upload that somebody has taken over and may go on with.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    pub(crate) durable: Durable,
+    pub(crate) record: UploadRecord,
+    pub(crate) keeper: Arc<Keeper>,
+}
+
+impl Uploads {
+    /// Those of a tenant whose files lie under `prefix`, for one user.
+    pub(crate) fn new(
+        journal: Option<Arc<dyn Journal>>,
+        store: Arc<dyn ObjectStore>,
+        (tenant, user): (TenantName, UserName),
+        prefix: &str,
+        life: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        let tails = format!("{prefix}{RESERVED}/tails/");
+        Self { journal, store, tenant, user, tails, life, metrics }
+    }
+
+    /// Whether a journal is kept.
+    pub(crate) fn are_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// The upload of a file, if one runs or was cut.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn read(&self, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        let entry = journal.read(&self.tenant, key).await?;
+        Ok(entry.filter(|entry| entry.record.expires > unix_seconds(SystemTime::now())))
+    }
+
+    /// Those below a directory's marker.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn below(&self, marker: &ObjectKey) -> StoreResult<Vec<JournalEntry>> {
+        let (mut found, mut after) = (Vec::new(), None);
+        let Some(journal) = &self.journal else { return Ok(found) };
+        loop {
+            let page = journal.list(&self.tenant, marker.as_str(), after.as_ref()).await?;
+            found.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// What of an upload is durable; `None` if the store does not have it any more.
+    ///
+    /// # Errors
+    /// Any that the store gives.
+    pub(crate) async fn durable(&self, record: &UploadRecord) -> StoreResult<Option<Durable>> {
+        let listed = match &record.multipart {
+            None => Vec::new(),
+            Some(multipart) => match self.parts(&multipart.upload).await {
+                Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+                listed => listed?,
+            },
+        };
+        Ok(Some(Durable::of(record, listed)))
+    }
+
+    async fn parts(&self, upload: &Upload) -> StoreResult<Vec<StoredPart>> {
+        let (mut parts, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.list_parts(upload, after).await?;
+            parts.extend(page.parts);
+            after = page.next;
+            if after.is_none() {
+                return Ok(parts);
+            }
+        }
+    }
+
+    /// What STAT shows of an upload where the file is as `found` says; `None` if that is what counts.
+    ///
+    /// # Errors
+    /// Any that the store gives.
+    pub(crate) async fn shown(&self, entry: &JournalEntry, found: Option<&ObjectMeta>) -> StoreResult<Option<u64>> {
+        if entry.record.is_rewritten || !is_live(&entry.record, found) {
+            return Ok(None);
+        }
+        let durable = self.durable(&entry.record).await?;
+        Ok(durable.filter(Durable::is_something).map(|durable| durable.shown()))
+    }
+
+    /// Takes an upload over, if it can be gone on with where the file is as `found` says. Its owner is
+    /// refused from now on. One that is of no use is dropped.
+    ///
+    /// # Errors
+    /// `Unavailable` if others take it over at the same moment; any that the journal and the store give.
+    pub(crate) async fn take_over(
+        &self,
+        entry: JournalEntry,
+        found: Option<&ObjectMeta>,
+    ) -> Result<Option<Interrupted>, FsError> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        if entry.record.is_rewritten || !is_live(&entry.record, found) {
+            self.drop_entry(&entry).await;
+            return Ok(None);
+        }
+        let mine = JournalEntry { generation: Generation::fresh(), ..entry.clone() };
+        if !journal.update(&self.tenant, entry.generation, &mine).await? {
+            return Err(FsError::new(
+                FsErrorKind::Unavailable,
+                "another session opens this file at the same moment; try again",
+            ));
+        }
+        // Only now: what its owner sent before is there, and nothing is begun behind it.
+        match self.durable(&mine.record).await?.filter(Durable::is_something) {
+            Some(durable) => {
+                let record = mine.record.clone();
+                Ok(Some(Interrupted { durable, record, keeper: Arc::new(Keeper::new(self.clone(), mine)) }))
+            }
+            None => {
+                self.drop_entry(&mine).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Drops the upload of a file in the background, if there is one.
+    pub(crate) fn drop_earlier(&self, key: &ObjectKey) -> Option<Earlier> {
+        self.journal.as_ref()?;
+        let (uploads, key) = (self.clone(), key.clone());
+        let dropping = tokio::spawn(async move {
+            match uploads.read(&key).await {
+                Ok(Some(entry)) => {
+                    uploads.drop_entry(&entry).await;
+                }
+                Ok(None) => {}
+                // What is stored later counts more than the upload, where the clock tells them apart.
+                Err(error) => tracing::warn!(error = %error.report(), "the journal of uploads can't be read"),
+            }
+        });
+        Some(dropping.map(|_| ()).boxed().shared())
+    }
+
+    /// Drops an upload unless it has another owner by now. Tells whether it did.
+    pub(crate) async fn drop_entry(&self, entry: &JournalEntry) -> bool {
+        let Some(journal) = &self.journal else { return false };
+        match journal.remove(&self.tenant, &entry.key, entry.generation).await {
+            Ok(true) => {
+                self.metrics.interrupted_dropped.inc();
+                self.clear(&entry.record).await;
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::warn!(key = %entry.key, error = %error.report(), "an upload stays in the journal until it expires");
+                false
+            }
+        }
+    }
+
+    /// Gives up what the store has of an upload.
+    pub(crate) async fn clear(&self, record: &UploadRecord) {
+        let upload = record.multipart.as_ref().map(|multipart| &multipart.upload);
+        let cleared = async {
+            if let Some(upload) = upload {
+                self.store.abort_upload(upload).await?;
+                self.metrics.uploads_aborted.inc();
+            }
+            if let Some(tail) = &record.tail {
+                self.store.delete(&tail.key).await?;
+            }
+            StoreResult::Ok(())
+        };
+        let error = match tokio::time::timeout(CLEAR_WAIT, cleared).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.report(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.metrics.abort_failures.inc();
+        tracing::warn!(
+            ?upload,
+            error,
+            "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them"
+        );
+    }
+
+    /// Enters an upload, in the place of any other of the file, which is dropped. Without an answer of the
+    /// journal the upload goes on without an entry, and ends with its session.
+    pub(crate) async fn enter(&self, new: NewUpload, upload: &Upload) -> Option<Arc<Keeper>> {
+        let journal = self.journal.as_ref()?;
+        let multipart =
+            tidegate_store::Multipart { upload: upload.clone(), attributes: new.attributes.clone(), guarded: None };
+        let key = new.key.clone();
+        let record = UploadRecord { multipart: Some(multipart), ..self.record(new, UploadState::Running) };
+        let entry = JournalEntry { key, generation: Generation::fresh(), record };
+        match journal.replace(&self.tenant, &entry).await {
+            Ok(before) => {
+                if let Some(before) = before {
+                    self.metrics.interrupted_dropped.inc();
+                    let uploads = self.clone();
+                    tokio::spawn(async move { uploads.clear(&before.record).await });
+                }
+                Some(Arc::new(Keeper::new(self.clone(), entry)))
+            }
+            Err(error) => {
+                self.metrics.unjournalled.inc();
+                tracing::warn!(error = %error.report(), "an upload is not in the journal: if it is cut, it can't be resumed");
+                None
+            }
+        }
+    }
+
+    /// Enters an upload that has no parts, where there is no other of the file.
+    ///
+    /// # Errors
+    /// Any that the journal gives; `Conflict` if there is another.
+    pub(crate) async fn enter_tail(
+        &self,
+        new: NewUpload,
+        tail: Tail,
+        state: UploadState,
+    ) -> Result<Arc<Keeper>, FsError> {
+        let Some(journal) = &self.journal else { return Err(not_kept()) };
+        let key = new.key.clone();
+        let record = UploadRecord { tail: Some(tail), ..self.record(new, state) };
+        let entry = JournalEntry { key, generation: Generation::fresh(), record };
+        if journal.create(&self.tenant, &entry).await? {
+            Ok(Arc::new(Keeper::new(self.clone(), entry)))
+        } else {
+            Err(fenced())
+        }
+    }
+
+    /// Stores bytes behind an upload's parts as an object of their own, which begin at `offset`.
+    ///
+    /// # Errors
+    /// Any that the store gives.
+    pub(crate) async fn put_tail(&self, offset: u64, body: Body) -> StoreResult<Tail> {
+        let key = ObjectKey::new(format!("{}{}", self.tails, Generation::fresh()))
+            .ok_or_else(|| tidegate_store::StoreError::new(StoreErrorKind::InvalidRequest, "put tail"))?;
+        let (len, checksum) = (body.len(), body.checksum());
+        self.store.put(&key, body, checksum, &ObjectAttributes::default(), &Condition::Always).await?;
+        Ok(Tail { key, offset, len })
+    }
+
+    /// Removes bytes that [`Uploads::put_tail`] has stored and nobody needs any more.
+    pub(crate) async fn remove_tail(&self, tail: &Tail) {
+        if let Err(error) = self.store.delete(&tail.key).await {
+            tracing::warn!(key = %tail.key, error = %error.report(), "the end of an upload stays beside the files");
+        }
+    }
+
+    /// An upload that was cut has another name from now on. What is on that name already is dropped.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let record = entry.record.clone();
+        let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
+        let before = journal.replace(&self.tenant, &moved).await?;
+        if !journal.remove(&self.tenant, &entry.key, entry.generation).await? {
+            // Somebody has taken it over under its old name.
+            journal.remove(&self.tenant, to, moved.generation).await?;
+        }
+        if let Some(before) = before {
+            self.clear(&before.record).await;
+        }
+        Ok(())
+    }
+
+    fn record(&self, new: NewUpload, state: UploadState) -> UploadRecord {
+        UploadRecord {
+            user: self.user.clone(),
+            state,
+            begun: unix_seconds(self.store.now().unwrap_or_else(SystemTime::now)),
+            expires: self.expiry(),
+            hint: new.hint,
+            attributes: new.attributes,
+            condition: new.condition,
+            base: new.base,
+            multipart: None,
+            tail: None,
+            is_rewritten: false,
+        }
+    }
+
+    fn expiry(&self) -> u64 {
+        unix_seconds(SystemTime::now() + self.life)
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn not_kept() -> FsError {
+    FsError::unsupported("this server keeps no journal of uploads: what is written is durable once the file is closed")
+}

@@ -1,0 +1,139 @@
+//! One upload's entry in the journal, and whether it still is this session's.
+
+use tidegate_store::{JournalEntry, ObjectKey, StoreResult, StoredPart, Tail, UploadRecord};
+use tokio::sync::Mutex;
+
+use super::{Uploads, unix_seconds};
+use crate::error::{FsError, FsErrorKind};
+
+/// Keeps the entry of an upload that this session has.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    uploads: Uploads,
+    entry: Mutex<JournalEntry>,
+}
+
+impl Keeper {
+    pub(super) fn new(uploads: Uploads, entry: JournalEntry) -> Self {
+        Self { uploads, entry: Mutex::new(entry) }
+    }
+
+    /// Before anything is done that another owner would notice: whether the upload still is this
+    /// session's. A journal that does not answer says nothing against it: nobody takes an upload over
+    /// without the journal, and the tags of the parts keep two owners' parts apart at completion.
+    ///
+    /// # Errors
+    /// `Conflict` if somebody else has it.
+    pub(crate) async fn confirm(&self) -> Result<(), FsError> {
+        let Some(journal) = &self.uploads.journal else { return Ok(()) };
+        let (key, generation, expires) = {
+            let entry = self.entry.lock().await;
+            (entry.key.clone(), entry.generation, entry.record.expires)
+        };
+        match journal.read(&self.uploads.tenant, &key).await {
+            Ok(Some(entry)) if entry.generation == generation => {}
+            Ok(_) => {
+                self.uploads.metrics.uploads_fenced.inc();
+                return Err(fenced());
+            }
+            Err(_) => return Ok(()),
+        }
+        let now = unix_seconds(std::time::SystemTime::now());
+        if expires.saturating_sub(now) < self.uploads.life.as_secs() / 2 {
+            // An upload that takes days lives on.
+            let _ = self.change(|_| {}).await;
+        }
+        Ok(())
+    }
+
+    /// Notes a part that has landed, where the store's word alone would not do.
+    ///
+    /// # Errors
+    /// `Conflict` if somebody else has the upload; any that the journal gives.
+    pub(crate) async fn landed(&self, part: &StoredPart) -> Result<(), FsError> {
+        let number = part.number.number();
+        let is_guarded = |record: &UploadRecord| {
+            let guarded = record.multipart.as_ref().and_then(|multipart| multipart.guarded.as_ref());
+            guarded.is_some_and(|guarded| (guarded.after + 1..=guarded.until).contains(&number))
+        };
+        if !is_guarded(&self.entry.lock().await.record) {
+            return Ok(());
+        }
+        let kept = self.change(|record| {
+            if let Some(guarded) = record.multipart.as_mut().and_then(|multipart| multipart.guarded.as_mut()) {
+                guarded.parts.retain(|(earlier, _)| *earlier != number);
+                guarded.parts.push((number, part.etag.clone()));
+            }
+        });
+        if kept.await? { Ok(()) } else { Err(fenced()) }
+    }
+
+    /// Changes the entry and lets it live on; `false` if somebody else has it.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn change(&self, change: impl FnOnce(&mut UploadRecord)) -> StoreResult<bool> {
+        let Some(journal) = &self.uploads.journal else { return Ok(true) };
+        let mut entry = self.entry.lock().await;
+        let mut changed = entry.clone();
+        change(&mut changed.record);
+        changed.record.expires = self.uploads.expiry();
+        let is_mine = journal.update(&self.uploads.tenant, entry.generation, &changed).await?;
+        if is_mine {
+            let stays = |tail: &Tail| changed.record.tail.as_ref().is_some_and(|now| now.key == tail.key);
+            let obsolete = entry.record.tail.clone().filter(|tail| !stays(tail));
+            *entry = changed;
+            drop(entry);
+            self.remove(obsolete).await;
+        } else {
+            self.uploads.metrics.uploads_fenced.inc();
+        }
+        Ok(is_mine)
+    }
+
+    /// The file's name in the journal.
+    pub(crate) async fn key(&self) -> ObjectKey {
+        self.entry.lock().await.key.clone()
+    }
+
+    /// The file has another name by now.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn rename(&self, to: &ObjectKey) -> StoreResult<()> {
+        self.uploads.rename(&*self.entry.lock().await, to).await
+    }
+
+    /// Takes the entry out: the upload was published, or its parts are gone.
+    pub(crate) async fn end(&self) {
+        let Some(journal) = &self.uploads.journal else { return };
+        let entry = self.entry.lock().await;
+        match journal.remove(&self.uploads.tenant, &entry.key, entry.generation).await {
+            Ok(true) => self.remove(entry.record.tail.clone()).await,
+            // It is another's, with all that is left of it.
+            Ok(false) => {}
+            // The store does not know the upload any more, so the entry shows nothing, and expires.
+            Err(error) => tracing::debug!(key = %entry.key, error = %error.report(), "an upload's entry stays"),
+        }
+    }
+
+    /// Takes the entry out and gives up what the store has of the upload.
+    pub(crate) async fn give_up(&self) {
+        let entry = self.entry.lock().await.clone();
+        self.uploads.drop_entry(&entry).await;
+    }
+
+    async fn remove(&self, tail: Option<Tail>) {
+        if let Some(tail) = tail {
+            self.uploads.remove_tail(&tail).await;
+        }
+    }
+}
+
+/// What the owner before hears.
+pub(crate) fn fenced() -> FsError {
+    FsError::new(
+        FsErrorKind::Conflict,
+        "another session has opened this file for writing or removed it; this upload is at its end",
+    )
+}

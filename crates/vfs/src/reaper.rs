@@ -1,0 +1,107 @@
+//! Removes uploads that were cut and that nobody has resumed in time, over the whole cluster.
+//!
+//! Every node runs a reaper; the journal lets one of them work at a time. More than one do no harm: an entry
+//! is removed only as it was read, and what its upload has in the store only by who removed the entry.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::{StreamExt, stream};
+use tidegate_store::{Directory, Journal, ObjectStores, StoreResult, Tenant};
+
+use crate::journal::{Uploads, unix_seconds};
+use crate::vfs::Vfs;
+
+/// Tenants that are gone through at once.
+const TENANTS_AT_ONCE: usize = 8;
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Uploads that were removed.
+    pub removed: u64,
+    /// Tenants whose uploads could not be looked at.
+    pub failed: u64,
+}
+
+impl Vfs {
+    /// Removes what has expired, unless another node has done so within `interval`: `None` then, and
+    /// where no journal is kept.
+    ///
+    /// # Errors
+    /// Any that the journal gives for the claim, and the directory for the tenants. What can't be removed
+    /// of one tenant is left to the next round.
+    pub async fn reap(&self, directory: &dyn Directory, interval: Duration) -> StoreResult<Option<Reaped>> {
+        let Some(journal) = self.journal() else { return Ok(None) };
+        let now = unix_seconds(SystemTime::now());
+        if !journal.claim_reaping(now, now.saturating_add(interval.as_secs())).await? {
+            return Ok(None);
+        }
+        let (mut reaped, mut after) = (Reaped::default(), None);
+        loop {
+            let page = directory.tenants(after.as_deref()).await?;
+            let rounds = page.items.iter().map(|tenant| self.reap_tenant(Arc::clone(&journal), tenant));
+            let mut rounds = stream::iter(rounds).buffer_unordered(TENANTS_AT_ONCE);
+            while let Some(round) = rounds.next().await {
+                match round {
+                    Ok(removed) => reaped.removed += removed,
+                    Err(error) => {
+                        reaped.failed += 1;
+                        tracing::warn!(error = %error.report(), "a tenant's expired uploads can't be removed now");
+                    }
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(Some(reaped));
+            }
+        }
+    }
+
+    async fn reap_tenant(&self, journal: Arc<dyn Journal>, tenant: &Tenant) -> StoreResult<u64> {
+        let (mut removed, mut after) = (0, None);
+        let mut uploads: Option<Uploads> = None;
+        loop {
+            let page = journal.list(&tenant.name, "", after.as_ref()).await?;
+            let now = unix_seconds(SystemTime::now());
+            for entry in page.entries.iter().filter(|entry| entry.record.expires <= now) {
+                let uploads = match &mut uploads {
+                    Some(uploads) => uploads,
+                    // A tenant without any costs no store.
+                    none => none.insert(self.uploads_of(tenant, entry.record.user.clone()).await?),
+                };
+                if uploads.drop_entry(entry).await {
+                    removed += 1;
+                    self.metrics().uploads_expired.inc();
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(removed);
+            }
+        }
+    }
+}
+
+/// Removes one upload of a tenant from the journal and the store; `false` if there is none.
+///
+/// # Errors
+/// Any that the services give.
+pub async fn abort_upload(
+    stores: &dyn ObjectStores,
+    journal: Arc<dyn Journal>,
+    tenant: &Tenant,
+    entry: &tidegate_store::JournalEntry,
+) -> StoreResult<bool> {
+    let store = stores.open(tenant).await?;
+    if !journal.remove(&tenant.name, &entry.key, entry.generation).await? {
+        return Ok(false);
+    }
+    if let Some(multipart) = &entry.record.multipart {
+        store.abort_upload(&multipart.upload).await?;
+    }
+    if let Some(tail) = &entry.record.tail {
+        store.delete(&tail.key).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,201 @@
+//! What a transfer has to do with the journal of uploads.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, ready};
+use tidegate_store::{
+    BaseVersion, Condition, Multipart, ObjectAttributes, ObjectKey, StoredPart, Tail, Upload, UploadRecord, UploadState,
+};
+
+use super::{Begun, Running, Target, Transfer};
+use crate::error::FsError;
+use crate::journal::{Earlier, Keeper, NewUpload, Uploads, fenced};
+
+/// How an upload gets its entry.
+#[derive(Clone)]
+pub(crate) struct Journalling {
+    pub(crate) uploads: Uploads,
+    /// The final size as the client told it; 0 if it did not.
+    pub(crate) hint: u64,
+    /// What it goes on behind.
+    pub(crate) base: Option<BaseVersion>,
+    /// An earlier upload of the file that is being dropped.
+    pub(crate) earlier: Option<Earlier>,
+    /// The entry that it has before it has a part.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+    /// Resolves once the entry says that its first part was written to after it had been sent.
+    pub(crate) rewritten: Option<Shared<BoxFuture<'static, ()>>>,
+}
+
+impl Journalling {
+    fn new_upload(&self, (key, condition): (ObjectKey, Condition), attributes: ObjectAttributes) -> NewUpload {
+        NewUpload { key, condition, attributes, hint: self.hint, base: self.base.clone() }
+    }
+
+    /// Enters a multipart upload that was just begun.
+    pub(super) async fn enter(
+        self,
+        target: &Target,
+        destination: (ObjectKey, Condition),
+        upload: &Upload,
+        attributes: ObjectAttributes,
+    ) -> Result<Option<Arc<Keeper>>, FsError> {
+        if let Some(earlier) = self.earlier.clone() {
+            earlier.await;
+        }
+        let Some(keeper) = self.keeper.clone() else {
+            return Ok(self.uploads.enter(self.new_upload(destination, attributes), upload).await);
+        };
+        let multipart = Multipart { upload: upload.clone(), attributes, guarded: None };
+        let entered = keeper.change(|record| record.multipart = Some(multipart)).await;
+        match entered {
+            Ok(true) => Ok(Some(keeper)),
+            refused => {
+                // Nobody knows of it: what the entry has can still be gone on with.
+                let _ = target.store.abort_upload(upload).await;
+                refused?;
+                Err(fenced())
+            }
+        }
+    }
+}
+
+impl Transfer {
+    /// Goes on with an upload that another session has begun.
+    pub(in crate::writer) fn resume(
+        &mut self,
+        keeper: Arc<Keeper>,
+        multipart: Option<&Multipart>,
+        parts: Vec<StoredPart>,
+    ) {
+        let Some(multipart) = multipart else {
+            if let Some(journalling) = &mut self.journalling {
+                journalling.keeper = Some(keeper);
+            }
+            return;
+        };
+        let running = Running { upload: multipart.upload.clone(), keeper: Some(keeper) };
+        let upload = ready(Ok(running)).boxed().shared();
+        // So that it can be looked at at once.
+        let _ = upload.clone().now_or_never();
+        self.begun = Some(Begun { upload, attributes: multipart.attributes.clone() });
+        self.landings.state().landed.extend(parts.into_iter().map(|part| {
+            let checksum = part.checksum;
+            (part, checksum)
+        }));
+    }
+
+    pub(in crate::writer) fn comes_after(&mut self, earlier: Earlier) {
+        if let Some(journalling) = &mut self.journalling {
+            journalling.earlier = Some(earlier);
+        }
+    }
+
+    /// How much of the file the store has as parts without a gap from the beginning on, in bytes.
+    pub(in crate::writer) fn reached(&self) -> u64 {
+        let landed = self.landed();
+        let without_gap = landed.iter().zip(1_u16..).take_while(|((part, _), number)| part.number.number() == *number);
+        without_gap.map(|((part, _), _)| part.size).sum()
+    }
+
+    /// Says in the entry that the first part is written to after it was sent, before that is accepted:
+    /// what is in the store of it is old from then on. Gives what to wait for.
+    pub(in crate::writer) fn rewriting(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let upload = self.begun.as_ref()?.upload.clone();
+        let journalling = self.journalling.as_mut()?;
+        let marking = journalling.rewritten.get_or_insert_with(|| {
+            let marking = tokio::spawn(async move {
+                if let Ok(Running { keeper: Some(keeper), .. }) = upload.await
+                    && let Err(error) = keeper.change(|record| record.is_rewritten = true).await
+                {
+                    tracing::warn!(error = %error.report(), "the journal does not say that an upload can't be resumed");
+                }
+            });
+            marking.map(|_| ()).boxed().shared()
+        });
+        if marking.peek().is_some() { None } else { Some(marking.clone().boxed()) }
+    }
+
+    /// Writes down what is durable, with bytes that lie behind the parts. Tells whether anybody can go on
+    /// with it.
+    ///
+    /// # Errors
+    /// `Conflict` if another session has the upload; any that the journal gives.
+    pub(in crate::writer) async fn note(
+        &mut self,
+        tail: Option<Tail>,
+        attributes: &ObjectAttributes,
+        state: UploadState,
+    ) -> Result<bool, FsError> {
+        let Some(journalling) = &self.journalling else { return Ok(false) };
+        let running = match &self.begun {
+            Some(begun) => Some(begun.upload.clone().await?),
+            None => None,
+        };
+        let destination = self.target.destination.now();
+        let keeper = match (&running, &journalling.keeper) {
+            (Some(running), _) => running.keeper.clone(),
+            (None, keeper) => keeper.clone(),
+        };
+        let keeper = match (keeper, running.is_some()) {
+            (Some(keeper), _) => {
+                let change = |record: &mut UploadRecord| {
+                    record.state = state;
+                    record.attributes = attributes.clone();
+                    record.condition = destination.1.clone();
+                    record.tail = tail;
+                    record.is_rewritten = false;
+                };
+                if !keeper.change(change).await? {
+                    return Err(fenced());
+                }
+                keeper
+            }
+            // It was begun while the journal did not answer.
+            (None, true) => return Ok(false),
+            (None, false) => {
+                let Some(tail) = tail else { return Ok(false) };
+                if let Some(earlier) = journalling.earlier.clone() {
+                    earlier.await;
+                }
+                let new = journalling.new_upload(destination.clone(), attributes.clone());
+                journalling.uploads.enter_tail(new, tail, state).await?
+            }
+        };
+        if state == UploadState::Cut && keeper.key().await != destination.0 {
+            keeper.rename(&destination.0).await?;
+        }
+        if let Some(journalling) = &mut self.journalling {
+            journalling.rewritten = None;
+            journalling.keeper = Some(keeper);
+        }
+        Ok(true)
+    }
+
+    /// Stops, and leaves what the store has to whoever goes on with it.
+    pub(in crate::writer) fn leave(mut self) {
+        self.begun = None;
+        self.journalling = None;
+    }
+
+    /// Whether the upload has an entry, so that what the store has of it is of use.
+    pub(in crate::writer) fn is_journalled(&self) -> bool {
+        let begun = self.begun.as_ref().and_then(|begun| begun.upload.peek());
+        begun.is_some_and(|running| running.as_ref().is_ok_and(|running| running.keeper.is_some()))
+    }
+
+    pub(super) async fn earlier_dropped(&self) {
+        if let Some(earlier) = self.journalling.as_ref().and_then(|journalling| journalling.earlier.clone()) {
+            earlier.await;
+        }
+    }
+
+    /// The file was published: its entry is of no use any more.
+    pub(super) async fn left_the_journal(&self, keeper: Option<Arc<Keeper>>) {
+        let before = || self.journalling.as_ref().and_then(|journalling| journalling.keeper.clone());
+        if let Some(keeper) = keeper.or_else(before) {
+            keeper.end().await;
+        }
+    }
+}
