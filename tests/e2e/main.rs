@@ -16,6 +16,7 @@ mod drain;
 mod files;
 mod greedy;
 mod libraries;
+mod limits;
 mod metrics;
 mod mounts;
 mod names;

@@ -49,6 +49,8 @@ async fn a_table_is_a_directory() {
     aws.create_table().await.expect("a table that exists may be created again");
     conformance::directory(aws.directory()).await;
     conformance::usage(aws.usage()).await;
+    conformance::leases(aws.leases()).await;
+    conformance::login_failures(aws.login_failures()).await;
 }
 
 #[tokio::test]

@@ -10,11 +10,12 @@ use prometheus::process_collector::ProcessCollector;
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
+use tidegate_ssh::{ClusterState, HostKeyError, HostKeySet, Server, init_host_keys, load_host_keys};
 use tidegate_store::HostKeyStore;
 use tidegate_store::cached::CachedAccounts;
 use tidegate_store::metered::{
-    MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
+    MeteredDataKeys, MeteredDirectory, MeteredLeases, MeteredLoginFailures, MeteredObjectStore, MeteredObjectStores,
+    MeteredUsage,
 };
 use tidegate_vfs::Vfs;
 use tokio::task::JoinHandle;
@@ -125,11 +126,15 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let usage = Arc::new(MeteredUsage::new(aws.usage(), store_metrics.clone()));
     let vfs = Vfs::with_usage(stores, usage, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
-    let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
+    let shared = ClusterState {
+        accounts: Arc::new(CachedAccounts::new(directory, &config.accounts, store_metrics.clone())),
+        leases: Arc::new(MeteredLeases::new(aws.leases(), store_metrics.clone())),
+        login_failures: Arc::new(MeteredLoginFailures::new(aws.login_failures(), store_metrics)),
+    };
     let server = Server::bind(
         config.ssh.clone(),
         host_keys.clone(),
-        Arc::new(accounts),
+        shared,
         vfs.clone(),
         (config.sftp.clone(), sftp_metrics),
         ssh_metrics,

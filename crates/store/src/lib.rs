@@ -11,6 +11,8 @@ pub mod envelope;
 mod error;
 pub mod faulty;
 mod host_keys;
+mod leases;
+mod login_failures;
 pub mod memory;
 pub mod metered;
 mod metrics;
@@ -28,6 +30,8 @@ pub use checksum::Checksum;
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use host_keys::{HostKeyStore, SealedBlob};
+pub use leases::{ENDED_MAX, HeldSessions, InvalidLeaseId, Lease, LeaseId, Leases, SessionScope, TURN_MAX};
+pub use login_failures::{LoginFailureCounts, LoginFailures};
 pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,

@@ -3,13 +3,17 @@
 mod bucket;
 mod data_keys;
 mod directory;
+mod leases;
 mod listing;
+mod login_failures;
 mod multipart;
 mod object_store;
 mod usage;
 
 pub use data_keys::MemoryDataKeys;
 pub use directory::MemoryDirectory;
+pub use leases::MemoryLeases;
+pub use login_failures::MemoryLoginFailures;
 pub use object_store::{MemoryObjectStore, MemoryObjectStores};
 pub use usage::MemoryUsage;
 

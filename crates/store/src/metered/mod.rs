@@ -2,10 +2,12 @@
 
 mod data_keys;
 mod directory;
+mod leases;
 mod object_store;
 mod usage;
 
 pub use data_keys::MeteredDataKeys;
 pub use directory::MeteredDirectory;
+pub use leases::{MeteredLeases, MeteredLoginFailures};
 pub use object_store::{MeteredObjectStore, MeteredObjectStores};
 pub use usage::MeteredUsage;

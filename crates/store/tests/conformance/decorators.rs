@@ -3,9 +3,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use prometheus::Registry;
-use tidegate_store::faulty::{FaultPlan, FaultyObjectStore, Rates};
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
-use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredObjectStore, MeteredUsage};
+use tidegate_store::faulty::{FaultPlan, FaultyLeases, FaultyObjectStore, Rates};
+use tidegate_store::memory::{
+    MemoryDataKeys, MemoryDirectory, MemoryLeases, MemoryLoginFailures, MemoryObjectStore, MemoryUsage,
+};
+use tidegate_store::metered::{
+    MeteredDataKeys, MeteredDirectory, MeteredLeases, MeteredLoginFailures, MeteredObjectStore, MeteredUsage,
+};
 use tidegate_store::{Metrics, conformance};
 
 fn metrics() -> Metrics {
@@ -31,6 +35,22 @@ async fn the_metered_data_keys_conform() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metered_usage_conforms() {
     conformance::usage(Arc::new(MeteredUsage::new(Arc::new(MemoryUsage::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_leases_conform() {
+    conformance::leases(Arc::new(MeteredLeases::new(Arc::new(MemoryLeases::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_login_failures_conform() {
+    let failures = MeteredLoginFailures::new(Arc::new(MemoryLoginFailures::new()), metrics());
+    conformance::login_failures(Arc::new(failures)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_faulty_leases_conform_when_nothing_fails() {
+    conformance::leases(Arc::new(FaultyLeases::new(Arc::new(MemoryLeases::new()), FaultPlan::none()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use tidegate_store::conformance;
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryUsage};
+use tidegate_store::memory::{
+    MemoryDataKeys, MemoryDirectory, MemoryLeases, MemoryLoginFailures, MemoryObjectStore, MemoryUsage,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_store_in_memory_conforms() {
@@ -32,4 +34,14 @@ async fn the_data_keys_in_memory_conform() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_usage_in_memory_conforms() {
     conformance::usage(Arc::new(MemoryUsage::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leases_in_memory_conform() {
+    conformance::leases(Arc::new(MemoryLeases::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_failures_in_memory_conform() {
+    conformance::login_failures(Arc::new(MemoryLoginFailures::new())).await;
 }
