@@ -11,6 +11,7 @@
 mod cluster;
 mod configuration;
 mod crowd;
+mod dependencies;
 mod dev;
 mod drain;
 mod files;
