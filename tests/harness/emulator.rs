@@ -29,7 +29,7 @@ pub struct S3Access {
 pub struct Moto {
     url: String,
     key_id: String,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -59,7 +59,7 @@ impl Moto {
             command.env(name, value);
         }
         let output = run(&mut command, "", Duration::from_secs(60)).ok();
-        Self { url, key_id: output.stdout.trim().to_owned(), _process: process, _folder: folder }
+        Self { url, key_id: output.stdout.trim().to_owned(), process, _folder: folder }
     }
 
     /// Where it listens.
@@ -70,6 +70,11 @@ impl Moto {
     /// The KMS key.
     pub fn key_id(&self) -> &str {
         &self.key_id
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Its S3.
@@ -131,9 +136,15 @@ impl DevStore {
     /// # Panics
     /// If it has named none.
     pub fn s3_address(&self) -> SocketAddr {
-        let address =
-            self.ready.s3.strip_prefix("http://").and_then(|address| address.trim_end_matches('/').parse().ok());
-        address.unwrap_or_else(|| panic!("{} is no address on plain HTTP", self.ready.s3))
+        address(&self.ready.s3)
+    }
+
+    /// The address of its DynamoDB.
+    ///
+    /// # Panics
+    /// If it has named none.
+    pub fn dynamodb_address(&self) -> SocketAddr {
+        address(&self.ready.dynamodb)
     }
 
     /// The URL of its DynamoDB.
@@ -145,4 +156,9 @@ impl DevStore {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+fn address(url: &str) -> SocketAddr {
+    let address = url.strip_prefix("http://").and_then(|address| address.trim_end_matches('/').parse().ok());
+    address.unwrap_or_else(|| panic!("{url} is no address on plain HTTP"))
 }
