@@ -10,8 +10,12 @@ locals {
   ]
   # Without ListBucket, a missing object is a 403 in place of a 404. ListBucketMultipartUploads is for
   # `check-config --probe`, which cleans up behind itself.
-  bucket_actions              = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
-  node_table_actions          = ["dynamodb:GetItem", "dynamodb:DescribeTable"]
+  bucket_actions     = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+  node_table_actions = ["dynamodb:GetItem", "dynamodb:DescribeTable"]
+  # What nodes write: usage of tenants with a quota, sessions and failed logins. Leases alone are listed and removed.
+  node_count_actions          = ["dynamodb:UpdateItem"]
+  node_count_keys             = ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*"]
+  node_lease_actions          = ["dynamodb:DeleteItem", "dynamodb:Query"]
   administrator_table_actions = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
 
   host_keys_arn = "${aws_s3_bucket.files.arn}/${var.host_keys_key}"
@@ -39,6 +43,17 @@ locals {
     Sid      = "TableEncryption"
     Effect   = "Allow"
     Action   = ["kms:Decrypt", "kms:DescribeKey"]
+    Resource = [aws_kms_key.data.arn]
+    Condition = { StringEquals = {
+      "kms:ViaService"                               = "dynamodb.${local.region}.${local.dns_suffix}"
+      "kms:EncryptionContext:aws:dynamodb:tableName" = local.table_name
+    } }
+  }
+
+  table_kms_write_statement = {
+    Sid      = "TableEncryptionOfWrites"
+    Effect   = "Allow"
+    Action   = ["kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
     Resource = [aws_kms_key.data.arn]
     Condition = { StringEquals = {
       "kms:ViaService"                               = "dynamodb.${local.region}.${local.dns_suffix}"
@@ -120,6 +135,20 @@ resource "aws_iam_role_policy" "node" {
           Resource = [aws_dynamodb_table.accounts.arn]
         },
         {
+          Sid       = "Counts"
+          Effect    = "Allow"
+          Action    = local.node_count_actions
+          Resource  = [aws_dynamodb_table.accounts.arn]
+          Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = local.node_count_keys } }
+        },
+        {
+          Sid       = "Leases"
+          Effect    = "Allow"
+          Action    = local.node_lease_actions
+          Resource  = [aws_dynamodb_table.accounts.arn]
+          Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["LEASES"] } }
+        },
+        {
           Sid       = "OpenHostKeys"
           Effect    = "Allow"
           Action    = concat(["kms:Decrypt"], var.host_keys_auto_init ? ["kms:GenerateDataKey"] : [])
@@ -127,6 +156,7 @@ resource "aws_iam_role_policy" "node" {
           Condition = { StringEquals = local.host_keys_context }
         },
         local.table_kms_statement,
+        local.table_kms_write_statement,
       ],
       local.probe_statements,
       local.bucket_kms_statements,
@@ -209,16 +239,7 @@ resource "aws_iam_policy" "administrator" {
           Action   = local.administrator_table_actions
           Resource = [aws_dynamodb_table.accounts.arn]
         },
-        {
-          Sid      = "TableEncryptionOfWrites"
-          Effect   = "Allow"
-          Action   = ["kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
-          Resource = [aws_kms_key.data.arn]
-          Condition = { StringEquals = {
-            "kms:ViaService"                               = "dynamodb.${local.region}.${local.dns_suffix}"
-            "kms:EncryptionContext:aws:dynamodb:tableName" = local.table_name
-          } }
-        },
+        local.table_kms_write_statement,
         {
           Sid      = "HostKeysObject"
           Effect   = "Allow"

@@ -149,7 +149,7 @@ resource "aws_vpc_endpoint" "dynamodb" {
       Sid       = "Accounts"
       Effect    = "Allow"
       Principal = "*"
-      Action    = distinct(concat(local.node_table_actions, local.administrator_table_actions))
+      Action    = distinct(concat(local.node_table_actions, local.node_count_actions, local.node_lease_actions, local.administrator_table_actions))
       Resource  = [aws_dynamodb_table.accounts.arn]
       Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id } }
     }]

@@ -11,6 +11,7 @@
 mod cluster;
 mod configuration;
 mod crowd;
+mod dependencies;
 mod dev;
 mod drain;
 mod files;
@@ -18,6 +19,7 @@ mod greedy;
 mod host_keys;
 mod import;
 mod libraries;
+mod limits;
 mod metrics;
 mod mounts;
 mod names;

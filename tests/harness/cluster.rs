@@ -15,12 +15,20 @@ use crate::openssh::keygen;
 use crate::proxy::FaultProxy;
 use crate::rclone::Rclone;
 
+/// The library for programs with threads, in the folder of this machine's architecture.
+fn libfaketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("a system has libraries");
+    let mut places = folders.filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketimeMT.so.1")));
+    places.find(|place| place.exists()).expect("libfaketime is missing: run tests/setup")
+}
+
 /// Durable services with one tenant, `acme`, and no user yet. Nodes come and go.
 #[derive(Debug)]
 pub struct Cluster {
     // Fields drop in this order: the services end before their folder goes.
     moto: Option<Moto>,
     proxy: Option<FaultProxy>,
+    dynamodb_proxy: Option<FaultProxy>,
     store: Option<DevStore>,
     folder: TempDir,
 }
@@ -74,15 +82,17 @@ impl Cluster {
     }
 
     /// S3 and DynamoDB on `tidegate dev-store`, the root key in a file; nodes and command line
-    /// reach S3 through a proxy that the test gives orders to.
+    /// reach each of them through a proxy that the test gives orders to.
     ///
     /// # Panics
     /// If it can't be set up.
     pub fn behind_proxy() -> Self {
-        Self::on_dev_store_alone(|store| Some(FaultProxy::start(store.s3_address())))
+        Self::on_dev_store_alone(|store| {
+            Some((FaultProxy::start(store.s3_address()), FaultProxy::start(store.dynamodb_address())))
+        })
     }
 
-    /// The same without a proxy.
+    /// The same without proxies.
     ///
     /// # Panics
     /// If it can't be set up.
@@ -90,11 +100,11 @@ impl Cluster {
         Self::on_dev_store_alone(|_| None)
     }
 
-    fn on_dev_store_alone(proxy: impl FnOnce(&DevStore) -> Option<FaultProxy>) -> Self {
+    fn on_dev_store_alone(proxies: impl FnOnce(&DevStore) -> Option<(FaultProxy, FaultProxy)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = DevStore::start(&folder.path().join("store"));
-        let proxy = proxy(&store);
-        let cluster = Self::assemble(folder, None, proxy, Some(store)).with_bucket();
+        let proxies = proxies(&store);
+        let cluster = Self::assemble(folder, None, proxies, Some(store)).with_bucket();
         cluster.initialise();
         cluster
     }
@@ -104,8 +114,14 @@ impl Cluster {
         self
     }
 
-    fn assemble(folder: TempDir, moto: Option<Moto>, proxy: Option<FaultProxy>, store: Option<DevStore>) -> Self {
-        let cluster = Self { moto, proxy, store, folder };
+    fn assemble(
+        folder: TempDir,
+        moto: Option<Moto>,
+        proxies: Option<(FaultProxy, FaultProxy)>,
+        store: Option<DevStore>,
+    ) -> Self {
+        let (proxy, dynamodb_proxy) = proxies.unzip();
+        let cluster = Self { moto, proxy, dynamodb_proxy, store, folder };
         std::fs::write(cluster.config_file(), cluster.config()).expect("the configuration can be written");
         cluster
     }
@@ -120,7 +136,11 @@ impl Cluster {
     /// The configuration of every node.
     fn config(&self) -> String {
         let s3 = self.proxy.as_ref().map_or_else(|| self.s3().url, FaultProxy::url);
-        let dynamodb = self.store.as_ref().map(DevStore::dynamodb).or(self.moto.as_ref().map(Moto::url));
+        let direct = || self.store.as_ref().map(DevStore::dynamodb).or(self.moto.as_ref().map(Moto::url));
+        let dynamodb = self
+            .dynamodb_proxy
+            .as_ref()
+            .map_or_else(|| direct().expect("moto or dev-store has one").to_owned(), FaultProxy::url);
         let (kms, seal) = match &self.moto {
             Some(moto) => (
                 format!("kms_key_id = \"{}\"\nendpoints.kms = \"{}\"", moto.key_id(), moto.url()),
@@ -159,7 +179,6 @@ impl Cluster {
             memory_budget = "256MiB"
             "#,
             ttl = Self::ACCOUNTS_TTL.as_secs(),
-            dynamodb = dynamodb.expect("moto or dev-store has one"),
             sts = self.moto.as_ref().map_or("http://127.0.0.1:9", Moto::url),
             drain = Self::DRAIN_DEADLINE.as_secs(),
             bucket = Self::BUCKET,
@@ -196,6 +215,22 @@ impl Cluster {
     /// If this is no cluster of [`Cluster::behind_proxy`].
     pub fn proxy(&self) -> &FaultProxy {
         self.proxy.as_ref().expect("the cluster lies behind a proxy")
+    }
+
+    /// The proxy between nodes and DynamoDB, all of whose requests are [`crate::Kind::Other`].
+    ///
+    /// # Panics
+    /// If this is no cluster of [`Cluster::behind_proxy`].
+    pub fn dynamodb_proxy(&self) -> &FaultProxy {
+        self.dynamodb_proxy.as_ref().expect("the cluster lies behind a proxy")
+    }
+
+    /// The moto server of a cluster that has one.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn moto(&mut self) -> &mut Moto {
+        self.moto.as_mut().expect("the cluster uses moto")
     }
 
     /// Runs `tidegate ARGUMENTS… --config FILE`.
@@ -249,6 +284,21 @@ impl Cluster {
     /// If it does not serve.
     pub fn start_node_with(&self, name: &str, variables: &[(&str, &str)]) -> Node {
         let mut command = self.command();
+        command.envs(variables.iter().copied());
+        command.arg("serve").arg("--config").arg(self.config_file());
+        Node::serve(name, self.folder.path(), command)
+    }
+
+    /// Starts a node whose clock is ahead by so many seconds (or behind), by libfaketime. Time goes on as
+    /// fast as it does, and what measures time alone is untouched.
+    ///
+    /// # Panics
+    /// If it does not serve.
+    pub fn start_node_with_clock(&self, name: &str, ahead: i64, variables: &[(&str, &str)]) -> Node {
+        let mut command = self.command();
+        command.env("LD_PRELOAD", libfaketime()).env("FAKETIME", format!("{ahead:+}s"));
+        // The second is the older name of the same setting.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
         command.envs(variables.iter().copied());
         command.arg("serve").arg("--config").arg(self.config_file());
         Node::serve(name, self.folder.path(), command)

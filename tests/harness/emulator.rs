@@ -29,7 +29,7 @@ pub struct S3Access {
 pub struct Moto {
     url: String,
     key_id: String,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -59,7 +59,7 @@ impl Moto {
             command.env(name, value);
         }
         let output = run(&mut command, "", Duration::from_secs(60)).ok();
-        Self { url, key_id: output.stdout.trim().to_owned(), _process: process, _folder: folder }
+        Self { url, key_id: output.stdout.trim().to_owned(), process, _folder: folder }
     }
 
     /// Where it listens.
@@ -70,6 +70,11 @@ impl Moto {
     /// The KMS key.
     pub fn key_id(&self) -> &str {
         &self.key_id
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Its S3.

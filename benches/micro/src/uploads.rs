@@ -99,6 +99,7 @@ fn account() -> Account {
         permissions: Permission::ALL.into_iter().collect(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: Vec::new(),
         created: 0,
     };

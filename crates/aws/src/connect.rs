@@ -13,11 +13,13 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use thiserror::Error;
-use tidegate_store::{DataKeys, Directory, Journal, ObjectStore, ObjectStores, StoreResult, UsageStore};
+use tidegate_store::{
+    DataKeys, Directory, Journal, Leases, LoginFailures, ObjectStore, ObjectStores, StoreResult, UsageStore,
+};
 
 use crate::clock::StoreClock;
 use crate::config::{Config, ConfigError};
-use crate::dynamo::{self, DynamoDirectory, DynamoJournal, DynamoUsage};
+use crate::dynamo::{self, DynamoDirectory, DynamoJournal, DynamoLeases, DynamoLoginFailures, DynamoUsage};
 use crate::kms::KmsDataKeys;
 use crate::probe::{self, Probe};
 use crate::s3::{Buckets, S3Bucket, Settings};
@@ -49,6 +51,7 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
     s3_clock: StoreClock,
     dynamodb: aws_sdk_dynamodb::Client,
+    dynamodb_clock: StoreClock,
     kms: aws_sdk_kms::Client,
     sts: aws_sdk_sts::Client,
 }
@@ -94,6 +97,8 @@ impl Aws {
             .connect_timeout(config.timeouts.connect)
             .operation_attempt_timeout(config.timeouts.control)
             .build();
+        let dynamodb_clock = StoreClock::default();
+        dynamodb = dynamodb.interceptor(dynamodb_clock.clone());
         dynamodb.set_timeout_config(Some(control.clone()));
         kms.set_timeout_config(Some(control.clone()));
         sts.set_timeout_config(Some(control));
@@ -115,6 +120,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             s3_clock,
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            dynamodb_clock,
             kms: aws_sdk_kms::Client::from_conf(kms.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
         })
@@ -143,6 +149,17 @@ impl Aws {
     /// The counters of usage in the table.
     pub fn usage(&self) -> Arc<dyn UsageStore> {
         Arc::new(DynamoUsage::new(self.dynamodb.clone(), &self.config.table))
+    }
+
+    /// The nodes' leases and their sessions in the table.
+    pub fn leases(&self) -> Arc<dyn Leases> {
+        Arc::new(DynamoLeases::new(self.dynamodb.clone(), &self.config.table))
+    }
+
+    /// The counts of failed logins in the table.
+    pub fn login_failures(&self) -> Arc<dyn LoginFailures> {
+        let clock = self.dynamodb_clock.clone();
+        Arc::new(DynamoLoginFailures::new(self.dynamodb.clone(), &self.config.table, clock))
     }
 
     /// The KMS key.

@@ -27,6 +27,8 @@ async fn a_table_is_a_directory() {
     conformance::directory(aws.directory()).await;
     conformance::usage(aws.usage()).await;
     conformance::journal(aws.journal()).await;
+    conformance::leases(aws.leases()).await;
+    conformance::login_failures(aws.login_failures()).await;
 }
 
 #[tokio::test]

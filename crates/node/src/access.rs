@@ -6,6 +6,8 @@ use clap::Args;
 use thiserror::Error;
 use tidegate_store::{DirectoryPath, InvalidName, Permission, Permissions};
 
+use crate::limits::Lifted;
+
 /// What a user sees and may do; what is not named stays, or is the default for a new user.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AccessArgs {
@@ -25,6 +27,9 @@ pub struct AccessArgs {
     /// files as they are
     #[arg(long, value_name = "FILE|-|none")]
     pub mappings: Option<String>,
+    /// Sessions at once, over all nodes; "none" lifts the limit
+    #[arg(long, value_name = "N|none")]
+    pub max_sessions: Option<Lifted<u32>>,
 }
 
 /// Permissions: `all`, `none`, or words joined by commas.

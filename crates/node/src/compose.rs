@@ -10,10 +10,11 @@ use prometheus::process_collector::ProcessCollector;
 use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{BindError, HostKeyError, HostKeySet, Server};
+use tidegate_ssh::{BindError, ClusterState, HostKeyError, HostKeySet, Server};
 use tidegate_store::cached::CachedAccounts;
 use tidegate_store::metered::{
-    MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredObjectStore, MeteredObjectStores, MeteredUsage,
+    MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredLeases, MeteredLoginFailures, MeteredObjectStore,
+    MeteredObjectStores, MeteredUsage,
 };
 use tidegate_store::{Directory, HostKeyStore};
 use tidegate_vfs::{Reaped, Services, Vfs};
@@ -136,12 +137,16 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let services = Services { stores, usage: Some(usage), journal: Some(journal) };
     let vfs = Vfs::over(services, config.vfs.clone(), vfs_metrics);
     let directory = Arc::new(MeteredDirectory::new(aws.directory(), store_metrics.clone()));
-    let accounts = CachedAccounts::new(directory, &config.accounts, store_metrics);
+    let shared = ClusterState {
+        accounts: Arc::new(CachedAccounts::new(directory, &config.accounts, store_metrics.clone())),
+        leases: Arc::new(MeteredLeases::new(aws.leases(), store_metrics.clone())),
+        login_failures: Arc::new(MeteredLoginFailures::new(aws.login_failures(), store_metrics)),
+    };
     let reaper = Reaper::start(vfs.clone(), aws.directory(), config.vfs.reap_interval);
     let server = Server::bind(
         config.ssh.clone(),
         &host_keys,
-        Arc::new(accounts),
+        shared,
         vfs.clone(),
         (config.sftp.clone(), sftp_metrics),
         ssh_metrics,

@@ -22,7 +22,7 @@ pub struct LimitArgs {
     /// limit for each session holds
     #[arg(long, value_name = "N")]
     pub max_open_handles: Option<u32>,
-    /// Sessions at once on each node; without it, the node's own limits hold
+    /// Sessions at once, over all nodes; without it, the nodes' own limits hold
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<u32>,
     /// What its files may take in all, over all nodes; without it, there is no such limit
@@ -48,7 +48,7 @@ pub struct LimitChangeArgs {
     /// Files and directories that they may have open at once on each node; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_open_handles: Option<Lifted<u32>>,
-    /// Sessions at once on each node; "none" lifts the limit
+    /// Sessions at once, over all nodes; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_sessions: Option<Lifted<u32>>,
     /// What its files may take in all, over all nodes; "none" lifts the limit
@@ -120,7 +120,8 @@ impl LimitChangeArgs {
     }
 }
 
-fn change<T, U>(argument: Option<Lifted<T>>, limit_of: impl FnOnce(T) -> U) -> LimitChange<U> {
+/// What becomes of a limit that an argument names.
+pub(crate) fn change<T, U>(argument: Option<Lifted<T>>, limit_of: impl FnOnce(T) -> U) -> LimitChange<U> {
     match argument {
         None => LimitChange::Keep,
         Some(Lifted::None) => LimitChange::Lift,

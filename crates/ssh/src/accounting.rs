@@ -35,6 +35,8 @@ words! {
         Idle = "idle",
         /// The client stopped answering.
         Lost = "lost",
+        /// Closed at once: too many logins from the source have failed.
+        LockedOut = "locked-out",
         /// Closed: no valid PROXY header from a balancer, or not in time.
         NoProxyHeader = "no-proxy-header",
         /// Closed at once: not from a balancer, and no others are let in.
@@ -48,6 +50,8 @@ words! {
         OverSourceLimit = "over-source-limit",
         /// Disconnected after its login: the tenant has all the sessions it may have.
         OverTenantLimit = "over-tenant-limit",
+        /// Disconnected after its login: the user has all the sessions it may have.
+        OverUserLimit = "over-user-limit",
         /// Closed at once: too many others are logging in.
         OverUnauthenticatedLimit = "over-unauthenticated-limit",
         /// Closed at once: too many others of the same source are logging in.
@@ -72,11 +76,35 @@ words! {
         Disabled = "disabled",
         /// The key has expired.
         Expired = "expired",
+        /// Too many logins of the user from this source have failed.
+        LockedOut = "locked-out",
         /// Unknown user, wrong key, weak algorithm or no key at all.
         Rejected = "rejected",
         /// It took longer than it may.
         Timeout = "timeout",
         /// The account could not be looked up.
         Unavailable = "unavailable",
+    }
+}
+
+words! {
+    /// What a login with a limit on sessions met.
+    SessionCheck {
+        /// The cluster's count is within the limit.
+        Admitted = "admitted",
+        /// It is not.
+        Refused = "refused",
+        /// The cluster's count could not be learned: the node's own is within the limit.
+        Unchecked = "unchecked",
+    }
+}
+
+words! {
+    /// Who is locked out.
+    LockOut {
+        /// All of a source.
+        Source = "source",
+        /// One user from one source.
+        User = "user",
     }
 }

@@ -1,15 +1,13 @@
-//! How many connections may be open: on the node, from one source, before their login, and for a
-//! tenant.
+//! How many connections may be open: on the node, from one source, and before their login.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use tidegate_store::TenantName;
 
 use crate::accounting::Outcome;
 use crate::config::Config;
+use crate::lock_outs::network;
 
 /// Counts what is open, under limits.
 #[derive(Clone, Debug)]
@@ -18,7 +16,6 @@ pub(crate) struct Admission {
     sources: Counters<IpAddr>,
     unauthenticated: Counters<()>,
     unauthenticated_sources: Counters<IpAddr>,
-    tenants: Counters<TenantName>,
     headers: Counters<()>,
     max_connections: u32,
     max_per_source: u32,
@@ -43,9 +40,6 @@ pub(crate) struct LoginPlace {
 /// The place of a connection whose PROXY header is awaited; given back on drop.
 pub(crate) type HeaderPlace = Permit<()>;
 
-/// A tenant's place; given back on drop.
-pub(crate) type TenantPlace = Permit<TenantName>;
-
 impl Admission {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -53,7 +47,6 @@ impl Admission {
             sources: Counters::default(),
             unauthenticated: Counters::default(),
             unauthenticated_sources: Counters::default(),
-            tenants: Counters::default(),
             headers: Counters::default(),
             max_connections: config.max_connections,
             max_per_source: config.max_connections_per_source,
@@ -80,20 +73,6 @@ impl Admission {
     /// are as many as may be logging in.
     pub(crate) fn expect_header(&self) -> Option<HeaderPlace> {
         self.headers.acquire((), self.max_unauthenticated)
-    }
-
-    /// A place among the tenant's connections; `None` if all are taken.
-    pub(crate) fn admit_tenant(&self, tenant: &TenantName, limit: Option<u32>) -> Option<TenantPlace> {
-        self.tenants.acquire(tenant.clone(), limit.unwrap_or(u32::MAX))
-    }
-}
-
-/// What counts as one source: an IPv6 client has a whole /64 (RFC 6177) and may use any address
-/// in it.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -208,11 +187,5 @@ mod tests {
         drop(admission.admit(ip("192.0.2.1")).unwrap());
         assert!(admission.sources.0.lock().unwrap().is_empty());
         assert!(admission.unauthenticated_sources.0.lock().unwrap().is_empty());
-        let tenant: TenantName = "acme".parse().unwrap();
-        let held = admission.admit_tenant(&tenant, Some(1)).unwrap();
-        assert!(admission.admit_tenant(&tenant, Some(1)).is_none());
-        drop(held);
-        assert!(admission.admit_tenant(&tenant, Some(1)).is_some());
-        assert!(admission.tenants.0.lock().unwrap().is_empty());
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Rejection {
     Disabled,
     /// The account could not be looked up.
     Unavailable(StoreError),
+    /// Too many logins of the user from this source have failed.
+    LockedOut,
     /// The lookup took too long.
     LookupTimeout(Duration),
     /// A way to log in that nobody may use.
@@ -82,9 +84,16 @@ impl Rejection {
         match self {
             Self::Disabled => LoginResult::Disabled,
             Self::Expired => LoginResult::Expired,
+            Self::LockedOut => LoginResult::LockedOut,
             Self::LookupTimeout(_) | Self::Unavailable(_) => LoginResult::Unavailable,
             Self::Method | Self::UnknownKey | Self::UnknownUser | Self::WeakKey(_) => LoginResult::Rejected,
         }
+    }
+
+    /// Whether it counts as a failed login. What is wrong on our side does not, nor what a user's own key
+    /// meets, nor what is refused because of earlier failures.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.result() == LoginResult::Rejected
     }
 
     /// Of several rejections on one connection, the log and the metric tell the greatest: a client
@@ -94,7 +103,7 @@ impl Rejection {
             Self::Method => 0,
             Self::UnknownKey | Self::UnknownUser => 1,
             Self::WeakKey(_) => 2,
-            Self::Disabled | Self::Expired => 3,
+            Self::Disabled | Self::Expired | Self::LockedOut => 3,
             Self::LookupTimeout(_) | Self::Unavailable(_) => 4,
         }
     }
@@ -105,6 +114,7 @@ impl fmt::Display for Rejection {
         match self {
             Self::Disabled => f.write_str("the user or its tenant is disabled"),
             Self::Expired => f.write_str("the key has expired"),
+            Self::LockedOut => f.write_str("too many logins of this user from this address have failed"),
             Self::LookupTimeout(after) => write!(f, "the account could not be looked up within {after:?}"),
             Self::Method => f.write_str("this way to log in is not accepted"),
             Self::Unavailable(error) => write!(f, "the account could not be looked up: {}", error.report()),

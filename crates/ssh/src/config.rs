@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::lock_outs::LockOutConfig;
 use crate::proxy_protocol::ProxyProtocol;
 
 /// Settings of the SSH front (`[ssh]`).
@@ -59,6 +60,13 @@ pub struct Config {
     /// How long looking up an account may take before the attempt is refused. Default 10 s.
     #[serde(with = "humantime_serde")]
     pub account_lookup_timeout: Duration,
+    /// When those who fail to log in are locked out.
+    pub lock_out: LockOutConfig,
+    /// How long a node that shows no life still counts, where sessions are limited over the whole cluster:
+    /// the sessions of a node that died do so for at most twice as long. The same on all nodes; 3 s to
+    /// 5 min, default 30 s.
+    #[serde(with = "humantime_serde")]
+    pub session_lease: Duration,
     /// SFTP channels at once on one connection. Default 8.
     pub max_channels: u32,
     /// Channels that one connection may ask for in its whole life, open or not; then it ends. The
@@ -109,6 +117,8 @@ impl Default for Config {
             max_auth_attempts: 6,
             auth_rejection_delay: Duration::from_millis(500),
             account_lookup_timeout: Duration::from_secs(10),
+            lock_out: LockOutConfig::default(),
+            session_lease: Duration::from_secs(30),
             max_channels: 8,
             max_channel_opens: 1000,
             idle_timeout: Duration::from_secs(15 * 60),
@@ -155,6 +165,19 @@ impl Config {
                 return refuse(field, "must be at least 1 s");
             }
         }
+        if !(Duration::from_secs(3)..=Duration::from_secs(300)).contains(&self.session_lease) {
+            return refuse("session_lease", "must be between 3 s and 5 min");
+        }
+        let lock_out = &self.lock_out;
+        if !(Duration::from_secs(60)..=Duration::from_secs(24 * 3600)).contains(&lock_out.window) {
+            return refuse("lock_out.window", "must be between 1 min and 24 h");
+        }
+        if lock_out.first < Duration::from_secs(1) {
+            return refuse("lock_out.first", "must be at least 1 s");
+        }
+        if !(lock_out.first..=lock_out.window).contains(&lock_out.longest) {
+            return refuse("lock_out.longest", "must be between lock_out.first and lock_out.window");
+        }
         if self.proxy_protocol != ProxyProtocol::Off && self.proxy_networks.is_empty() {
             return refuse("proxy_networks", "must name the balancers' networks when proxy_protocol is on");
         }
@@ -194,6 +217,9 @@ mod tests {
         assert!(config.validate().unwrap_err().to_string().starts_with("ssh.proxy_networks must name"));
         let config = Config { max_channel_opens: 7, ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.max_channel_opens must be at least max_channels");
+        let lock_out = LockOutConfig { longest: Duration::from_secs(29), ..LockOutConfig::default() };
+        let config = Config { lock_out, ..Config::default() };
+        assert!(config.validate().unwrap_err().to_string().starts_with("ssh.lock_out.longest must be between"));
         let config = Config { window: ByteSize::kib(1), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().to_string(), "ssh.window must be between 64 KiB and 1 GiB");
     }

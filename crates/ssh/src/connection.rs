@@ -45,6 +45,9 @@ pub(crate) async fn run(
     async {
         let outcome = serve(&node, &connection, stream).await;
         wind_up(&node, &connection).await;
+        if let Some(user) = connection.failed_login(outcome) {
+            node.lock_outs.failed(client.ip(), &user);
+        }
         connection.log_end(outcome);
     }
     .instrument(span)

@@ -68,6 +68,9 @@ impl Handler {
             self.connection.end(over_limit("disconnected: too many keys were offered"));
             return Auth::reject();
         }
+        if self.is_locked_out(user, "publickey") {
+            return Auth::reject();
+        }
         match self.node.authenticator.check(user, key, algorithm).await {
             Ok(accepted) => {
                 self.accepted = Some(accepted);
@@ -80,11 +83,21 @@ impl Handler {
         }
     }
 
+    /// Whether the user is refused from here before anybody is asked.
+    fn is_locked_out(&self, user: &str, method: &'static str) -> bool {
+        let is = self.node.lock_outs.refuses_user(self.connection.client(), user);
+        if is {
+            self.connection.rejected(user, method, Rejection::LockedOut);
+        }
+        is
+    }
+
     /// Begins to look up the account of a user who has not offered a key yet, once per connection:
     /// most clients ask first which methods there are, and need a round trip to read the answer.
     fn look_ahead(&mut self, user: &str) {
         let Ok(user) = user.parse::<UserName>() else { return };
-        if std::mem::replace(&mut self.looked_ahead, true) {
+        let is_locked_out = self.node.lock_outs.refuses_user(self.connection.client(), user.as_str());
+        if is_locked_out || std::mem::replace(&mut self.looked_ahead, true) {
             return;
         }
         let (node, cut) = (Arc::clone(&self.node), self.connection.cut().clone());
@@ -202,12 +215,12 @@ impl russh::server::Handler for Handler {
         let Some(accepted) = self.accepted.take() else {
             return Err(russh::Error::Inconsistent);
         };
-        let tenant = &accepted.account.tenant;
-        let place = self.node.admission.admit_tenant(&tenant.name, tenant.limits.max_sessions);
+        self.node.lock_outs.succeeded(self.connection.client(), &accepted.account.user.name);
+        let places = self.node.sessions.admit(&accepted.account).await;
         self.identity = Some(Arc::new(Identity::new(&accepted)));
-        match self.connection.logged_in(accepted, place) {
+        match self.connection.logged_in(accepted, places) {
             Login::Admitted => Ok(()),
-            Login::OverTenantLimit => session.disconnect(
+            Login::OverLimit => session.disconnect(
                 Disconnect::TooManyConnections,
                 "too many sessions are open for this account; close one or try again later",
                 "en",

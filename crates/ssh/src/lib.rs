@@ -17,12 +17,14 @@ mod exec;
 mod handler;
 mod host_keys;
 mod listener;
+mod lock_outs;
 mod metrics;
 mod negotiated;
 mod prompt_ack;
 mod proxy_protocol;
 mod public_key;
 mod server;
+mod sessions;
 mod socket;
 mod subsystem;
 mod transport;
@@ -33,8 +35,9 @@ pub use host_keys::{
     Change, HostKey, HostKeyAlgorithm, HostKeyError, HostKeyFileError, HostKeySet, ImportedHostKey, KeyState,
     RotationError, Rules, change_host_keys, import_host_keys, init_host_keys, load_host_keys, rotate_host_keys,
 };
+pub use lock_outs::LockOutConfig;
 pub use metrics::Metrics;
 pub use proxy_protocol::{ProxyProtocol, is_proxy_header, read_proxy_header};
 pub use public_key::{KeyGenerationError, ParsedKey, PublicKeyError, check_public_key, generate_client_key};
-pub use server::{BindError, Server};
+pub use server::{BindError, ClusterState, Server};
 pub use transport::OfferedHostKeys;

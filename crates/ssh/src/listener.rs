@@ -52,7 +52,7 @@ pub(crate) async fn accept(node: Arc<Node>, listener: TcpListener, connections: 
             Ok((stream, peer)) => {
                 back_off = BACK_OFF.0;
                 match node.config.proxy_protocol.expects(peer.ip(), &node.config.proxy_networks) {
-                    Expectation::NoHeader => match node.admission.admit(peer.ip()) {
+                    Expectation::NoHeader => match node.admit(peer.ip()) {
                         Ok(places) => drop(connections.spawn(connection::run(Arc::clone(&node), stream, peer, places))),
                         Err(outcome) => refuse(&node, stream, peer, outcome),
                     },
@@ -91,7 +91,7 @@ async fn introduce(node: Arc<Node>, mut stream: TcpStream, balancer: SocketAddr,
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return node.metrics.ended(Outcome::Probe),
         Ok(Err(_)) | Err(_) => return refuse(&node, stream, balancer, Outcome::NoProxyHeader),
     };
-    match node.admission.admit(client.ip()) {
+    match node.admit(client.ip()) {
         Ok(places) => connection::run(node, stream, client, places).await,
         Err(outcome) => refuse(&node, stream, client, outcome),
     }

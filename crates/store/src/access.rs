@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::account::{DirectoryPath, Permissions, UserName};
+use crate::tenant_limits::LimitChange;
 
 /// What a user may do in one directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,16 +179,19 @@ pub struct UserChange {
     pub rules: Option<PermissionRules>,
     /// See [`crate::User::mappings`].
     pub mappings: Option<Mappings>,
+    /// See [`crate::User::max_sessions`].
+    pub max_sessions: LimitChange<u32>,
 }
 
 impl UserChange {
     /// Changes a user so.
     pub fn apply(&self, user: &mut crate::User) {
-        let Self { home, permissions, rules, mappings } = self.clone();
+        let Self { home, permissions, rules, mappings, max_sessions } = self.clone();
         user.home = home.unwrap_or_else(|| std::mem::take(&mut user.home));
         user.permissions = permissions.unwrap_or_else(|| std::mem::take(&mut user.permissions));
         user.rules = rules.unwrap_or_else(|| std::mem::take(&mut user.rules));
         user.mappings = mappings.unwrap_or_else(|| std::mem::take(&mut user.mappings));
+        user.max_sessions = max_sessions.apply(user.max_sessions);
     }
 }
 

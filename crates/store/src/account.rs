@@ -264,6 +264,9 @@ pub struct User {
     /// Which of the tenant's directories the user sees, and where; all as they are without any.
     #[serde(default)]
     pub mappings: Mappings,
+    /// Sessions at once, over all nodes; as many as the tenant may have without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
     /// The keys that open the account, at most [`User::MAX_KEYS`].
     pub keys: Vec<AuthorizedKey>,
     /// When it was made, in seconds since the Unix epoch.

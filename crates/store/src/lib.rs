@@ -12,6 +12,8 @@ mod error;
 pub mod faulty;
 mod host_keys;
 mod journal;
+mod leases;
+mod login_failures;
 pub mod memory;
 pub mod metered;
 mod metrics;
@@ -33,6 +35,8 @@ pub use journal::{
     BaseVersion, Generation, GuardedParts, Journal, JournalEntry, JournalPage, Multipart, Tail, UploadRecord,
     UploadState,
 };
+pub use leases::{ENDED_MAX, HeldSessions, InvalidLeaseId, Lease, LeaseId, Leases, SessionScope, TURN_MAX};
+pub use login_failures::{LoginFailureCounts, LoginFailures};
 pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,

@@ -20,7 +20,7 @@ pub struct TenantLimits {
     /// Files and directories that all its sessions together may have open at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_open_handles: Option<u32>,
-    /// Sessions at once.
+    /// Sessions at once, over all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Bytes that its files may take, over all nodes.
@@ -84,7 +84,9 @@ impl TenantLimitsChange {
 }
 
 impl<T: Copy> LimitChange<T> {
-    fn apply(self, limit: Option<T>) -> Option<T> {
+    /// The limit after this change.
+    #[must_use]
+    pub fn apply(self, limit: Option<T>) -> Option<T> {
         match self {
             Self::Keep => limit,
             Self::Lift => None,

@@ -54,8 +54,8 @@ run "session_manager_can_be_off" {
 run "nodes_may_do_what_the_program_calls" {
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Action if statement.Effect == "Allow"])) == toset([
-      "dynamodb:DescribeTable", "dynamodb:GetItem",
-      "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey",
+      "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo",
       "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:PutObject", "s3:PutObjectTagging",
       "sts:AssumeRole",
     ])
@@ -64,6 +64,16 @@ run "nodes_may_do_what_the_program_calls" {
   assert {
     condition     = !anytrue([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : contains(keys(statement.Condition), "StringEquals") ? false : contains(statement.Action, "kms:GenerateDataKey") if can(statement.Condition)])
     error_message = "A KMS permission without a context."
+  }
+}
+
+run "nodes_write_counts_and_neither_users_nor_keys" {
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : flatten(values(values(statement.Condition)[0])) if length(setintersection(flatten([statement.Action]), ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"])) > 0] == [
+      ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*"],
+      ["LEASES"],
+    ]
+    error_message = "Nodes may write or list other items of the table than counts and leases."
   }
 }
 

@@ -1,14 +1,15 @@
-//! What a user sees and may do, as attributes of the user's item.
+//! What a user sees and may do, and the limit of its sessions, as attributes of the user's item.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    Mapping, Mappings, Permission, PermissionRule, PermissionRules, Permissions, StoreError, User, UserChange,
+    LimitChange, Mapping, Mappings, Permission, PermissionRule, PermissionRules, Permissions, StoreError, User,
+    UserChange,
 };
 
 use super::request::Update;
-use super::schema::{Fields, Item, VERSION, WITH_ACCESS, number, text};
+use super::schema::{Fields, Item, MAX_SESSIONS, VERSION, WITH_ACCESS, number, text};
 
 const HOME: &str = "home";
 const MAPPINGS: &str = "mappings";
@@ -21,6 +22,7 @@ pub(super) fn attributes(user: &User) -> Item {
         (PERMISSIONS, permissions_value(&user.permissions)),
         (RULES, rules_value(&user.rules)),
         (MAPPINGS, mappings_value(&user.mappings)),
+        (MAX_SESSIONS, user.max_sessions.map(number)),
     ];
     let mut item: Item =
         values.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))).collect();
@@ -36,12 +38,18 @@ pub(super) fn update(change: &UserChange) -> Option<Update> {
     let (mut set, mut removed, mut values, mut names) = (Vec::new(), Vec::new(), HashMap::new(), HashMap::new());
     let rules = change.rules.as_ref().map(rules_value);
     let mappings = change.mappings.as_ref().map(mappings_value);
+    let max_sessions = match change.max_sessions {
+        LimitChange::Keep => None,
+        LimitChange::Lift => Some(None),
+        LimitChange::Set(limit) => Some(Some(number(limit))),
+    };
     let needs_version = [&rules, &mappings].into_iter().any(|value| matches!(value, Some(Some(_))));
     for (name, alias, placeholder, value) in [
         (HOME, "#home", ":home", change.home.as_ref().map(|home| Some(text(home)))),
         (PERMISSIONS, "#permissions", ":permissions", change.permissions.as_ref().map(permissions_value)),
         (RULES, "#rules", ":rules", rules),
         (MAPPINGS, "#mappings", ":mappings", mappings),
+        (MAX_SESSIONS, "#sessions", ":sessions", max_sessions),
         (VERSION, "#v", ":v", needs_version.then(|| Some(number(WITH_ACCESS)))),
     ] {
         match value {
@@ -148,10 +156,14 @@ mod tests {
             permissions: Some(Permissions::new()),
             rules: Some(PermissionRules::new(vec![rule]).unwrap()),
             mappings: Some(Mappings::default()),
+            max_sessions: LimitChange::Set(5),
         };
         let made = update(&change).unwrap();
-        assert_eq!(made.expression, "SET #home = :home, #rules = :rules, #v = :v REMOVE #permissions, #mappings");
-        assert_eq!((made.names.len(), made.values.len()), (5, 3));
+        assert_eq!(
+            made.expression,
+            "SET #home = :home, #rules = :rules, #sessions = :sessions, #v = :v REMOVE #permissions, #mappings"
+        );
+        assert_eq!((made.names.len(), made.values.len()), (6, 4));
         let gone = UserChange { rules: Some(PermissionRules::default()), ..UserChange::default() };
         assert_eq!(update(&gone).unwrap().expression, "REMOVE #rules", "the version stays");
     }

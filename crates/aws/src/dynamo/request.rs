@@ -23,6 +23,9 @@ const PAGE: i32 = 100;
 /// items of at most 400 KiB each take three requests.
 const BATCH_ROUNDS: usize = 10;
 
+/// How many pages of 1 MiB a partition may have that is read as a whole.
+const PARTITION_PAGES: usize = 10;
+
 /// A condition expression.
 pub(super) type Condition = Option<&'static str>;
 
@@ -71,6 +74,11 @@ pub(super) struct Updated {
     pub(super) repeated: bool,
     /// The whole item behind the change; `None` if the condition did not hold.
     pub(super) item: Option<Item>,
+}
+
+/// With names of its own, as the SDK wants them.
+fn owned<T>(by_alias: HashMap<&'static str, T>) -> HashMap<String, T> {
+    by_alias.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect()
 }
 
 /// One write of a transaction.
@@ -215,6 +223,30 @@ impl Table {
         }
     }
 
+    /// All items of one partition, as the latest writes left them; for partitions of few small items.
+    pub(super) async fn partition(&self, partition: &str, operation: &'static str) -> StoreResult<Vec<Item>> {
+        let (mut items, mut after) = (Vec::new(), None);
+        for _ in 0..PARTITION_PAGES {
+            let output = self
+                .client
+                .query()
+                .table_name(&*self.name)
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text(partition))
+                .set_exclusive_start_key(after.take())
+                .send()
+                .await
+                .map_err(|error| store_error(operation, partition, error))?;
+            items.extend(output.items.unwrap_or_default());
+            after = output.last_evaluated_key.filter(|key| !key.is_empty());
+            if after.is_none() {
+                return Ok(items);
+            }
+        }
+        Err(own_error(StoreErrorKind::Corrupt, operation, partition, "the partition has too many items"))
+    }
+
     /// Changes one item if the condition holds.
     pub(super) async fn update(&self, key: &ItemKey, update: Update, operation: &'static str) -> StoreResult<Updated> {
         let attempts = Attempts::default();
@@ -242,10 +274,7 @@ impl Table {
     }
 
     fn updating(&self, key: &ItemKey, update: Update, shown: ReturnValue) -> UpdateItemFluentBuilder {
-        let names: HashMap<String, String> =
-            update.names.into_iter().map(|(alias, name)| (alias.to_owned(), name)).collect();
-        let values: HashMap<String, AttributeValue> =
-            update.values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect();
+        let (names, values) = (owned(update.names), owned(update.values));
         self.client
             .update_item()
             .table_name(&*self.name)
@@ -255,6 +284,32 @@ impl Table {
             .return_values(shown)
             .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+    }
+
+    /// Removes one item if the condition holds; whether it did.
+    pub(super) async fn remove(
+        &self,
+        key: &ItemKey,
+        condition: &'static str,
+        names: HashMap<&'static str, String>,
+        values: HashMap<&'static str, AttributeValue>,
+        operation: &'static str,
+    ) -> StoreResult<bool> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(owned(names)))
+            .set_expression_attribute_values(Some(owned(values)))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => Ok(false),
+            Err(error) => Err(store_error(operation, key, error)),
+        }
     }
 
     pub(super) fn put(&self, item: Item, condition: Condition) -> Write {

@@ -5,12 +5,14 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
-    AuthorizedKey, LimitChange, ObjectKey, Status, StoreError, StoreErrorKind, Tenant, TenantLimits,
+    AuthorizedKey, LeaseId, LimitChange, ObjectKey, SessionScope, Status, StoreError, StoreErrorKind, Tenant,
+    TenantLimits,
     TenantLimitsChange, TenantName, User, UserName,
 };
 
@@ -37,12 +39,16 @@ pub(super) const WITH_ACCESS: &str = "2";
 const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
 const MAX_BANDWIDTH_OUT: &str = "max_bandwidth_out";
 const MAX_OPEN_HANDLES: &str = "max_open_handles";
-const MAX_SESSIONS: &str = "max_sessions";
+/// A user has this one, too.
+pub(super) const MAX_SESSIONS: &str = "max_sessions";
 const QUOTA_BYTES: &str = "quota_bytes";
 const QUOTA_OBJECTS: &str = "quota_objects";
 
 /// The partition whose items name the tenants.
 pub(super) const TENANTS: &str = "TENANTS";
+
+/// The partition whose items are the nodes' leases.
+pub(super) const LEASES: &str = "LEASES";
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +79,25 @@ impl ItemKey {
     /// Who removes the uploads that have expired.
     pub(super) fn reaping() -> Self {
         Self { pk: "REAPING".to_owned(), sk: "REAPING".to_owned() }
+    }
+
+    /// A node's lease.
+    pub(super) fn lease(id: &LeaseId) -> Self {
+        Self { pk: LEASES.to_owned(), sk: id.to_string() }
+    }
+
+    /// The sessions of a scope, by lease.
+    pub(super) fn sessions(scope: &SessionScope) -> Self {
+        let pk = match scope {
+            SessionScope::Tenant(name) => format!("SESSIONS#TENANT#{name}"),
+            SessionScope::User(name) => format!("SESSIONS#USER#{name}"),
+        };
+        Self { pk, sk: "SESSIONS".to_owned() }
+    }
+
+    /// The failed logins from a source in one window.
+    pub(super) fn failures(source: IpAddr, window: Duration, number: u64) -> Self {
+        Self { pk: format!("FAILURES#{source}"), sk: format!("{}#{number}", window.as_secs()) }
     }
 
     /// The item by which all tenants are listed.
@@ -248,6 +273,7 @@ pub(super) fn user_of(item: &Item, operation: &'static str) -> Result<User, Stor
         permissions: access::permissions(&fields)?,
         rules: access::rules(&fields)?,
         mappings: access::mappings(&fields)?,
+        max_sessions: fields.optional_number(MAX_SESSIONS)?,
         keys: fields.keys()?,
         created: fields.number("created")?,
     })

@@ -18,6 +18,7 @@ use super::print::Printer;
 use super::users::{self, UserView};
 use super::{CommandError, tenants};
 use crate::access::{AccessArgs, RuleArg, directory as directory_path};
+use crate::limits;
 
 /// A mapping as AWS Transfer Family writes it (`HomeDirectoryMapEntry`), and `ReadOnly`, which it
 /// does not have.
@@ -96,7 +97,8 @@ pub(super) fn read(args: &AccessArgs, user: &UserName, stdin: &mut dyn Read) -> 
     let names_others = !rules.is_empty() || args.rules.contains(&RuleArg::None);
     let rules = names_others.then(|| PermissionRules::new(rules)).transpose().map_err(CommandError::Rules)?;
     let mappings = args.mappings.as_deref().map(|source| mappings(source, user, stdin)).transpose()?;
-    Ok(UserChange { home, permissions, rules, mappings })
+    let max_sessions = limits::change(args.max_sessions, |limit| limit);
+    Ok(UserChange { home, permissions, rules, mappings, max_sessions })
 }
 
 fn home(home: &str) -> Result<String, CommandError> {

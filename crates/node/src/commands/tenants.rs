@@ -71,7 +71,7 @@ impl Shown for TenantView {
             ("max bandwidth in", shown_bandwidth(self.max_bandwidth_in)),
             ("max bandwidth out", shown_bandwidth(self.max_bandwidth_out)),
             ("max open handles", shown(self.max_open_handles)),
-            ("max sessions", shown(self.max_sessions)),
+            ("max sessions", quota(self.max_sessions.map(|max| max.to_string()))),
             ("quota bytes", quota(self.quota_bytes.map(shown_size))),
             ("quota objects", quota(self.quota_objects.map(|max| max.to_string()))),
         ];

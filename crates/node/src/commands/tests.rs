@@ -152,7 +152,7 @@ async fn limits_are_set_and_lifted_and_shown() {
         "max bandwidth in:  10.0 MiB/s",
         "max bandwidth out: no limit",
         "max open handles:  100",
-        "max sessions:      the node's limit",
+        "max sessions:      no limit",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }

@@ -24,6 +24,7 @@ pub(super) struct UserView {
     permissions: Permissions,
     rules: PermissionRules,
     mappings: Vec<MapEntry>,
+    max_sessions: Option<u32>,
     keys: Vec<KeyView>,
     created: String,
 }
@@ -38,6 +39,7 @@ impl UserView {
             permissions: user.permissions.clone(),
             rules: user.rules.clone(),
             mappings: user.mappings.as_slice().iter().map(MapEntry::new).collect(),
+            max_sessions: user.max_sessions,
             keys: user.keys.iter().map(KeyView::new).collect(),
             created: rfc3339(user.created),
         }
@@ -77,6 +79,8 @@ impl Shown for UserView {
         let rule = |path, permissions| ("permission", format!("{path}={}", shown(permissions)));
         lines.extend(self.rules.as_slice().iter().map(|one| rule(&one.path, &one.permissions)));
         lines.extend(self.mappings.iter().map(|mapping| ("mapping", mapping.shown())));
+        let sessions = self.max_sessions.map_or_else(|| "no limit".to_owned(), |max| max.to_string());
+        lines.push(("max sessions", sessions));
         lines.push(("created", self.created.clone()));
         lines.extend(self.keys.iter().map(|key| ("key", key.row().join("  "))));
         lines
@@ -101,6 +105,7 @@ pub(super) fn new(
         permissions: Permission::ALL.into(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys,
         created: now(),
     };

@@ -93,6 +93,7 @@ fn user(key: AuthorizedKey) -> Result<User, KeyError> {
         permissions: Permission::ALL.into_iter().collect(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: vec![key],
         created: now(),
     })

@@ -212,6 +212,7 @@ fn account(tenant: &str, limits: TenantLimits) -> Account {
         permissions: Permission::ALL.into_iter().collect(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: Vec::new(),
         created: 0,
     };

@@ -1,6 +1,6 @@
 //! What is known of one connection, shared by the tasks that work on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,10 +13,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{Span, debug, field, info, info_span, warn};
 
 use crate::accounting::{LoginResult, Outcome};
-use crate::admission::{LoginPlace, TenantPlace};
+use crate::admission::LoginPlace;
 use crate::authentication::{Accepted, Rejection};
 use crate::metrics::Metrics;
 use crate::negotiated::ClientHello;
+use crate::sessions::{OverLimit, SessionPlaces};
 use crate::socket::Traffic;
 
 /// The longest part of a user name from the network that is logged, in characters.
@@ -77,7 +78,7 @@ pub(crate) struct Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Login {
     Admitted,
-    OverTenantLimit,
+    OverLimit,
 }
 
 #[derive(Debug)]
@@ -91,9 +92,9 @@ struct Attempts {
     /// How often the client was refused.
     refused: u32,
     /// Held from the login on.
-    tenant: Option<TenantPlace>,
-    /// The key was good, but the tenant has all the sessions it may have.
-    over_tenant_limit: bool,
+    session: Option<SessionPlaces>,
+    /// The key was good, but there are all the sessions that there may be.
+    over_limit: Option<OverLimit>,
 }
 
 /// An attempt that failed.
@@ -152,8 +153,8 @@ impl Connection {
                 user: None,
                 rejection: None,
                 refused: 0,
-                tenant: None,
-                over_tenant_limit: false,
+                session: None,
+                over_limit: None,
             }),
             tasks: TaskTracker::new(),
         }
@@ -161,6 +162,11 @@ impl Connection {
 
     pub(crate) fn started(&self) -> Instant {
         self.activity.started
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.peer.ip()
     }
 
     pub(crate) fn span(&self) -> &Span {
@@ -221,19 +227,21 @@ impl Connection {
         }
     }
 
-    /// The client has proved who it is; `place` is `None` if its tenant has all it may have.
-    pub(crate) fn logged_in(&self, accepted: Accepted, place: Option<TenantPlace>) -> Login {
+    /// The client has proved who it is, and gets its places unless there are none.
+    pub(crate) fn logged_in(&self, accepted: Accepted, places: Result<SessionPlaces, OverLimit>) -> Login {
         let (user, tenant) = (&accepted.account.user.name, &accepted.account.tenant.name);
         self.span.record("user", user.as_str());
         self.span.record("tenant", tenant.as_str());
         self.metrics.authenticated(LoginResult::Accepted);
         let mut attempts = self.attempts();
-        if place.is_none() {
-            attempts.over_tenant_limit = true;
-            attempts.user = Some(user.as_str().to_owned());
-            return Login::OverTenantLimit;
+        match places {
+            Ok(places) => attempts.session = Some(places),
+            Err(over_limit) => {
+                attempts.over_limit = Some(over_limit);
+                attempts.user = Some(user.as_str().to_owned());
+                return Login::OverLimit;
+            }
         }
-        attempts.tenant = place;
         attempts.place = None;
         let refused = attempts.refused;
         drop(attempts);
@@ -306,8 +314,11 @@ impl Connection {
     pub(crate) fn before_login(&self, outcome: Outcome) -> Outcome {
         if self.phase.borrow().logged_in {
             outcome
-        } else if self.attempts().over_tenant_limit {
-            Outcome::OverTenantLimit
+        } else if let Some(over_limit) = self.attempts().over_limit {
+            match over_limit {
+                OverLimit::Tenant => Outcome::OverTenantLimit,
+                OverLimit::User => Outcome::OverUserLimit,
+            }
         } else if self.traffic.received() == 0 {
             Outcome::Probe
         } else {
@@ -339,7 +350,10 @@ impl Connection {
         let negotiated = self.hello.negotiated();
         let (user, method, message) = match (&attempts.rejection, outcome) {
             (_, Outcome::OverTenantLimit) => {
-                (last_user, "publickey", "the tenant has all the sessions it may have on this node".to_owned())
+                (last_user, "publickey", "the tenant has all the sessions it may have".to_owned())
+            }
+            (_, Outcome::OverUserLimit) => {
+                (last_user, "publickey", "the user has all the sessions it may have".to_owned())
             }
             (Some(Refused { user, method, rejection }), _) => {
                 self.metrics.authenticated(rejection.result());
@@ -365,6 +379,17 @@ impl Connection {
             ciphers = negotiated.cipher,
             "duration-ms" = duration,
         );
+    }
+
+    /// The user whose login failed, if it counts as a failure.
+    pub(crate) fn failed_login(&self, outcome: Outcome) -> Option<String> {
+        let is_over = matches!(outcome, Outcome::OverTenantLimit | Outcome::OverUserLimit);
+        if is_over || self.phase.borrow().logged_in {
+            return None;
+        }
+        let attempts = self.attempts();
+        let refused = attempts.rejection.as_ref().filter(|refused| refused.rejection.is_failure())?;
+        Some(refused.user.clone())
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {

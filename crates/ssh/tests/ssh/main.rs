@@ -14,6 +14,7 @@ mod commands;
 mod files;
 mod host_keys;
 mod limits;
+mod lock_outs;
 mod logs;
 mod misuse;
 mod node;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use prometheus::Registry;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tidegate_sftp::Shutdown;
-use tidegate_ssh::{Config, HostKeySet, Metrics, OfferedHostKeys, Server};
-use tidegate_store::memory::{MemoryDirectory, MemoryObjectStores};
+use tidegate_ssh::{ClusterState, Config, HostKeySet, Metrics, OfferedHostKeys, Server};
+use tidegate_store::memory::{MemoryDirectory, MemoryLeases, MemoryLoginFailures, MemoryObjectStores};
 use tidegate_store::{
     Accounts, AuthorizedKey, Directory, KeyPrefix, Mappings, Permission, PermissionRules, Status, Tenant, TenantLimits,
     User, UserName,
@@ -43,6 +43,16 @@ impl Node {
 
     /// A node whose lookups go to `accounts`; `directory` is what tests administer.
     pub(crate) async fn start_with(config: Config, directory: MemoryDirectory, accounts: Arc<dyn Accounts>) -> Self {
+        let shared = ClusterState {
+            accounts,
+            leases: Arc::new(MemoryLeases::new()),
+            login_failures: Arc::new(MemoryLoginFailures::new()),
+        };
+        Self::start_in(config, directory, shared).await
+    }
+
+    /// A node of a cluster.
+    pub(crate) async fn start_in(config: Config, directory: MemoryDirectory, shared: ClusterState) -> Self {
         let registry = Registry::new();
         let stores = MemoryObjectStores::new();
         drop(stores.bucket("bucket"));
@@ -54,7 +64,7 @@ impl Node {
         let sftp = (tidegate_sftp::Config::default(), tidegate_sftp::Metrics::register(&registry).unwrap());
         let keys = HostKeySet::generate().await.unwrap();
         let metrics = Metrics::register(&registry).unwrap();
-        let server = Server::bind(config, &keys, accounts, vfs, sftp, metrics).await.unwrap();
+        let server = Server::bind(config, &keys, shared, vfs, sftp, metrics).await.unwrap();
         let shutdown = Shutdown::default();
         let (address, offered) = (server.local_addr(), server.host_keys());
         let task = tokio::spawn(server.serve(shutdown.clone()));
@@ -136,6 +146,7 @@ pub(crate) fn user(name: &str, keys: &[&PublicKey]) -> User {
         permissions: Permission::ALL.into_iter().collect(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: keys.iter().map(|key| authorized(key)).collect(),
         created: 0,
     }

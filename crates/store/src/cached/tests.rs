@@ -108,6 +108,7 @@ fn user(name: &str) -> User {
         permissions: BTreeSet::new(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: vec![],
         created: 0,
     }

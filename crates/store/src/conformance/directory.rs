@@ -71,6 +71,7 @@ impl Run {
                 ("/a/b", &[Permission::List, Permission::Symlink]),
             ]),
             mappings: mappings(&[("/in box", "/\u{fc} 1", false), ("/a/b", "/c", true)]),
+            max_sessions: Some(7),
             keys: vec![key("first")],
             created: 1_700_000_001,
         }

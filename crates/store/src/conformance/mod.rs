@@ -13,7 +13,9 @@ mod data_keys;
 mod deviation;
 mod directory;
 mod journal;
+mod leases;
 mod listing;
+mod login_failures;
 mod multipart;
 mod names;
 mod objects;
@@ -31,6 +33,8 @@ use suite::Suite;
 use crate::account::Directory;
 use crate::data_keys::DataKeys;
 use crate::journal::Journal;
+use crate::leases::Leases;
+use crate::login_failures::LoginFailures;
 use crate::object_store::ObjectStore;
 use crate::usage::UsageStore;
 
@@ -75,6 +79,23 @@ pub async fn directory(directory: Arc<dyn Directory>) {
 /// If a rule does not hold.
 pub async fn data_keys(keys: Arc<dyn DataKeys>) {
     data_keys::check(&*keys).await;
+}
+
+/// Checks leases and the sessions counted under them. Leases and names are random; what is counted for
+/// the names stays.
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn leases(leases: Arc<dyn Leases>) {
+    leases::check(leases).await;
+}
+
+/// Checks counts of failed logins. The sources are random, and their counts stay.
+///
+/// # Panics
+/// If a rule does not hold.
+pub async fn login_failures(failures: Arc<dyn LoginFailures>) {
+    login_failures::check(failures).await;
 }
 
 /// Checks counters of usage. The tenants' names are random, and their counters stay.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::StoreErrorKind;
 
-/// A method of [`crate::ObjectStore`].
+/// A method of [`crate::ObjectStore`] or [`crate::Leases`]. New ones come last: the place seeds the dice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// `abort_upload`
@@ -36,6 +36,16 @@ pub enum Call {
     Put,
     /// `put_part`
     PutPart,
+    /// `begin` of leases
+    BeginLease,
+    /// `renew` of leases
+    RenewLease,
+    /// `end` of leases
+    EndLease,
+    /// `all` of leases
+    AllLeases,
+    /// `hold` of leases
+    HoldSessions,
 }
 
 impl Call {
@@ -56,6 +66,11 @@ impl Call {
             Self::ListUploads => "list_uploads",
             Self::Put => "put",
             Self::PutPart => "put_part",
+            Self::BeginLease => "begin",
+            Self::RenewLease => "renew",
+            Self::EndLease => "end",
+            Self::AllLeases => "all",
+            Self::HoldSessions => "hold",
         }
     }
 }

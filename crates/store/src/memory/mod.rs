@@ -4,7 +4,9 @@ mod bucket;
 mod data_keys;
 mod directory;
 mod journal;
+mod leases;
 mod listing;
+mod login_failures;
 mod multipart;
 mod object_store;
 mod usage;
@@ -12,6 +14,8 @@ mod usage;
 pub use data_keys::MemoryDataKeys;
 pub use directory::MemoryDirectory;
 pub use journal::MemoryJournal;
+pub use leases::MemoryLeases;
+pub use login_failures::MemoryLoginFailures;
 pub use object_store::{MemoryObjectStore, MemoryObjectStores};
 pub use usage::MemoryUsage;
 

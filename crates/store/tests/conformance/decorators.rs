@@ -3,9 +3,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use prometheus::Registry;
-use tidegate_store::faulty::{FaultPlan, FaultyObjectStore, Rates};
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryObjectStore, MemoryUsage};
-use tidegate_store::metered::{MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredObjectStore, MeteredUsage};
+use tidegate_store::faulty::{FaultPlan, FaultyLeases, FaultyObjectStore, Rates};
+use tidegate_store::memory::{
+    MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryLeases, MemoryLoginFailures, MemoryObjectStore, MemoryUsage,
+};
+use tidegate_store::metered::{
+    MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredLeases, MeteredLoginFailures, MeteredObjectStore,
+    MeteredUsage,
+};
 use tidegate_store::{Metrics, conformance};
 
 fn metrics() -> Metrics {
@@ -36,6 +41,22 @@ async fn the_metered_usage_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metered_journal_conforms() {
     conformance::journal(Arc::new(MeteredJournal::new(Arc::new(MemoryJournal::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_leases_conform() {
+    conformance::leases(Arc::new(MeteredLeases::new(Arc::new(MemoryLeases::new()), metrics()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metered_login_failures_conform() {
+    let failures = MeteredLoginFailures::new(Arc::new(MemoryLoginFailures::new()), metrics());
+    conformance::login_failures(Arc::new(failures)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_faulty_leases_conform_when_nothing_fails() {
+    conformance::leases(Arc::new(FaultyLeases::new(Arc::new(MemoryLeases::new()), FaultPlan::none()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

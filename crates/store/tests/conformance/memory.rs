@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use tidegate_store::conformance;
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryObjectStore, MemoryUsage};
+use tidegate_store::memory::{
+    MemoryDataKeys, MemoryDirectory, MemoryJournal, MemoryLeases, MemoryLoginFailures, MemoryObjectStore, MemoryUsage,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_store_in_memory_conforms() {
@@ -37,4 +39,14 @@ async fn the_usage_in_memory_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_in_memory_conforms() {
     conformance::journal(Arc::new(MemoryJournal::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leases_in_memory_conform() {
+    conformance::leases(Arc::new(MemoryLeases::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_failures_in_memory_conform() {
+    conformance::login_failures(Arc::new(MemoryLoginFailures::new())).await;
 }

@@ -104,6 +104,7 @@ pub fn account(permissions: &[Permission]) -> Account {
         permissions: permissions.iter().copied().collect::<Permissions>(),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: None,
         keys: Vec::new(),
         created: 0,
     };

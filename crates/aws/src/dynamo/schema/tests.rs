@@ -20,6 +20,7 @@ fn user() -> User {
         permissions: Permissions::from([Permission::Read, Permission::SetAttributes]),
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
+        max_sessions: Some(3),
         keys: vec![key("SHA256:b", 1, Some(u64::MAX)), key("SHA256:a", 2, None), key("SHA256:c", 2, None)],
         created: 1_800_000_000,
     }
@@ -61,7 +62,7 @@ fn tenant() -> Tenant {
 
 #[test]
 fn records_come_back_from_their_items() {
-    let plain = User { permissions: Permissions::new(), keys: Vec::new(), ..user() };
+    let plain = User { permissions: Permissions::new(), keys: Vec::new(), max_sessions: None, ..user() };
     for user in [user(), plain] {
         assert_eq!(user_item(&user).get(VERSION), Some(&number(1)), "earlier releases know it");
         assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);

@@ -129,11 +129,12 @@ async fn what_was_set_is_shown_and_can_be_given_again() {
     let change = read(&args(&["/in=list,write", "/in/done=none"], Some("-")), json).unwrap();
     let text = set(&directory, &change, Output::Text).await.unwrap();
     for line in [
-        "permissions: all",
-        "permission:  /in=list,write",
-        "permission:  /in/done=none",
-        "mapping:     / shows /home",
-        "mapping:     /pub shows /pub (read-only)",
+        "permissions:  all",
+        "permission:   /in=list,write",
+        "permission:   /in/done=none",
+        "mapping:      / shows /home",
+        "mapping:      /pub shows /pub (read-only)",
+        "max sessions: no limit",
         "accounts.ttl",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
@@ -145,6 +146,11 @@ async fn what_was_set_is_shown_and_can_be_given_again() {
     let none = read(&args(&["none"], Some("none")), "").unwrap();
     let shown: Value = serde_json::from_str(&set(&directory, &none, Output::Json).await.unwrap()).unwrap();
     assert_eq!((&shown["rules"], &shown["mappings"]), (&json!([]), &json!([])));
+    for (given, expected) in [("3", json!(3)), ("none", Value::Null)] {
+        let args = AccessArgs { max_sessions: Some(given.parse().unwrap()), ..AccessArgs::default() };
+        let shown = set(&directory, &read(&args, "").unwrap(), Output::Json).await.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["max_sessions"], expected, "{given}");
+    }
 }
 
 #[tokio::test]

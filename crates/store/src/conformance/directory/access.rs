@@ -6,6 +6,7 @@ use super::super::outcome::done;
 use super::{RACERS, Run, parsed, winners};
 use crate::access::{Mapping, Mappings, PermissionRule, PermissionRules, UserChange};
 use crate::account::{Permission, User};
+use crate::tenant_limits::LimitChange;
 
 impl Run {
     /// Changes what the user sees and may do, and leaves it as it was.
@@ -15,7 +16,9 @@ impl Run {
             permissions: Some(BTreeSet::new()),
             rules: Some(PermissionRules::default()),
             mappings: Some(Mappings::default()),
+            max_sessions: LimitChange::Lift,
         };
+        let limit = UserChange { max_sessions: LimitChange::Set(0), ..UserChange::default() };
         let rule = UserChange { rules: Some(rules(&[("/x", &[Permission::Read])])), ..UserChange::default() };
         let mapping = UserChange { mappings: Some(mappings(&[("/y", "/z", true)])), ..UserChange::default() };
         let restored = UserChange {
@@ -23,9 +26,10 @@ impl Run {
             permissions: Some(user.permissions.clone()),
             rules: Some(user.rules.clone()),
             mappings: Some(user.mappings.clone()),
+            max_sessions: user.max_sessions.map_or(LimitChange::Lift, LimitChange::Set),
         };
         let mut expected = user.clone();
-        for change in [&UserChange::default(), &none, &none, &rule, &mapping, &none, &restored] {
+        for change in [&UserChange::default(), &none, &none, &rule, &limit, &mapping, &none, &limit, &restored] {
             done("set_user", self.directory.set_user(&user.name, change).await);
             change.apply(&mut expected);
             self.shows("a user changes as told, and nothing else does", &expected).await;
