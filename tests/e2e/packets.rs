@@ -16,6 +16,8 @@ async fn extensions_that_work_are_announced_and_no_others() {
     assert_eq!(
         names,
         [
+            "check-file",
+            "copy-data",
             "expand-path@openssh.com",
             "fstatvfs@openssh.com",
             "home-directory",

@@ -9,6 +9,7 @@ mod extents;
 mod plan;
 mod publish;
 mod scratch;
+mod view;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use self::extents::Extents;
 pub(crate) use self::plan::copies_of_beginning;
 pub(crate) use self::publish::Publication;
 pub(crate) use self::scratch::{Scratch, ScratchFile};
+pub use self::view::View;
 use crate::error::{FsError, FsErrorKind};
 use crate::reader::ReadData;
 use crate::shares::Grant;

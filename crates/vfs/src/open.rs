@@ -165,6 +165,7 @@ impl Files {
             key,
             read_memory: self.read_memory.clone(),
             write_share: self.write_share.clone(),
+            usage: self.usage.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use tidegate_store::{Condition, CopySource, ETag, ObjectKey};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::copy::Room;
 use super::draft::Draft;
 use super::moving::{Deferred, Moving};
 use super::place::Place;
@@ -36,11 +37,12 @@ pub(super) struct FileState {
     /// The file's final size as its client told, 0 if it did not.
     hint: u64,
     /// Handles that are open, and those of them that may read.
-    handles: usize,
+    pub(super) handles: usize,
     readers: usize,
     /// An edit is being published.
     pub(super) publishing: bool,
     pub(super) registration: Option<Registration>,
+    pub(super) room: Room,
 }
 
 /// Where the file's bytes are.
@@ -72,6 +74,7 @@ impl SharedFile {
             readers: usize::from(reads),
             publishing: false,
             registration: None,
+            room: Room::default(),
         };
         let file = Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 });
         if size == 0 {
@@ -449,7 +452,7 @@ impl std::fmt::Debug for SharedFile {
     }
 }
 
-fn sent_already() -> FsError {
+pub(super) fn sent_already() -> FsError {
     FsError::unsupported(
         "this range of the file is in the storage already and can't be read or written again before the file is \
          closed; close it and open it again",

@@ -7,6 +7,7 @@ use tidegate_store::{ETag, ObjectKey, ObjectStore, limits};
 use crate::edit::{Base, Edit};
 use crate::reader::TenantMemory;
 use crate::shares::TenantShare;
+use crate::usage::TenantUsage;
 use crate::vfs::Shared;
 use crate::writer::Memory;
 
@@ -19,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) key: ObjectKey,
     pub(crate) read_memory: TenantMemory,
     pub(crate) write_share: TenantShare,
+    /// `None` for a tenant without a quota.
+    pub(crate) usage: Option<Arc<TenantUsage>>,
 }
 
 impl Place {
