@@ -5,6 +5,7 @@
 
 mod checks;
 mod client;
+mod commands;
 mod copies;
 mod ends;
 mod extensions;
