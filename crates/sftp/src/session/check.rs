@@ -28,7 +28,7 @@ const BLOCK_MIN: u32 = 256;
 /// What is read at once, in bytes.
 const CHUNK: u32 = 256 << 10;
 
-/// How long one request may take: 15 minutes.
+/// How long one request may take, with those before it: 15 minutes.
 const TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The checksums of one request.
@@ -116,15 +116,19 @@ impl Session {
 impl Check {
     async fn run(self, opening: impl Future<Output = Result<View, FsError>>) -> Result<Outcome, FsError> {
         let ended = self.ended.clone();
-        let work = async {
+        // The wait for its turn is part of it: a file that is open for writing keeps what is written meanwhile
+        // in memory.
+        let work = tokio::time::timeout(TIME_MAX, async {
             let turn = Arc::clone(&self.turn);
             // It is never closed: an error would only mean that there is no limit.
             let _turn = turn.acquire().await;
-            let work = tokio::time::timeout(TIME_MAX, async { self.body(opening.await?).await });
-            work.await.unwrap_or_else(|_| Err(FsError::new(FsErrorKind::Unavailable, "it took too long; ask for less")))
-        };
+            self.body(opening.await?).await
+        });
         tokio::select! {
-            body = work => body.map(Outcome::Extended),
+            body = work => match body {
+                Ok(body) => body.map(Outcome::Extended),
+                Err(_) => Err(FsError::new(FsErrorKind::Unavailable, "it took too long; ask for less at once")),
+            },
             () = ended.cancelled() => Err(FsError::new(FsErrorKind::Unavailable, "the session has ended")),
         }
     }
