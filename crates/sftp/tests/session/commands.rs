@@ -67,13 +67,9 @@ impl Run {
         self.stream.shutdown().await.unwrap();
         let mut rest = Vec::new();
         let mut stream = self.stream;
-        let (report, _) = tokio::join!(
-            async {
-                let report = self.command.await.unwrap();
-                report
-            },
-            async { stream.read_to_end(&mut rest).await.unwrap() }
-        );
+        let (report, read) = tokio::join!(self.command, stream.read_to_end(&mut rest));
+        read.unwrap();
+        let report = report.unwrap();
         (report, rest)
     }
 }
