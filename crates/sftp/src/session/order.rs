@@ -229,10 +229,11 @@ mod tests {
         let mut order = PathOrder::new();
         let close = Footprint::close(&path("/copy"), vec![path("/a/source")]);
         let close = order.submit(close, |ticket| ticket).unwrap();
-        assert!(order.submit(Footprint::look(&path("/a/source")), |ticket| ticket).is_some());
+        let look = order.submit(Footprint::look(&path("/a/source")), |ticket| ticket).unwrap();
         assert!(order.submit(Footprint::change(&path("/a")), |ticket| ticket).is_some(), "not a tree");
         assert!(order.submit(Footprint::change(&path("/a/source")), |_| close).is_none());
         assert!(order.submit(Footprint::rename(&path("/a"), &path("/b")), |_| close).is_none());
+        assert!(order.finish(look).is_empty());
         assert_eq!(order.finish(close).len(), 1, "the rename waits for the change");
     }
 
