@@ -10,6 +10,7 @@
 
 mod cluster;
 mod configuration;
+mod copies;
 mod crowd;
 mod dependencies;
 mod dev;
