@@ -36,5 +36,6 @@ mod ssh_front;
 mod store_corruption;
 mod store_faults;
 mod store_requests;
+mod tenant_isolation;
 mod transfers;
 mod users;
