@@ -3,11 +3,13 @@
 
 locals {
   # What crates/aws calls on files. CopyObject (a rename) takes an object's tags along, and fails on a
-  # tagged object without the last two; tags come from other tools, such as malware scanners.
+  # tagged object without the last two; tags come from other tools, such as malware scanners. Parts are
+  # listed to find out what became of a completion whose answer was lost.
   object_actions = [
-    "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload",
+    "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
     "s3:GetObjectTagging", "s3:PutObjectTagging",
   ]
+  probe_object_actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
   # Without ListBucket, a missing object is a 403 in place of a 404. ListBucketMultipartUploads is for
   # `check-config --probe`, which cleans up behind itself.
   bucket_actions     = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
@@ -36,6 +38,43 @@ locals {
         StringLike   = { "kms:EncryptionContext:aws:s3:arn" = [bucket.arn, "${bucket.arn}/*"] }
       }
     }
+  ]
+
+  # What nodes may do to files with their own role: everything; or, where they take a role for each
+  # tenant, nothing, and what is left is the host keys, and what `check-config --probe` tries.
+  node_file_statements = var.tenant_isolation ? [
+    {
+      Sid      = "HostKeysObject"
+      Effect   = "Allow"
+      Action   = concat(["s3:GetObject"], var.host_keys_auto_init ? ["s3:PutObject"] : [])
+      Resource = [local.host_keys_arn]
+    },
+    {
+      Sid      = "ProbeObjects"
+      Effect   = "Allow"
+      Action   = local.probe_object_actions
+      Resource = [local.probe_arn]
+    },
+    {
+      # Names only, so that missing host keys are a 404, and for the probe.
+      Sid      = "Bucket"
+      Effect   = "Allow"
+      Action   = local.bucket_actions
+      Resource = [aws_s3_bucket.files.arn]
+    },
+    ] : [
+    {
+      Sid      = "Files"
+      Effect   = "Allow"
+      Action   = local.object_actions
+      Resource = local.object_arns
+    },
+    {
+      Sid      = "Buckets"
+      Effect   = "Allow"
+      Action   = local.bucket_actions
+      Resource = local.bucket_arns
+    },
   ]
 
   # DynamoDB unwraps the table's key in the caller's name.
@@ -108,19 +147,8 @@ resource "aws_iam_role_policy" "node" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
+      local.node_file_statements,
       [
-        {
-          Sid      = "Files"
-          Effect   = "Allow"
-          Action   = local.object_actions
-          Resource = local.object_arns
-        },
-        {
-          Sid      = "Buckets"
-          Effect   = "Allow"
-          Action   = local.bucket_actions
-          Resource = local.bucket_arns
-        },
         {
           # No path of a client leads there; this holds if one did.
           Sid      = "HostKeysStayAsTheyAre"
@@ -159,7 +187,8 @@ resource "aws_iam_role_policy" "node" {
         local.table_kms_write_statement,
       ],
       local.probe_statements,
-      local.bucket_kms_statements,
+      # The first is the key of the bucket with the host keys.
+      var.tenant_isolation ? slice(local.bucket_kms_statements, 0, 1) : local.bucket_kms_statements,
       [for arn in aws_iam_role.tenant[*].arn : {
         Sid      = "TenantsRole"
         Effect   = "Allow"
@@ -256,7 +285,7 @@ resource "aws_iam_policy" "administrator" {
         {
           Sid      = "ProbeObjects"
           Effect   = "Allow"
-          Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+          Action   = local.probe_object_actions
           Resource = [local.probe_arn]
         },
         {
@@ -298,8 +327,8 @@ resource "aws_iam_role_policy_attachment" "administrator" {
 
 # --- Tenants ---
 
-# Taken by nodes for one tenant's sessions, always with the session policy that leaves the tenant's
-# prefix alone of what this role may do (output tenant_session_policy).
+# Taken by nodes for one tenant's sessions, always with a session policy that leaves the tenant's prefix
+# alone of what this role may do: nodes make it (crates/aws/src/tenant_role/policy.rs).
 resource "aws_iam_role" "tenant" {
   count                = var.tenant_isolation ? 1 : 0
   name                 = "${var.name}-tenant"
@@ -348,31 +377,4 @@ resource "aws_iam_role_policy" "tenant" {
       local.bucket_kms_statements,
     )
   })
-}
-
-locals {
-  # BUCKET and PREFIX stand for the tenant's. A session may do what the role and this policy both allow.
-  tenant_session_policy = {
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Effect   = "Allow"
-        Action   = local.object_actions
-        Resource = ["arn:${local.partition}:s3:::BUCKET/PREFIX*"]
-      },
-      {
-        Effect    = "Allow"
-        Action    = ["s3:ListBucket"]
-        Resource  = ["arn:${local.partition}:s3:::BUCKET"]
-        Condition = { StringLike = { "s3:prefix" = "PREFIX*" } }
-      },
-      {
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-        Resource  = concat([aws_kms_key.data.arn], [for bucket in var.additional_buckets : bucket.kms_key_arn if bucket.kms_key_arn != null])
-        Condition = { StringEquals = { "kms:ViaService" = "s3.${local.region}.${local.dns_suffix}" } }
-      },
-    ]
-  }
-  tenant_session_policy_json = jsonencode(local.tenant_session_policy)
 }

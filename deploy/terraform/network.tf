@@ -304,6 +304,13 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints_from_nodes" {
   tags                         = local.tags
 }
 
+check "sts_is_reachable" {
+  assert {
+    condition     = !var.tenant_isolation || contains(local.interface_endpoints, "sts") || length(var.https_egress_cidr_blocks) > 0
+    error_message = "Nodes can't reach STS, and so no tenant's files: name sts in interface_endpoints, or the addresses of the VPC's own endpoints in https_egress_cidr_blocks."
+  }
+}
+
 check "kms_is_reachable" {
   assert {
     condition     = contains(local.interface_endpoints, "kms") || length(var.https_egress_cidr_blocks) > 0

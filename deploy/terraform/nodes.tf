@@ -14,13 +14,21 @@ locals {
     name => value if var.proxy_protocol_v2
   }
 
-  own_settings = {
+  # S3 uses the buckets' keys in the tenant's name.
+  tenant_role_settings = {
+    for arn in aws_iam_role.tenant[*].arn : "aws.tenant_role" => {
+      arn          = arn
+      kms_key_arns = concat([aws_kms_key.data.arn], distinct([for bucket in var.additional_buckets : bucket.kms_key_arn if bucket.kms_key_arn != null]))
+    }
+  }
+
+  own_settings = merge(local.tenant_role_settings, {
     admin     = { listen = "0.0.0.0:${local.side_port}" }
     aws       = { region = local.region, table = aws_dynamodb_table.accounts.name, kms_key_id = aws_kms_key.host_keys.arn }
     drain     = { delay = "${var.drain_delay_seconds}s", deadline = "${var.drain_deadline_seconds}s" }
     host_keys = { bucket = aws_s3_bucket.files.id, key = var.host_keys_key, auto_init = var.host_keys_auto_init }
     ssh       = merge({ listen = "0.0.0.0:${local.sftp_port}" }, local.source_limits, local.proxy_settings)
-  }
+  })
   sections = distinct(concat(sort(keys(local.own_settings)), sort(keys(var.settings))))
 
   # A JSON string, number or boolean is a TOML value too.

@@ -100,7 +100,7 @@ output "balancer_arn" {
 }
 
 output "node_role_arn" {
-  description = "The nodes' role, for the policies of `additional_buckets` and their keys."
+  description = "The nodes' role. Without `tenant_isolation`, for the policies of `additional_buckets` and their keys."
   value       = aws_iam_role.node.arn
 }
 
@@ -115,11 +115,6 @@ output "data_kms_key_arn" {
 }
 
 output "tenant_role_arn" {
-  description = "The role for one tenant's files. Null without `tenant_isolation`."
+  description = "The role that nodes take for one tenant's files, for the policies of `additional_buckets` and their keys. Null without `tenant_isolation`."
   value       = one(aws_iam_role.tenant[*].arn)
-}
-
-output "tenant_session_policy" {
-  description = "The session policy with which a tenant's role is taken; BUCKET and PREFIX stand for the tenant's."
-  value       = local.tenant_session_policy_json
 }

@@ -329,14 +329,14 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for section, values in var.settings : can(regex("^(accounts|admin|aws|aws\\.timeouts|host_keys|log|sftp|ssh|vfs)$", section)) && can(keys(values))])
-    error_message = "It takes the sections accounts, admin, aws, aws.timeouts, host_keys, log, sftp, ssh and vfs, each a map of settings."
+    condition     = alltrue([for section, values in var.settings : can(regex("^(accounts|admin|aws|aws\\.tenant_role|aws\\.timeouts|host_keys|log|sftp|ssh|vfs)$", section)) && can(keys(values))])
+    error_message = "It takes the sections accounts, admin, aws, aws.tenant_role, aws.timeouts, host_keys, log, sftp, ssh and vfs, each a map of settings."
   }
 
   validation {
     condition = length(setintersection(
       toset(flatten([for section, values in var.settings : [for name, _ in values : "${section}.${name}"]])),
-      ["admin.listen", "aws.kms_key_id", "aws.region", "aws.table", "host_keys.auto_init", "host_keys.bucket", "host_keys.key", "host_keys.local_file", "host_keys.seal", "ssh.listen"],
+      ["admin.listen", "aws.kms_key_id", "aws.region", "aws.table", "aws.tenant_role", "aws.tenant_role.arn", "aws.tenant_role.external_id", "aws.tenant_role.kms_key_arns", "host_keys.auto_init", "host_keys.bucket", "host_keys.key", "host_keys.local_file", "host_keys.seal", "ssh.listen"],
     )) == 0
     error_message = "A setting that the module sets itself is among them."
   }
@@ -464,7 +464,7 @@ variable "administrator_principals" {
 }
 
 variable "tenant_isolation" {
-  description = "Whether a role is made that nodes may take for one tenant, limited to the tenant's prefix by a session policy (output `tenant_session_policy`). Nodes do not use it yet and go on with their own role, so it is off by default."
+  description = "Whether nodes reach each tenant's files with a role that is limited to that tenant's prefix by a session policy of STS, and no file with their own role. Interface endpoints must include `sts`, or STS be reachable otherwise. Administrators can't take the role: with it, run `check-config --probe` on a node."
   type        = bool
   default     = false
 }

@@ -59,3 +59,16 @@ fn jsch_works_with_what_is_offered_to_older_clients() {
     run_client(&mut command, LIMIT).ok();
     assert_eq!(sha256_of_file(&back), sum);
 }
+
+#[test]
+fn paramiko_compares_checksums() {
+    let dev = Dev::start();
+    let file = dev.ssh.file("file");
+    write_random_file(&file, 5, (11 << 20) + 3);
+    dev.ssh.sftp("put file\n").ok();
+    let login = dev.node.login();
+    let mut command = python("python");
+    command.arg(program("paramiko_check.py"));
+    command.args([&login.port().to_string(), &login.user]).arg(&login.identity_file).arg(&file).arg("/file");
+    run_client(&mut command, LIMIT).ok();
+}

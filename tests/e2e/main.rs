@@ -10,6 +10,7 @@
 
 mod cluster;
 mod configuration;
+mod copies;
 mod crowd;
 mod dependencies;
 mod dev;
@@ -35,5 +36,6 @@ mod ssh_front;
 mod store_corruption;
 mod store_faults;
 mod store_requests;
+mod tenant_isolation;
 mod transfers;
 mod users;

@@ -46,6 +46,37 @@ fn lftp_mirrors_both_ways_with_several_connections() {
     assert!(!again.stdout.contains("Transferring"), "{}", again.stdout);
 }
 
+/// What is there already, of a file that was closed, is not sent again: neither up nor down.
+#[test]
+fn lftp_continues_both_ways_and_fetches_in_segments() {
+    const LEN: u64 = 24 << 20;
+    const BEGINNING: u64 = 10 << 20;
+    let dev = Dev::start();
+    let lftp = Lftp::new(&dev.node.login());
+    let file = lftp.folder().join("file");
+    let sum = write_random_file(&file, 3, LEN);
+    let content = fs::read(&file).unwrap();
+    let beginning = &content[..BEGINNING as usize];
+    fs::write(lftp.folder().join("beginning"), beginning).unwrap();
+    lftp.run("put beginning -o file").ok();
+    let moved = |direction: &str| dev.node.metric(&format!("tidegate_sftp_bytes_total{{direction=\"{direction}\"}}"));
+
+    let before = moved("in");
+    lftp.run("put -c file").ok();
+    assert_eq!(moved("in") - before, (LEN - BEGINNING) as f64, "what lacks is sent");
+
+    fs::write(lftp.folder().join("back"), beginning).unwrap();
+    let before = moved("out");
+    lftp.run("get -c file -o back").ok();
+    assert_eq!(sha256_of_file(&lftp.folder().join("back")), sum);
+    let fetched = moved("out") - before;
+    // lftp asks for some more before the beginning of what it lacks, and behind the end.
+    assert!(fetched < (LEN - BEGINNING + (1 << 20)) as f64, "{fetched} bytes");
+
+    lftp.run("pget -n 4 file -o segments").ok();
+    assert_eq!(sha256_of_file(&lftp.folder().join("segments")), sum);
+}
+
 #[test]
 fn heavy_paramiko_prefetches_a_large_file_within_the_memory_budget() {
     let mut proxied = Proxied::start_with(&[("TIDEGATE_VFS__MEMORY_BUDGET", "128MiB")]);

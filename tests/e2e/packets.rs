@@ -16,6 +16,8 @@ async fn extensions_that_work_are_announced_and_no_others() {
     assert_eq!(
         names,
         [
+            "check-file",
+            "copy-data",
             "expand-path@openssh.com",
             "fstatvfs@openssh.com",
             "home-directory",
@@ -113,6 +115,19 @@ async fn what_is_not_there_yet_is_refused_as_unsupported() {
     assert_eq!(refusal(sftp.setstat("/file", holes).await), unsupported, "more zeros than `vfs.hole_max`");
     assert_eq!(oracle.get("/file").await, b"content");
     assert_eq!(oracle.names("/dir").await, ["child"]);
+
+    // A copy from one file with changes to another.
+    let changed = OpenFlags::READ | OpenFlags::WRITE;
+    let from = oracle.open("/file", changed).await.expect("OPEN");
+    let to = oracle.open("/dir/child", changed).await.expect("OPEN");
+    sftp.write(&from, 0, b"C".to_vec()).await.expect("WRITE");
+    sftp.write(&to, 0, b"C".to_vec()).await.expect("WRITE");
+    let string = |text: &str| [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
+    let request = [string(&from), vec![0; 16], string(&to), vec![0; 8]].concat();
+    let Packet::Status(refused) = sftp.extended("copy-data", request).await.expect("an answer") else { panic!() };
+    assert_eq!(refused.status_code, unsupported, "{}", refused.error_message);
+    assert_eq!(refusal(sftp.close(to).await), unsupported, "what is missing would be a hole");
+    assert_eq!(oracle.get("/dir/child").await, b"child");
 }
 
 #[tokio::test]

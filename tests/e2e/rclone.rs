@@ -43,6 +43,41 @@ fn rclone_copies_both_ways_and_finds_no_difference() {
 }
 
 #[test]
+fn rclone_moves_both_ways_and_syncs_nothing_twice() {
+    let cluster = Cluster::on_dev_store();
+    cluster.add_user("alice");
+    let node = cluster.start_node("node");
+    let rclone = Rclone::on_node(&cluster.login(&node, "alice"));
+    let (tree, kept) = (rclone.folder().join("tree"), rclone.folder().join("kept"));
+    fs::create_dir_all(tree.join("deep")).unwrap();
+    for (n, name) in ["a", "deep/b", "empty"].into_iter().enumerate() {
+        write_random_file(&tree.join(name), n as u64, 70_000 * (2 - n as u64));
+    }
+    write_random_file(&tree.join("large"), 99, 20 << 20);
+    rclone.run(["copy", "tree", "kept"]).ok();
+
+    rclone.run(["move", "--delete-empty-src-dirs", "tree", "sftp:tree"]).ok();
+    assert!(!tree.join("deep").exists() && !tree.join("large").exists(), "what was moved is gone here");
+    rclone.run(["check", "--download", "kept", "sftp:tree"]).ok();
+    // Times came along, so there is nothing to do for a sync of what is the same.
+    for arguments in [["sync", "-v", "kept", "sftp:tree"], ["sync", "-v", "sftp:tree", "kept"]] {
+        let synced = rclone.run(arguments).ok();
+        assert!(!synced.stderr.contains("Copied (") && !synced.stderr.contains("Deleted"), "{}", synced.stderr);
+    }
+    // A time alone that differs is set, and no byte is sent for it.
+    fs::File::options().write(true).open(kept.join("large")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let taken = || node.metric("tidegate_sftp_bytes_total{direction=\"in\"}");
+    let before = taken();
+    let touched = rclone.run(["sync", "-v", "kept", "sftp:tree"]).ok();
+    assert!(touched.stderr.contains("Updated modification time"), "{}", touched.stderr);
+    assert_eq!(taken(), before);
+    rclone.run(["moveto", "sftp:tree", "sftp:elsewhere/tree"]).ok();
+    rclone.run(["move", "sftp:elsewhere/tree", "back"]).ok();
+    assert_eq!(rclone.run(["lsf", "-R", "--files-only", "sftp:"]).ok().stdout, "");
+    rclone.run(["check", "--download", "kept", "back"]).ok();
+}
+
+#[test]
 fn files_of_a_node_and_of_rclone_on_the_bucket_are_the_same_files() {
     let cluster = Cluster::on_moto();
     cluster.add_user("alice");

@@ -43,7 +43,9 @@ impl Moto {
     /// If it does not.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = python("moto_server");
+        // moto with repairs, and with the session policies of assumed roles enforced.
+        let mut command = python("python");
+        command.arg(repository_root().join("crates/aws/tests/server/moto_server.py"));
         command.args(["-H", "127.0.0.1", "-p", "0"]).current_dir(folder.path());
         let mut process = Process::start("moto", folder.path(), &mut command);
         let url = until("moto says where it listens", Duration::from_secs(60), || {

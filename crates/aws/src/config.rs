@@ -8,6 +8,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::tenant_role::TenantRole;
+
 /// How to reach AWS, or services that speak its protocols.
 ///
 /// Whatever is not set here comes from the AWS SDK's default chain: environment, shared
@@ -30,6 +32,8 @@ pub struct Config {
     pub access_key_id: Option<String>,
     /// The secret of `access_key_id`.
     pub secret_access_key: Option<Secret>,
+    /// The role that nodes take for each tenant apart. Default: none.
+    pub tenant_role: TenantRole,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How often a request is tried, the first time included: 1 to 10. Default: 5.
@@ -51,6 +55,7 @@ impl Default for Config {
             kms_key_id: None,
             access_key_id: None,
             secret_access_key: None,
+            tenant_role: TenantRole::default(),
             timeouts: Timeouts::default(),
             max_attempts: 5,
             max_idle_connections: 512,
@@ -100,7 +105,7 @@ impl Config {
         if self.timeouts.upload_rate_min.as_u64() == 0 {
             return refuse("timeouts.upload_rate_min", "it is at least 1 byte (per second)");
         }
-        Ok(())
+        self.tenant_role.validate().or_else(|(field, rule)| refuse(field, rule))
     }
 }
 

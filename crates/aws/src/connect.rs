@@ -14,7 +14,8 @@ use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProt
 use aws_smithy_types::retry::RetryConfig;
 use thiserror::Error;
 use tidegate_store::{
-    DataKeys, Directory, Journal, Leases, LoginFailures, ObjectStore, ObjectStores, StoreResult, UsageStore,
+    DataKeys, Directory, Journal, Leases, LoginFailures, Metrics, ObjectStore, ObjectStores, StoreResult, Tenant,
+    UsageStore,
 };
 
 use crate::clock::StoreClock;
@@ -23,6 +24,7 @@ use crate::dynamo::{self, DynamoDirectory, DynamoJournal, DynamoLeases, DynamoLo
 use crate::kms::KmsDataKeys;
 use crate::probe::{self, Probe};
 use crate::s3::{Buckets, S3Bucket, Settings};
+use crate::tenant_role::TenantBuckets;
 
 /// The quota of S3 retries in tokens, of which one retry costs five to ten, and how many come back a
 /// second: in an outage of S3 about ten retries a second go on.
@@ -136,6 +138,23 @@ impl Aws {
         Arc::new(Buckets::new(self.s3.clone(), self.settings()))
     }
 
+    /// The buckets of all tenants, each with credentials of the tenant's own by the role
+    /// [`Config::tenant_role`], or `None` if there is no such role. Opening one takes the role every
+    /// time, so it needs a cache in front. What STS is asked for counts into `metrics` as the call
+    /// `assume_role` of the service `sts`.
+    pub fn tenant_object_stores(&self, metrics: Metrics) -> Option<Arc<dyn ObjectStores>> {
+        Some(Arc::new(self.tenant_buckets(Some(metrics))?))
+    }
+
+    /// Checks that nodes can reach the tenant's files: with a role for each tenant, that there is a
+    /// session policy for this one. Asks no service.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if there is none.
+    pub fn check_tenant(&self, tenant: &Tenant) -> StoreResult<()> {
+        self.tenant_buckets(None).map_or(Ok(()), |buckets| buckets.check(tenant))
+    }
+
     /// Tenants, users and keys in the table.
     pub fn directory(&self) -> Arc<dyn Directory> {
         Arc::new(DynamoDirectory::new(self.dynamodb.clone(), &self.config.table))
@@ -207,6 +226,11 @@ impl Aws {
 
     pub(crate) fn sts(&self) -> &aws_sdk_sts::Client {
         &self.sts
+    }
+
+    pub(crate) fn tenant_buckets(&self, metrics: Option<Metrics>) -> Option<TenantBuckets> {
+        let (s3, sts, settings) = (self.s3.clone(), self.sts.clone(), self.settings());
+        TenantBuckets::new(s3, sts, settings, &self.config.tenant_role, metrics)
     }
 
     fn settings(&self) -> Settings {

@@ -87,10 +87,10 @@ where
             200..=299 => Unavailable,
             status => kind_of_status(status),
         },
-        // Credentials that can't be had surface as a failure to dispatch.
+        // Credentials that can't be had surface as a failure to dispatch. Those of a tenant's role tell why.
         _ => match caused_by::<CredentialsError>(error) {
             Some(CredentialsError::ProviderTimedOut(_)) | None => Unavailable,
-            Some(_) => AccessDenied,
+            Some(_) => caused_by::<StoreError>(error).map_or(AccessDenied, StoreError::kind),
         },
     }
 }
@@ -294,6 +294,9 @@ mod tests {
         assert_eq!(mapped(SdkError::dispatch_failure(none)).kind(), AccessDenied);
         let slow = ConnectorError::other(CredentialsError::provider_timed_out(Duration::from_secs(5)).into(), None);
         assert_eq!(mapped(SdkError::dispatch_failure(slow)).kind(), Unavailable);
+        let throttled = CredentialsError::provider_error(StoreError::new(Throttled, "assume role"));
+        let throttled = ConnectorError::other(throttled.into(), None);
+        assert_eq!(mapped(SdkError::dispatch_failure(throttled)).kind(), Throttled);
     }
 
     #[test]

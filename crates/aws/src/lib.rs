@@ -26,9 +26,11 @@ mod error;
 mod kms;
 mod probe;
 mod s3;
+mod tenant_role;
 #[cfg(test)]
 mod wire;
 
 pub use config::{Checksums, Config, ConfigError, Endpoints, Secret, Timeouts};
 pub use connect::{Aws, ConnectError};
 pub use probe::Probe;
+pub use tenant_role::TenantRole;

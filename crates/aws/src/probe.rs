@@ -11,6 +11,7 @@ use tidegate_store::{
 
 use crate::connect::Aws;
 use crate::error::store_error;
+use crate::tenant_role;
 
 /// How long one probe may take.
 const TIME_MAX: Duration = Duration::from_secs(15);
@@ -29,14 +30,22 @@ pub struct Probe {
 }
 
 pub(crate) async fn run(aws: &Aws, bucket: &str) -> Vec<Probe> {
-    let (identity, reach, conditions, table, kms) = futures::join!(
+    let tenants = aws.tenant_buckets(None);
+    let tenant_role = async {
+        match &tenants {
+            Some(stores) => Some(bounded("tenant role", tenant_role::probe(stores, bucket)).await),
+            None => None,
+        }
+    };
+    let (identity, reach, conditions, table, kms, tenant_role) = futures::join!(
         bounded("identity", identity(aws)),
         bounded("bucket", reach(aws, bucket)),
         bounded("conditional writes", conditional_writes(aws, bucket)),
         bounded("table", table(aws)),
         bounded("kms", kms(aws)),
+        tenant_role,
     );
-    vec![identity, reach, conditions, table, kms]
+    [identity, reach, conditions, table, kms].into_iter().chain(tenant_role).collect()
 }
 
 async fn bounded(name: &'static str, check: impl Future<Output = Result<String, String>>) -> Probe {

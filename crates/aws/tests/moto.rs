@@ -4,27 +4,9 @@
 mod server;
 
 use tidegate_aws::{Aws, Config};
-use tidegate_store::conformance::{self, Deviation};
+use tidegate_store::conformance;
 
-use server::Moto;
-
-/// What moto does not do as S3 does.
-const DEVIATIONS: &[Deviation] = &[
-    Deviation::ChecksumNotKept,
-    Deviation::CompletionChecksumIgnored,
-    Deviation::CompletionIfMatchIgnored,
-    Deviation::ContinuationUnchecked,
-    Deviation::CopyConditionIgnored,
-    Deviation::CopyPartRangeUnchecked,
-    Deviation::CopyPartSourceIfMatchIgnored,
-    Deviation::CopySourceIfMatchIgnored,
-    Deviation::GoneUploadUnnamed,
-    Deviation::PartChecksumIgnored,
-    Deviation::PartMarkerIsIndex,
-    Deviation::PutChecksumIgnored,
-    Deviation::PutIfMatchRaces,
-    Deviation::UploadMarkersIgnored,
-];
+use server::{DEVIATIONS, Moto};
 
 async fn connect(moto: &Moto, change: impl FnOnce(&mut Config)) -> Aws {
     let mut config = moto.config();

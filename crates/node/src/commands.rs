@@ -72,6 +72,7 @@ pub async fn tenant(args: &TenantArgs, loaded: &Loaded, out: &mut dyn Write) -> 
     match &args.action {
         TenantAction::Add { name, bucket, prefix, limits } => {
             let tenant = tenants::new(name, bucket, prefix, limits.limits());
+            aws.check_tenant(&tenant).map_err(|source| CommandError::TenantFiles { name: name.to_string(), source })?;
             tenants::add(directory, &tenant, &loaded.config.host_keys, &mut printer).await
         }
         TenantAction::List => tenants::list(directory, &mut printer).await,

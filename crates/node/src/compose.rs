@@ -11,12 +11,12 @@ use thiserror::Error;
 use tidegate_aws::{Aws, ConnectError};
 use tidegate_sftp::Shutdown;
 use tidegate_ssh::{BindError, ClusterState, HostKeyError, HostKeySet, Server};
-use tidegate_store::cached::CachedAccounts;
+use tidegate_store::cached::{CachedAccounts, CachedObjectStores};
 use tidegate_store::metered::{
     MeteredDataKeys, MeteredDirectory, MeteredJournal, MeteredLeases, MeteredLoginFailures, MeteredObjectStore,
     MeteredObjectStores, MeteredUsage,
 };
-use tidegate_store::{Directory, HostKeyStore};
+use tidegate_store::{Directory, HostKeyStore, ObjectStores};
 use tidegate_vfs::{Reaped, Services, Vfs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -130,7 +130,7 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let (sealed, host_keys) = host_keys(config, &aws, &store_metrics).await?;
     readiness.host_keys_loaded();
 
-    let stores = Arc::new(MeteredObjectStores::new(aws.object_stores(), store_metrics.clone()));
+    let stores = Arc::new(MeteredObjectStores::new(tenant_stores(config, &aws, &store_metrics), store_metrics.clone()));
     let stores = Arc::new(GuardedObjectStores::new(stores, config.host_keys.clone()));
     let usage = Arc::new(MeteredUsage::new(aws.usage(), store_metrics.clone()));
     let journal = Arc::new(MeteredJournal::new(aws.journal(), store_metrics.clone()));
@@ -160,6 +160,19 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let interval = config.host_keys.refresh_interval;
     let refresh = Refresh::new(sealed, server.host_keys(), host_keys, interval, host_key_metrics);
     Ok(Node { server, host_public_keys, refresh, readiness, vfs, reaper, drain: config.drain.clone(), side_port })
+}
+
+/// The tenants' stores: with credentials for each apart if there is a role for that, else with the node's own.
+fn tenant_stores(config: &Config, aws: &Aws, metrics: &tidegate_store::Metrics) -> Arc<dyn ObjectStores> {
+    let role = &config.aws.tenant_role;
+    match aws.tenant_object_stores(metrics.clone()) {
+        Some(stores) => {
+            let (capacity, idle) = (role.max_tenants, role.idle_timeout);
+            info!(role = role.arn, "each tenant's files are reached with credentials of its own");
+            Arc::new(CachedObjectStores::new(stores, capacity, idle, metrics.clone()))
+        }
+        None => aws.object_stores(),
+    }
 }
 
 async fn host_keys(

@@ -5,7 +5,7 @@ use tidegate_store::Bandwidth;
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::tenants::{Direction, TenantSession};
+use crate::tenants::{Direction, TenantShare};
 
 /// How much a session asks its tenant for at once, in bytes: always this much, and again only when
 /// it has that. So sessions share by bytes, whatever the size of their requests.
@@ -35,7 +35,7 @@ impl Meter {
 
     /// Passes `bytes` now if they have been earned. Otherwise tells when to ask again: nothing
     /// has passed then, and what was earned so far counts the next time.
-    pub(crate) fn pass(&mut self, bytes: u64, tenant: &TenantSession, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn pass(&mut self, bytes: u64, tenant: &TenantShare, now: Instant) -> Result<(), Instant> {
         self.count_wait(now);
         loop {
             match self.coming {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     /// Passes one request after the other from `now` on; tells when the last one passed.
-    fn run(meter: &mut Meter, tenant: &TenantSession, requests: &[u64], mut now: Instant) -> Instant {
+    fn run(meter: &mut Meter, tenant: &TenantShare, requests: &[u64], mut now: Instant) -> Instant {
         for bytes in requests {
             while let Err(at) = meter.pass(*bytes, tenant, now) {
                 assert!(at > now, "it is asked again later");
@@ -109,7 +109,7 @@ mod tests {
             let limits = tenants_limit.map_or_else(TenantLimits::default, limited);
             let tenant = tenants.enter(&"acme".parse().unwrap(), &limits);
             let mut meter = meter(own, start);
-            let end = run(&mut meter, &tenant, &[255 << 10; 40], start);
+            let end = run(&mut meter, tenant.share(), &[255 << 10; 40], start);
             let took = end.duration_since(start).as_secs_f64();
             assert!((9.9..10.1).contains(&took), "{own:?} {tenants_limit:?}: {took}");
             assert!((meter.throttled.get() - took).abs() < 0.01, "{} {took}", meter.throttled.get());
@@ -121,7 +121,7 @@ mod tests {
         let start = Instant::now();
         let tenant = Tenants::default().enter(&"acme".parse().unwrap(), &TenantLimits::default());
         let mut meter = meter(None, start);
-        assert_eq!(meter.pass(255 << 10, &tenant, start), Ok(()));
+        assert_eq!(meter.pass(255 << 10, tenant.share(), start), Ok(()));
         assert_eq!(meter.throttled.get(), 0.0);
     }
 
@@ -131,8 +131,8 @@ mod tests {
         let start = Instant::now();
         let tenant = Tenants::default().enter(&"acme".parse().unwrap(), &limited(MIB));
         let mut meter = meter(None, start);
-        assert!(meter.pass(32 << 10, &tenant, start).is_err());
-        assert_eq!(meter.pass(32 << 10, &tenant, start + Duration::from_secs(60)), Ok(()));
+        assert!(meter.pass(32 << 10, tenant.share(), start).is_err());
+        assert_eq!(meter.pass(32 << 10, tenant.share(), start + Duration::from_secs(60)), Ok(()));
         assert!((meter.throttled.get() - 1.0 / 32.0).abs() < 0.001, "{}", meter.throttled.get());
     }
 
@@ -154,7 +154,7 @@ mod tests {
             for _ in 0..4000 {
                 let next = sessions.iter().enumerate().min_by_key(|(_, session)| session.3).unwrap().0;
                 let (tenant, meter, size, now, passed) = &mut sessions[next];
-                match meter.pass(*size, tenant, *now) {
+                match meter.pass(*size, tenant.share(), *now) {
                     Ok(()) => *passed += *size,
                     Err(at) => *now = at,
                 }

@@ -40,8 +40,12 @@ struct Shared {
 pub struct TenantSession {
     tenants: Tenants,
     name: TenantName,
-    shared: Arc<Mutex<Shared>>,
+    share: TenantShare,
 }
+
+/// A session's part in its tenant's bandwidth. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantShare(Arc<Mutex<Shared>>);
 
 /// One of a tenant's handles; given back on drop.
 #[derive(Debug)]
@@ -70,33 +74,40 @@ impl Tenants {
         values.output.set_rate(limits.max_bandwidth_out, now);
         values.max_handles = limits.max_open_handles;
         drop(values);
-        TenantSession { tenants: self.clone(), name: name.clone(), shared }
+        TenantSession { tenants: self.clone(), name: name.clone(), share: TenantShare(shared) }
     }
 }
 
-impl TenantSession {
+impl TenantShare {
     /// Takes bandwidth; tells when it is earned.
     pub(crate) fn take(&self, direction: Direction, bytes: u64, now: Instant) -> Instant {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock(&self.0);
         match direction {
             Direction::In => shared.input.take(bytes, now),
             Direction::Out => shared.output.take(bytes, now),
         }
     }
+}
+
+impl TenantSession {
+    /// The session's part in the bandwidth.
+    pub(crate) fn share(&self) -> &TenantShare {
+        &self.share
+    }
 
     /// One more handle; `None` if the tenant has all that it may have.
     pub(crate) fn open_handle(&self) -> Option<HandlePermit> {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock(&self.share.0);
         if shared.max_handles.is_some_and(|max| shared.handles >= max) {
             return None;
         }
         shared.handles = shared.handles.saturating_add(1);
-        Some(HandlePermit(Arc::clone(&self.shared)))
+        Some(HandlePermit(Arc::clone(&self.share.0)))
     }
 
     /// How many handles the tenant may have open.
     pub(crate) fn max_open_handles(&self) -> Option<u32> {
-        lock(&self.shared).max_handles
+        lock(&self.share.0).max_handles
     }
 }
 
@@ -160,14 +171,14 @@ mod tests {
         let _held = one.open_handle().unwrap();
         assert!(one.open_handle().is_none());
         let now = Instant::now();
-        assert_eq!(one.take(Direction::Out, 1 << 20, now), now);
+        assert_eq!(one.share().take(Direction::Out, 1 << 20, now), now);
         let limited = TenantLimits { max_bandwidth_out: Some(Bandwidth::MIN), ..limits(None) };
         let _two = tenants.enter(&name("acme"), &limited);
         assert!(one.open_handle().is_some());
         assert_eq!(one.max_open_handles(), None);
         let now = Instant::now();
-        assert!(one.take(Direction::Out, 1 << 20, now) > now + Duration::from_secs(15));
-        assert_eq!(one.take(Direction::In, 1 << 20, now), now, "the directions are apart");
+        assert!(one.share().take(Direction::Out, 1 << 20, now) > now + Duration::from_secs(15));
+        assert_eq!(one.share().take(Direction::In, 1 << 20, now), now, "the directions are apart");
     }
 
     #[test]

@@ -71,9 +71,10 @@ impl Subsystem {
             shutdown: shutdown.clone(),
             tenant: self.tenants.enter(&account.tenant.name, &account.tenant.limits),
             throttled: throttled.clone(),
+            gone: gone.clone(),
         };
         if let Wanted::Command(command) = wanted {
-            return run_command(command, stream, context, gone).await;
+            return run_command(command, stream, context).await;
         }
         let report = tidegate_sftp::serve(stream, context).await;
         info!(
@@ -90,13 +91,8 @@ impl Subsystem {
     }
 }
 
-async fn run_command(
-    command: Command,
-    stream: ChannelStream,
-    context: SessionContext,
-    gone: &CancellationToken,
-) -> Finish {
-    let report = tidegate_sftp::run_command(stream, command, context, gone.clone()).await;
+async fn run_command(command: Command, stream: ChannelStream, context: SessionContext) -> Finish {
+    let report = tidegate_sftp::run_command(stream, command, context).await;
     info!(
         "activity-type" = "EXIT_REASON",
         "bytes-in" = report.bytes_in,

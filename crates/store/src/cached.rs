@@ -1,4 +1,5 @@
-//! Accounts kept for a short while, so that logins neither wait for nor overrun the directory.
+//! Accounts kept for a short while, so that logins neither wait for nor overrun the directory; and
+//! tenants' stores, where opening one costs a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -162,5 +163,8 @@ impl Accounts for CachedAccounts {
     }
 }
 
+mod object_stores;
 #[cfg(test)]
 mod tests;
+
+pub use object_stores::CachedObjectStores;

@@ -19,6 +19,9 @@ pub struct Metrics {
     pub(crate) cache_hits: IntCounter,
     pub(crate) cache_misses: IntCounter,
     pub(crate) cache_entries: IntGauge,
+    pub(crate) tenant_hits: IntCounter,
+    pub(crate) tenant_misses: IntCounter,
+    pub(crate) tenant_entries: IntGauge,
 }
 
 impl Metrics {
@@ -32,6 +35,9 @@ impl Metrics {
     /// - `tidegate_store_bytes_total{direction}`: bytes of objects, `read` or `written`.
     /// - `tidegate_store_account_cache_lookups_total{result}`: `hit` or `miss`.
     /// - `tidegate_store_account_cache_entries`: accounts and unknown names in the cache.
+    /// - `tidegate_store_tenant_cache_lookups_total{result}`: sessions that opened a tenant's store by
+    ///   credentials of the tenant's own; `hit` or `miss`.
+    /// - `tidegate_store_tenant_cache_entries`: such stores in the cache.
     ///
     /// # Errors
     /// If the registry has metrics of these names already.
@@ -58,11 +64,24 @@ impl Metrics {
         )?;
         let cache_entries =
             IntGauge::new("tidegate_store_account_cache_entries", "Accounts and unknown user names in the cache.")?;
+        let tenant_lookups = IntCounterVec::new(
+            Opts::new(
+                "tidegate_store_tenant_cache_lookups_total",
+                "Openings of tenants' stores, by whether the cache had one with credentials.",
+            ),
+            &["result"],
+        )?;
+        let tenant_entries = IntGauge::new(
+            "tidegate_store_tenant_cache_entries",
+            "Tenants' stores in the cache, with credentials each.",
+        )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         registry.register(Box::new(lookups.clone()))?;
         registry.register(Box::new(cache_entries.clone()))?;
+        registry.register(Box::new(tenant_lookups.clone()))?;
+        registry.register(Box::new(tenant_entries.clone()))?;
         Ok(Self {
             requests,
             duration,
@@ -71,11 +90,14 @@ impl Metrics {
             cache_hits: lookups.with_label_values(&["hit"]),
             cache_misses: lookups.with_label_values(&["miss"]),
             cache_entries,
+            tenant_hits: tenant_lookups.with_label_values(&["hit"]),
+            tenant_misses: tenant_lookups.with_label_values(&["miss"]),
+            tenant_entries,
         })
     }
 
-    /// Counts a call and takes its time.
-    pub(crate) async fn measure<T>(
+    /// Counts a call of a service, also if its future is dropped, and takes its time.
+    pub async fn measure<T>(
         &self,
         service: &'static str,
         call: &'static str,

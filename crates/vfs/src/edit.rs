@@ -11,6 +11,7 @@ mod publish;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use self::extents::Extents;
 pub(crate) use self::plan::copies_of_beginning;
 pub(crate) use self::publish::Publication;
 pub(crate) use self::scratch::{Scratch, ScratchFile};
+pub use self::view::View;
 use crate::error::{FsError, FsErrorKind};
 use crate::reader::ReadData;
 use crate::shares::Grant;

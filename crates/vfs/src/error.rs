@@ -33,7 +33,7 @@ pub enum FsErrorKind {
     NotFound,
     /// The user may not do this.
     PermissionDenied,
-    /// The file would get larger than an upload can be.
+    /// The file would get larger than an upload can be, or an answer larger than a packet.
     TooLarge,
     /// A passing fault: the same request may succeed later.
     Unavailable,

@@ -7,6 +7,7 @@ use tidegate_store::Permission;
 
 use crate::attributes::{FileAttributes, FileKind, SetAttributes};
 use crate::directory::Directory;
+use crate::edit::View;
 use crate::error::{FsError, FsErrorKind};
 use crate::links::{Found, may_be_link};
 use crate::path::VirtualPath;
@@ -161,6 +162,12 @@ impl Mount {
                 None => Ok(self.files.open_for_reading(path, options).await?.map(OpenFile::Read)),
             }
         }
+    }
+
+    /// What a handle for reading shows, to be copied or read through apart from the handle.
+    pub fn view(&self, reader: &Reader) -> View {
+        let (key, etag, size) = reader.version();
+        View::of_version(self.files.place(key.clone()).base(key, etag, size), &self.files.vfs.scratch)
     }
 
     /// Opens a directory to list it.

@@ -188,6 +188,7 @@ impl Files {
             read_memory: self.read_memory.clone(),
             write_share: self.write_share.clone(),
             uploads: self.uploads.clone(),
+            usage: self.usage.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The files that one session has open for writing: all its handles of a file share one state.
 
+mod copy;
 mod draft;
 mod file;
 mod interrupted;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tidegate_store::ObjectKey;
 
+pub use self::copy::Begun;
 pub(crate) use self::draft::Draft;
 pub(crate) use self::file::SharedFile;
 pub(crate) use self::place::Place;

@@ -204,6 +204,11 @@ impl Reader {
         self
     }
 
+    /// The version that it shows: its key, tag and size.
+    pub(crate) fn version(&self) -> (ObjectKey, ETag, u64) {
+        (self.source.key.clone(), self.source.etag.clone(), self.attributes.size)
+    }
+
     /// The file's attributes at OPEN.
     pub fn attributes(&self) -> FileAttributes {
         self.attributes

@@ -90,7 +90,7 @@ struct State {
 
 /// Room that an upload has taken; dropping it gives it back.
 #[derive(Debug)]
-struct Reservation {
+pub(crate) struct Reservation {
     usage: Arc<TenantUsage>,
     amount: UsageDelta,
 }
@@ -219,6 +219,18 @@ impl TenantUsage {
         let mut reservation = Reservation { usage: Arc::clone(self), amount: UsageDelta::default() };
         reservation.grow_to(amount)?;
         Ok(reservation)
+    }
+
+    /// Takes room for so many bytes in all, with what is `held` of it already; fails if there is not as much.
+    pub(crate) fn reserve_bytes(self: &Arc<Self>, held: &mut Option<Reservation>, bytes: u64) -> StoreResult<()> {
+        let amount = UsageDelta::new(i64::try_from(bytes).unwrap_or(i64::MAX), 0);
+        match held {
+            Some(held) => held.grow_to(amount),
+            None => {
+                *held = Some(self.reserve(amount)?);
+                Ok(())
+            }
+        }
     }
 
     /// Notes a change that this node has made.

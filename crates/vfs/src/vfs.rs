@@ -242,3 +242,17 @@ impl Files {
         self.vfs.copier(&self.store)
     }
 }
+
+#[cfg(test)]
+impl Shared {
+    /// That of a node without files.
+    pub(crate) fn of_test() -> Arc<Self> {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let stores = Arc::new(tidegate_store::memory::MemoryObjectStores::new());
+        Vfs::new(stores, Config::default(), metrics).shared
+    }
+
+    pub(crate) fn read_memory_of_test(&self) -> TenantMemory {
+        self.read_memory.of("test".parse().unwrap())
+    }
+}

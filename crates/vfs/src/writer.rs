@@ -1,5 +1,6 @@
 //! A handle of a file that is open for writing.
 
+mod copy;
 mod destination;
 mod kept;
 mod lanes;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
+pub use self::copy::Copy;
 pub(crate) use self::destination::{Destination, Relocation};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::transfer::{Target, Transfer, publish_error};
@@ -116,14 +118,10 @@ impl Writer {
     /// `PermissionDenied` if it was not opened for reading; `Unsupported` where bytes have gone to the store
     /// already; `Conflict` if someone else has replaced the version that the changes began with.
     pub fn read(&self, offset: u64, len: u32) -> BoxFuture<'static, Result<ReadData, FsError>> {
-        if !self.access.read && self.access.may_read {
-            return ready(Err(not_open_for("reading"))).boxed();
+        match self.may_read() {
+            Ok(()) => self.file.read(offset, len),
+            Err(error) => ready(Err(error)).boxed(),
         }
-        if !self.access.read {
-            let message = "this user may write files and not read them";
-            return ready(Err(FsError::new(FsErrorKind::PermissionDenied, message))).boxed();
-        }
-        self.file.read(offset, len)
     }
 
     /// Sets attributes of the file to be, its size among them: what is cut off is gone, and what was never

@@ -16,7 +16,7 @@ use tidegate_store::{
     Account, ListRequest, ObjectStore, Permission, Recount, StoreError, StoreErrorKind, StoreResult, TenantLimits,
     TenantName, UsageDelta, UsageFigures, UsageStore, recount,
 };
-use tidegate_vfs::{FsErrorKind, Metrics, Mount, Replace, Services, SetAttributes, Usage, Vfs};
+use tidegate_vfs::{Begun, FsErrorKind, Metrics, Mount, Replace, Services, SetAttributes, Usage, Vfs};
 
 const FULL: Option<FsErrorKind> = Some(FsErrorKind::NoSpace);
 
@@ -311,4 +311,34 @@ async fn counters_that_are_away_stop_no_upload_and_are_told_later() {
     usage.is_away.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(usage.read(&tenant()).await.unwrap().used, UsageDelta::new(200, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_needs_room_for_what_it_adds() {
+    let usage = MemoryUsage::new();
+    let node = counted(&usage, Some(12_500), None).await;
+    upload(&node.mount, "/from", &pattern(6_000)).await.unwrap();
+    upload(&node.mount, "/large", &pattern(3_000)).await.unwrap();
+    let copied = async |to: &str| {
+        let reader = open_reader(&node.mount, "/from").await.unwrap();
+        let mut writer = open_writer(&node.mount, to, create()).await.unwrap();
+        let copied = loop {
+            match writer.copy(node.mount.view(&reader), 0, None, 0) {
+                Ok(Begun::Later(wait)) => wait.await,
+                Ok(Begun::Now(copy)) => break copy.done.await,
+                Err(error) => break Err(error),
+            }
+        };
+        let closed = writer.finish().await;
+        assert_eq!(copied.is_err(), closed.is_err(), "{copied:?} {closed:?}");
+        kind(copied)
+    };
+    assert_eq!(copied("/new").await, FULL);
+    assert_eq!(copied("/large").await, None, "there is room for the difference");
+    assert_eq!(copied("/large").await, None, "and for the same once more");
+    assert_eq!(copied("/new").await, FULL);
+    let names = names(&node.mount, "/").await;
+    assert_eq!(names, ["from", "large"]);
+    node.mount.remove(&path("/from")).await.unwrap();
+    assert_eq!(listed(&node.store).await, UsageDelta::new(6_000, 1));
 }

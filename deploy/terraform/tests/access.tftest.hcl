@@ -14,7 +14,7 @@ variables {
 run "no_policy_has_a_wildcard_for_a_resource" {
   assert {
     condition = alltrue(flatten([
-      for policy in [aws_iam_role_policy.node.policy, aws_iam_role_policy.node_lifecycle.policy, aws_iam_role_policy.node_logs.policy, aws_iam_policy.administrator.policy, aws_iam_role_policy.tenant[0].policy, local.tenant_session_policy_json] : [
+      for policy in [aws_iam_role_policy.node.policy, aws_iam_role_policy.node_lifecycle.policy, aws_iam_role_policy.node_logs.policy, aws_iam_policy.administrator.policy, aws_iam_role_policy.tenant[0].policy] : [
         for statement in jsondecode(policy).Statement : [
           for resource in flatten([statement.Resource]) :
           # A part of what is named may be a wildcard, such as the objects of a bucket.
@@ -52,11 +52,14 @@ run "session_manager_can_be_off" {
 }
 
 run "nodes_may_do_what_the_program_calls" {
+  variables {
+    tenant_isolation = false
+  }
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Action if statement.Effect == "Allow"])) == toset([
       "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
       "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo",
-      "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:PutObject", "s3:PutObjectTagging",
+      "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging",
       "sts:AssumeRole",
     ])
     error_message = "Nodes may do other things than crates/aws calls."
@@ -153,24 +156,68 @@ run "nobody_administers_by_default" {
   }
 }
 
-run "a_tenants_session_has_the_tenants_prefix_only" {
+run "with_isolation_nodes_reach_no_file_with_their_own_role" {
   assert {
-    condition     = jsondecode(output.tenant_session_policy).Statement[0].Resource == ["arn:aws:s3:::BUCKET/PREFIX*"] && jsondecode(output.tenant_session_policy).Statement[1].Condition.StringLike["s3:prefix"] == "PREFIX*"
-    error_message = "The session policy reaches further."
+    condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Action if statement.Effect == "Allow"])) == toset([
+      "dynamodb:DescribeTable", "dynamodb:GetItem",
+      "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey",
+      "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts", "s3:PutObject",
+      "sts:AssumeRole",
+    ])
+    error_message = "Nodes may do other things than crates/aws calls."
   }
   assert {
-    condition     = jsondecode(aws_iam_role.tenant[0].assume_role_policy).Statement[0].Principal.AWS == aws_iam_role.node.arn
+    condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Resource if statement.Effect == "Allow" && contains(flatten([statement.Action]), "s3:GetObject")])) == toset([
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/tidegate/host-keys",
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/.tidegate-probe/*",
+    ])
+    error_message = "Nodes can read clients' files with their own role."
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "sts:AssumeRole")] == [[aws_iam_role.tenant[0].arn]]
+    error_message = "Nodes can't take the tenants' role, or others too."
+  }
+}
+
+run "the_tenants_role_is_nodes_to_take_and_reaches_files_alone" {
+  assert {
+    condition     = jsondecode(aws_iam_role.tenant[0].assume_role_policy).Statement[0].Principal.AWS == aws_iam_role.node.arn && length(jsondecode(aws_iam_role.tenant[0].assume_role_policy).Statement) == 1
     error_message = "Others than nodes can take the role."
+  }
+  assert {
+    condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.tenant[0].policy).Statement : statement.Action if statement.Effect == "Allow"])) == toset([
+      "kms:Decrypt", "kms:GenerateDataKey",
+      "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging",
+    ])
+    error_message = "It may do other things than the session policies of crates/aws allow."
   }
   assert {
     condition     = anytrue([for statement in jsondecode(aws_iam_role_policy.tenant[0].policy).Statement : statement.Effect == "Deny" && contains(statement.Action, "s3:GetObject") && statement.Resource == [local.host_keys_arn]])
     error_message = "A tenant can read the host keys."
   }
-  assert {
-    # What STS takes at most.
-    condition     = length(output.tenant_session_policy) + 63 + 1024 <= 2048
-    error_message = "The session policy is too long with a long bucket name and prefix."
+}
+
+run "nodes_are_told_of_the_role_and_of_the_buckets_keys" {
+  variables {
+    additional_buckets = [{ name = "other", kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/other" }, { name = "plain" }]
+    settings           = { "aws.tenant_role" = { max_tenants = 50 } }
   }
+  assert {
+    condition     = strcontains(local.configuration, "\n[aws.tenant_role]\narn = ${jsonencode(aws_iam_role.tenant[0].arn)}\nkms_key_arns = ${jsonencode([aws_kms_key.data.arn, "arn:aws:kms:eu-central-1:123456789012:key/other"])}\nmax_tenants = 50\n")
+    error_message = "Nodes do not know the role."
+  }
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.node.policy, "arn:aws:s3:::other") && !strcontains(aws_iam_role_policy.node.policy, "key/other") && strcontains(aws_iam_role_policy.tenant[0].policy, "arn:aws:s3:::other/*")
+    error_message = "Nodes reach another bucket with their own role, or tenants do not."
+  }
+}
+
+run "nodes_that_can_not_reach_sts_are_told_of" {
+  command = plan
+  variables {
+    interface_endpoints = ["kms"]
+  }
+  expect_failures = [check.sts_is_reachable]
 }
 
 run "without_isolation_there_is_no_such_role" {
@@ -178,13 +225,14 @@ run "without_isolation_there_is_no_such_role" {
     tenant_isolation = false
   }
   assert {
-    condition     = length(aws_iam_role.tenant) == 0 && !strcontains(aws_iam_role_policy.node.policy, "sts:AssumeRole")
+    condition     = length(aws_iam_role.tenant) == 0 && !strcontains(aws_iam_role_policy.node.policy, "sts:AssumeRole") && !strcontains(local.configuration, "tenant_role")
     error_message = "It is off by default."
   }
 }
 
 run "another_bucket_comes_with_its_key" {
   variables {
+    tenant_isolation   = false
     additional_buckets = [{ name = "other", kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/other" }, { name = "plain" }]
   }
   assert {

@@ -62,7 +62,7 @@ impl Update {
             .map(|(verb, list)| format!("{verb} {list}"))
             .collect();
         let expression = clauses.join(" ").into();
-        (!clauses.is_empty()).then_some(Self { expression, condition: "attribute_exists(pk)", names, values })
+        (!clauses.is_empty()).then_some(Self { expression, condition: Some("attribute_exists(pk)"), names, values })
     }
 }
 

@@ -6,12 +6,31 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tidegate_aws::{Config, Endpoints};
+use tidegate_store::conformance::Deviation;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// How long the server may take until it listens: Python imports all of moto first.
 const START_MAX: Duration = Duration::from_secs(120);
+
+/// What moto does not do as S3 does.
+pub(crate) const DEVIATIONS: &[Deviation] = &[
+    Deviation::ChecksumNotKept,
+    Deviation::CompletionChecksumIgnored,
+    Deviation::CompletionIfMatchIgnored,
+    Deviation::ContinuationUnchecked,
+    Deviation::CopyConditionIgnored,
+    Deviation::CopyPartRangeUnchecked,
+    Deviation::CopyPartSourceIfMatchIgnored,
+    Deviation::CopySourceIfMatchIgnored,
+    Deviation::GoneUploadUnnamed,
+    Deviation::PartChecksumIgnored,
+    Deviation::PartMarkerIsIndex,
+    Deviation::PutChecksumIgnored,
+    Deviation::PutIfMatchRaces,
+    Deviation::UploadMarkersIgnored,
+];
 
 /// A running server, ended on drop.
 pub(crate) struct Moto {
@@ -22,11 +41,22 @@ pub(crate) struct Moto {
 impl Moto {
     /// Starts a server on a free port and waits until it listens.
     pub(crate) async fn start() -> Self {
+        Self::start_with("enforced").await
+    }
+
+    /// The same without a thought for the session policies of roles.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) async fn start_plain() -> Self {
+        Self::start_with("ignored").await
+    }
+
+    async fn start_with(session_policies: &str) -> Self {
         let python = virtual_environment().join("bin/python");
         assert!(python.exists(), "{} is missing: run tests/setup, which makes it", python.display());
         let mut process = Command::new(&python)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/moto_server.py"))
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .env("SESSION_POLICIES", session_policies)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -66,6 +96,7 @@ impl Moto {
     }
 
     /// Makes a KMS key and gives its id.
+    #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) async fn create_kms_key(&self) -> String {
         let head = "POST / HTTP/1.0\r\nX-Amz-Target: TrentService.CreateKey\r\n\
                     Content-Type: application/x-amz-json-1.1\r\n\

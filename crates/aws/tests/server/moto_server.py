@@ -1,8 +1,12 @@
-"""moto's server with two repairs, without which strict clients can't use a part of it at all."""
+"""moto's server with two repairs, without which strict clients can't use a part of it at all, and with
+the session policies of assumed roles, unless SESSION_POLICIES=ignored."""
 
+import os
+
+import moto.server
 from moto.core.serialize import S3Serializer
 from moto.moto_server.utilities import RegexConverter
-from moto.server import main
+from session_policies import SessionPolicies
 
 # The expressions of its routes lack the flag DOTALL, so that paths with a line break match none.
 plain_init = RegexConverter.__init__
@@ -27,4 +31,8 @@ def response(self, *arguments):
 
 S3Serializer._serialized_result_to_response = response
 
-main()
+if os.environ.get("SESSION_POLICIES") != "ignored":
+    Application = moto.server.DomainDispatcherApplication
+    moto.server.DomainDispatcherApplication = lambda *arguments: SessionPolicies(Application(*arguments))
+
+moto.server.main()

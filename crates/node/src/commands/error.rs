@@ -179,6 +179,14 @@ pub enum CommandError {
         /// What it said.
         source: StoreError,
     },
+    /// Nodes could not reach its files.
+    #[error("nodes could not reach the files of the tenant \"{name}\"")]
+    TenantFiles {
+        /// The tenant.
+        name: String,
+        /// Why.
+        source: StoreError,
+    },
     /// More keys than a user may have.
     #[error("the user \"{user}\" would have more than {max} keys; remove some first: tidegate user key remove")]
     TooManyKeys {

@@ -1,8 +1,8 @@
 //! Extensions beyond those that OpenSSH's client can't do without.
 //!
 //! Source: OpenSSH's PROTOCOL, section 4, for `expand-path@openssh.com`, `fsync@openssh.com`,
-//! `statvfs@openssh.com`, `fstatvfs@openssh.com` and `users-groups-by-id@openssh.com`; for `home-directory`
-//! draft-ietf-secsh-filexfer-extensions-00, section 5.
+//! `statvfs@openssh.com`, `fstatvfs@openssh.com` and `users-groups-by-id@openssh.com`; for `check-file`,
+//! `home-directory` and `copy-data` draft-ietf-secsh-filexfer-extensions-00, sections 3, 5 and 7.
 
 use bytes::Bytes;
 use tidegate_vfs::Usage;
@@ -15,6 +15,8 @@ use super::{HandleId, MAX_PACKET, Malformed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields carry the names that their documents give them")]
 pub enum Extension {
+    CheckFile(CheckFile),
+    CopyData(CopyData),
     ExpandPath { path: Bytes },
     FstatVfs { handle: HandleId },
     Fsync { handle: HandleId },
@@ -23,10 +25,51 @@ pub enum Extension {
     UsersGroupsById { uids: Bytes, gids: Bytes },
 }
 
+/// Asks for checksums of a range of a file, one for each block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckFile {
+    /// The file.
+    pub file: CheckedFile,
+    /// Names of algorithms, the one that the client likes best first, with commas between.
+    pub algorithms: Bytes,
+    /// Where the range begins.
+    pub offset: u64,
+    /// How long it is, in bytes; 0 for all up to the end of the file.
+    pub len: u64,
+    /// How long a block is, in bytes; 0 for the whole range.
+    pub block: u32,
+}
+
+/// A file as it is named to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckedFile {
+    /// An open one.
+    Handle(HandleId),
+    /// One by its path.
+    Path(Bytes),
+}
+
+/// Asks for a range of an open file to be copied to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyData {
+    /// The file that is read.
+    pub from: HandleId,
+    /// Where the range begins.
+    pub offset: u64,
+    /// How long it is, in bytes; 0 for all up to the end of the file.
+    pub len: u64,
+    /// The file that is written.
+    pub to: HandleId,
+    /// Where the range is to begin there.
+    pub at: u64,
+}
+
 impl Extension {
     /// The extension's name in metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::CheckFile(_) => "check-file",
+            Self::CopyData(_) => "copy-data",
             Self::ExpandPath { .. } => "expand-path",
             Self::FstatVfs { .. } => "fstatvfs",
             Self::Fsync { .. } => "fsync",
@@ -40,6 +83,22 @@ impl Extension {
 /// Decodes the fields of the extension of this name; `None` if it is none of these.
 pub(super) fn decode_extension(name: &[u8], data: &mut Cursor) -> Result<Option<Extension>, Malformed> {
     Ok(Some(match name {
+        // paramiko calls it by the name that is announced.
+        b"check-file-handle" | b"check-file" => {
+            let file = CheckedFile::Handle(handle(data)?);
+            Extension::CheckFile(check_file(file, data)?)
+        }
+        b"check-file-name" => {
+            let file = CheckedFile::Path(data.string()?);
+            Extension::CheckFile(check_file(file, data)?)
+        }
+        b"copy-data" => Extension::CopyData(CopyData {
+            from: handle(data)?,
+            offset: data.u64()?,
+            len: data.u64()?,
+            to: handle(data)?,
+            at: data.u64()?,
+        }),
         b"expand-path@openssh.com" => Extension::ExpandPath { path: data.string()? },
         b"fstatvfs@openssh.com" => Extension::FstatVfs { handle: handle(data)? },
         b"fsync@openssh.com" => Extension::Fsync { handle: handle(data)? },
@@ -48,6 +107,10 @@ pub(super) fn decode_extension(name: &[u8], data: &mut Cursor) -> Result<Option<
         b"users-groups-by-id@openssh.com" => Extension::UsersGroupsById { uids: data.string()?, gids: data.string()? },
         _ => return Ok(None),
     }))
+}
+
+fn check_file(file: CheckedFile, data: &mut Cursor) -> Result<CheckFile, Malformed> {
+    Ok(CheckFile { file, algorithms: data.string()?, offset: data.u64()?, len: data.u64()?, block: data.u32()? })
 }
 
 /// What `statvfs@openssh.com` tells of the file system that a path lies on.

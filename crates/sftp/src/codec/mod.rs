@@ -13,7 +13,7 @@ mod request;
 mod response;
 
 pub use attributes::RawAttributes;
-pub use extension::{Extension, FileSystem, names_by_id};
+pub use extension::{CheckFile, CheckedFile, CopyData, Extension, FileSystem, names_by_id};
 pub use request::{HandleId, Malformed, OpenFlags, Request, RequestKind, decode};
 pub use response::{NameEntry, Replies, StatusCode};
 

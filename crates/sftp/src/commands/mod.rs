@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::files::{Files, Listing, Upload};
 pub(crate) use self::pipe::Pipe;
@@ -105,22 +104,18 @@ pub struct CommandReport {
 }
 
 /// Runs a command on `stream`, which is its standard input and output, until it is done or the node
-/// ends it. `gone` is cancelled when the client's connection is no more.
+/// ends it.
 ///
 /// When it returns, every file that the client was told of is complete in the store, and every
 /// other upload is dropped. The stream is not shut down: that is its owner's to do.
-pub async fn run_command<S>(
-    stream: S,
-    command: Command,
-    context: SessionContext,
-    gone: CancellationToken,
-) -> CommandReport
+pub async fn run_command<S>(stream: S, command: Command, context: SessionContext) -> CommandReport
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let begun = Instant::now();
     let (metrics, shutdown, operation) = (context.metrics.clone(), context.shutdown.clone(), command.operation());
     metrics.sessions.inc();
+    let gone = context.gone.clone();
     let mut pipe = Pipe::new(stream, shutdown.drain.clone());
     let mut files = Files::new(context);
     let mut stderr = String::new();

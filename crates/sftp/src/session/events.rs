@@ -48,6 +48,8 @@ pub(super) enum Outcome {
     Changed(&'static str, Option<VirtualPath>),
     /// Bytes taken and given, and when the file was opened.
     Closed(Published, u64, u64, Instant),
+    /// Bytes of a file are another's. Whether there were fewer than asked for.
+    Copied(bool),
     Directory(Directory, HandlePermit),
     /// The body of an EXTENDED_REPLY.
     Extended(Vec<u8>),
@@ -112,6 +114,7 @@ impl Session {
                 tracing::debug!(path = %origin.path, size = published.size, "published");
                 self.replies.status(origin.id, StatusCode::Ok, "Success");
             }
+            Outcome::Copied(is_short) => return self.copied(origin, is_short),
             Outcome::Set => self.replies.status(origin.id, StatusCode::Ok, "Success"),
             Outcome::Extended(body) => self.replies.extended(origin.id, &body),
             Outcome::Directory(directory, permit) => {
@@ -146,6 +149,7 @@ impl Session {
                             path,
                             writer,
                             append,
+                            copied_from: Vec::new(),
                             reads: ReadQueue::default(),
                             closing: None,
                             bytes: 0,

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use tidegate_vfs::{FsError, FsErrorKind, VirtualPath};
 
 use super::events::Outcome;
-use super::handles::OpenHandle;
 use super::order::Footprint;
 use super::requests::Call;
 use super::run::Session;
@@ -15,13 +14,12 @@ impl Session {
     /// Acts on an extension.
     pub(super) fn extension(&mut self, call: Call, extension: Extension) {
         match extension {
+            Extension::CheckFile(check) => self.check_file(call, check),
+            Extension::CopyData(copy) => self.copy_data(call, copy),
             Extension::ExpandPath { path } => self.expand_path(&call, &path),
             Extension::FstatVfs { handle } => {
-                let path = match self.handles.usable(handle) {
-                    Some(OpenHandle::Directory(open)) => open.path.clone(),
-                    Some(OpenHandle::Read(open)) => open.path.clone(),
-                    Some(OpenHandle::Write(open)) => open.path.clone(),
-                    None => return self.no_such_handle(&call),
+                let Some(path) = self.handles.usable(handle).map(|open| open.path().clone()) else {
+                    return self.no_such_handle(&call);
                 };
                 self.file_system(&call, path, false);
             }

@@ -40,6 +40,8 @@ pub(super) struct WriteHandle {
     pub(super) writer: Writer,
     /// Every WRITE goes to the end, whatever its offset says.
     pub(super) append: bool,
+    /// The files that the store is to copy from when this one is published, or some of them.
+    pub(super) copied_from: Vec<VirtualPath>,
     pub(super) reads: ReadQueue,
     pub(super) closing: Option<Closing>,
     /// Bytes taken, and bytes given.
@@ -120,6 +122,15 @@ impl OpenHandle {
         }
     }
 
+    /// The path that it was opened with, or has been renamed to.
+    pub(super) fn path(&self) -> &VirtualPath {
+        match self {
+            Self::Directory(handle) => &handle.path,
+            Self::Read(handle) => &handle.path,
+            Self::Write(handle) => &handle.path,
+        }
+    }
+
     /// Whether a CLOSE was received: nothing behind it may use the handle.
     fn is_closing(&self) -> bool {
         match self {
@@ -163,6 +174,14 @@ impl Handles {
     /// What a request may use: nothing whose CLOSE was received.
     pub(super) fn usable(&mut self, id: HandleId) -> Option<&mut OpenHandle> {
         self.open.get_mut(&id).filter(|handle| !handle.is_closing())
+    }
+
+    /// Two different ones that a request may use.
+    pub(super) fn usable_two(&mut self, one: HandleId, two: HandleId) -> [Option<&mut OpenHandle>; 2] {
+        if one == two {
+            return [None, None];
+        }
+        self.open.get_disjoint_mut([&one, &two]).map(|handle| handle.filter(|handle| !handle.is_closing()))
     }
 
     /// What is still being worked on, closing or not.

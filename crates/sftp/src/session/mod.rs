@@ -11,6 +11,8 @@
 //! client.
 
 pub(crate) mod audit;
+mod check;
+mod copy;
 mod events;
 mod extensions;
 mod handles;
@@ -59,6 +61,8 @@ pub struct SessionContext {
     pub tenant: TenantSession,
     /// Where it is counted while it waits for bandwidth.
     pub throttled: ThrottledSessions,
+    /// Cancelled when the client's connection is no more: what needs no byte of the client ends.
+    pub gone: CancellationToken,
 }
 
 /// Why a session ended.

@@ -19,6 +19,8 @@ pub(super) struct Footprint {
     scope: Scope,
     paths: Paths,
     step: Step,
+    /// What a change looks at besides.
+    looks: Vec<VirtualPath>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,13 @@ enum Paths {
 impl Footprint {
     /// Reads the attributes or bytes of one path.
     pub(super) fn look(path: &VirtualPath) -> Self {
-        Self { access: Access::Look, scope: Scope::Point, paths: Paths::One(path.clone()), step: Step::Other }
+        Self {
+            access: Access::Look,
+            scope: Scope::Point,
+            paths: Paths::One(path.clone()),
+            step: Step::Other,
+            looks: Vec::new(),
+        }
     }
 
     /// Opens a file for writing.
@@ -60,9 +68,9 @@ impl Footprint {
         Self { step: Step::Open, ..Self::change(path) }
     }
 
-    /// Publishes a file.
-    pub(super) fn close(path: &VirtualPath) -> Self {
-        Self { step: Step::Close, ..Self::change(path) }
+    /// Publishes a file, which may be copied from others.
+    pub(super) fn close(path: &VirtualPath, copied_from: Vec<VirtualPath>) -> Self {
+        Self { step: Step::Close, looks: copied_from, ..Self::change(path) }
     }
 
     /// Reads which names lie below a path.
@@ -89,9 +97,19 @@ impl Footprint {
     fn conflicts(&self, other: &Self) -> bool {
         let both_look = self.access == Access::Look && other.access == Access::Look;
         let close_behind_open = self.step == Step::Open && other.step == Step::Close;
-        !both_look
-            && !close_behind_open
-            && self.paths().any(|mine| other.paths().any(|theirs| self.meets(mine, other, theirs)))
+        if close_behind_open {
+            return false;
+        }
+        let meet = !both_look && self.paths().any(|mine| other.paths().any(|theirs| self.meets(mine, other, theirs)));
+        meet || self.changes_under(other) || other.changes_under(self)
+    }
+
+    /// Whether it changes what the other one looks at besides.
+    fn changes_under(&self, other: &Self) -> bool {
+        let is_changed = |looked: &VirtualPath| {
+            self.paths().any(|path| path == looked || (self.scope == Scope::Tree && path.contains(looked)))
+        };
+        self.access == Access::Change && other.looks.iter().any(is_changed)
     }
 
     fn meets(&self, mine: &VirtualPath, other: &Self, theirs: &VirtualPath) -> bool {
@@ -190,7 +208,7 @@ mod tests {
     #[test]
     fn a_listing_waits_for_the_files_below_it() {
         let mut order = PathOrder::new();
-        let close = order.submit(Footprint::close(&path("/dir/file")), |ticket| ticket).unwrap();
+        let close = order.submit(Footprint::close(&path("/dir/file"), Vec::new()), |ticket| ticket).unwrap();
         assert!(order.submit(Footprint::list(&path("/dir")), |ticket| ticket).is_none());
         assert!(order.submit(Footprint::look(&path("/dir")), |ticket| ticket).is_some());
         assert_eq!(order.finish(close).len(), 1);
@@ -207,13 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_close_copies_from_is_not_changed_meanwhile() {
+        let mut order = PathOrder::new();
+        let close = Footprint::close(&path("/copy"), vec![path("/a/source")]);
+        let close = order.submit(close, |ticket| ticket).unwrap();
+        let look = order.submit(Footprint::look(&path("/a/source")), |ticket| ticket).unwrap();
+        assert!(order.submit(Footprint::change(&path("/a")), |ticket| ticket).is_some(), "not a tree");
+        assert!(order.submit(Footprint::change(&path("/a/source")), |_| close).is_none());
+        assert!(order.submit(Footprint::rename(&path("/a"), &path("/b")), |_| close).is_none());
+        assert!(order.finish(look).is_empty());
+        assert_eq!(order.finish(close).len(), 1, "the rename waits for the change");
+    }
+
+    #[test]
     fn a_close_waits_for_a_rename_and_for_no_open() {
         let mut order = PathOrder::new();
         let rename = order.submit(Footprint::rename(&path("/a"), &path("/b")), |ticket| ticket).unwrap();
-        assert!(order.submit(Footprint::close(&path("/a")), |ticket| ticket).is_none());
+        assert!(order.submit(Footprint::close(&path("/a"), Vec::new()), |ticket| ticket).is_none());
         assert_eq!(order.finish(rename).len(), 1);
         assert!(order.submit(Footprint::open(&path("/c")), |ticket| ticket).is_some());
-        assert!(order.submit(Footprint::close(&path("/c")), |ticket| ticket).is_some());
+        assert!(order.submit(Footprint::close(&path("/c"), Vec::new()), |ticket| ticket).is_some());
         assert!(order.submit(Footprint::open(&path("/c")), |ticket| ticket).is_none(), "behind the CLOSE");
     }
 

@@ -25,6 +25,8 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("posix-rename@openssh.com", "1"),
     ("limits@openssh.com", "1"),
     ("lsetstat@openssh.com", "1"),
+    ("check-file", ""),
+    ("copy-data", "1"),
     ("expand-path@openssh.com", "1"),
     ("fstatvfs@openssh.com", "2"),
     ("fsync@openssh.com", "1"),
@@ -251,7 +253,7 @@ impl Session {
         let call = Call { id: closing.id, operation: "close", arrived: closing.arrived };
         let (path, bytes, read, opened) = (open.path, open.bytes, open.bytes_read, open.opened);
         let closed = open.writer.finish();
-        self.submit(&call, Footprint::close(&path), path.clone(), async move {
+        self.submit(&call, Footprint::close(&path, open.copied_from), path.clone(), async move {
             closed.await.map(|published| Outcome::Closed(published, bytes, read, opened))
         });
     }
@@ -405,7 +407,7 @@ impl Session {
     }
 
     /// A place for another handle; answers if there is none.
-    fn may_open(&mut self, call: &Call) -> Option<HandlePermit> {
+    pub(super) fn may_open(&mut self, call: &Call) -> Option<HandlePermit> {
         let config = &self.context.config;
         let directories = self.handles.directories() + self.opening_directories;
         let (limit, refusal) = if self.draining {

@@ -1,6 +1,7 @@
 //! The loop: wait for one thing, act on it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -8,11 +9,14 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::events::Event;
 use super::handles::{Handles, OpenHandle};
 use super::order::PathOrder;
+use super::requests::Call;
 use super::throttle::{Throttle, until};
 use super::{SessionContext, SessionEnd, SessionReport, audit};
 use crate::codec::{HandleId, MAX_PACKET, Replies, Request, decode};
@@ -37,7 +41,7 @@ const DRAIN_LINGER: Duration = Duration::from_secs(2);
 /// How long the ends of uploads that are cut may take to become durable.
 const CUT_GRACE: Duration = Duration::from_secs(9);
 
-/// A WRITE that waits. Nothing is read from the client meanwhile.
+/// A WRITE, or a request for a copy, that waits. Nothing is read from the client meanwhile.
 pub(super) struct Stalled {
     pub(super) request: Request,
     pub(super) arrived: Instant,
@@ -49,6 +53,7 @@ pub(super) struct Stalled {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shortage {
     Bandwidth,
+    /// Of memory; or a file of which bytes are on their way from one place to another.
     Memory,
 }
 
@@ -79,6 +84,10 @@ pub(super) struct Session {
     pub(super) reading: usize,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Files are read for checksums one after the other.
+    pub(super) checks: Arc<Semaphore>,
+    /// Nobody waits for answers any more.
+    pub(super) ended: CancellationToken,
 }
 
 /// Serves SFTP on `stream` until the client or the node ends it.
@@ -109,6 +118,7 @@ impl Session {
     fn new(context: SessionContext) -> Self {
         Self {
             handles: Handles::new(context.metrics.handles.clone()),
+            ended: context.gone.child_token(),
             throttle: Throttle::new(&context),
             context,
             initialised: false,
@@ -127,6 +137,7 @@ impl Session {
             reading: 0,
             bytes_in: 0,
             bytes_out: 0,
+            checks: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -245,6 +256,10 @@ impl Session {
     fn retry_stalled(&mut self) {
         match self.stalled.take() {
             Some(Stalled { request, arrived, cause: Shortage::Bandwidth, .. }) => self.take_write(request, arrived),
+            Some(Stalled { request: Request::Extension { id, extension }, arrived, .. }) => {
+                let operation = extension.name();
+                self.extension(Call { id, operation, arrived }, extension);
+            }
             Some(Stalled { request, arrived, cause: Shortage::Memory, .. }) => self.apply_write(request, arrived),
             None => {}
         }
@@ -252,6 +267,7 @@ impl Session {
 
     /// Lets requests on paths and CLOSEs that run finish, and leaves all other uploads to be resumed.
     async fn clean_up(&mut self, grace: Duration) {
+        self.ended.cancel();
         for id in self.handles.closing_writers() {
             if let Some(closing) = self.handles.any(id).and_then(|open| open.readable()?.closing) {
                 self.close_writer(id, closing);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytesize::ByteSize;
 use tidegate_store::Bandwidth;
 use tokio::time::{Instant, sleep_until};
 
 use super::SessionContext;
 use crate::meter::Meter;
-use crate::tenants::Direction;
+use crate::tenants::{Direction, TenantShare};
 
 /// How many of some sessions wait for bandwidth, or for the store with a request on a path: while one
 /// does, its silence is not its client's. Clones count together.
@@ -54,11 +55,10 @@ pub(crate) struct Throttle {
 impl Throttle {
     pub(crate) fn new(context: &SessionContext) -> Self {
         let now = Instant::now();
-        let rate = |limit: Option<bytesize::ByteSize>| limit.and_then(|size| Bandwidth::try_from(size.as_u64()).ok());
-        let (config, metrics) = (&context.config, &context.metrics);
+        let throttled = context.metrics.throttled_in.clone();
         Self {
-            input: Meter::new(Direction::In, rate(config.max_bandwidth_in), metrics.throttled_in.clone(), now),
-            output: Meter::new(Direction::Out, rate(config.max_bandwidth_out), metrics.throttled_out.clone(), now),
+            input: Meter::new(Direction::In, rate(context.config.max_bandwidth_in), throttled, now),
+            output: output(context, now),
             reads_resume: None,
             sessions: context.throttled.clone(),
             is_counted: false,
@@ -67,12 +67,12 @@ impl Throttle {
 
     /// Lets a WRITE of this many bytes pass, or tells when to ask again.
     pub(crate) fn pass_write(&mut self, bytes: usize, context: &SessionContext) -> Result<(), Instant> {
-        self.input.pass(bytes as u64, &context.tenant, Instant::now())
+        self.input.pass(bytes as u64, context.tenant.share(), Instant::now())
     }
 
     /// Lets a READ of this many bytes pass, or has [`Throttle::reads_resume`] tell when to ask again.
     pub(crate) fn pass_read(&mut self, bytes: u64, context: &SessionContext) -> bool {
-        let passed = self.output.pass(bytes, &context.tenant, Instant::now());
+        let passed = self.output.pass(bytes, context.tenant.share(), Instant::now());
         self.reads_resume = passed.err();
         passed.is_ok()
     }
@@ -100,9 +100,37 @@ impl Throttle {
     }
 }
 
+fn rate(limit: Option<ByteSize>) -> Option<Bandwidth> {
+    limit.and_then(|size| Bandwidth::try_from(size.as_u64()).ok())
+}
+
+fn output(context: &SessionContext, now: Instant) -> Meter {
+    let throttled = context.metrics.throttled_out.clone();
+    Meter::new(Direction::Out, rate(context.config.max_bandwidth_out), throttled, now)
+}
+
 impl Drop for Throttle {
     fn drop(&mut self) {
         self.count(false);
+    }
+}
+
+/// Bandwidth for what a session reads for its client without sending it: as much as it may send.
+pub(crate) struct ReadThrottle {
+    output: Meter,
+    tenant: TenantShare,
+}
+
+impl ReadThrottle {
+    pub(crate) fn new(context: &SessionContext) -> Self {
+        Self { output: output(context, Instant::now()), tenant: context.tenant.share().clone() }
+    }
+
+    /// Returns once so many bytes may be read.
+    pub(crate) async fn pass(&mut self, bytes: u64) {
+        while let Err(at) = self.output.pass(bytes, &self.tenant, Instant::now()) {
+            sleep_until(at).await;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tidegate_store::{
 use tidegate_vfs::Vfs;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// A node's file system over memory, and sessions on it.
 pub struct Node {
@@ -52,16 +53,23 @@ impl Node {
 
     async fn connect_to(&self, tenant: &str, limits: TenantLimits) -> Client {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let context = self.context(tenant, limits).await;
+        let gone = context.gone.clone();
+        Client { stream: ours, session: tokio::spawn(serve(theirs, context)), gone, next: 0 }
+    }
+
+    /// What a session, or a command, of a tenant with these limits works with.
+    pub async fn context(&self, tenant: &str, limits: TenantLimits) -> SessionContext {
         let account = account(tenant, limits);
-        let context = SessionContext {
+        SessionContext {
             tenant: self.tenants.enter(&account.tenant.name, &account.tenant.limits),
             throttled: self.throttled.clone(),
             mount: self.vfs.mount(&account).await.unwrap(),
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
-        };
-        Client { stream: ours, session: tokio::spawn(serve(theirs, context)), next: 0 }
+            gone: CancellationToken::new(),
+        }
     }
 
     /// Begins a session of the tenant `demo`, which has no limits, and says INIT.
@@ -93,6 +101,8 @@ impl Node {
 pub struct Client {
     pub stream: DuplexStream,
     pub session: JoinHandle<SessionReport>,
+    /// What tells the session that the connection is no more.
+    pub gone: CancellationToken,
     next: u32,
 }
 

@@ -46,6 +46,8 @@ async fn the_oracle_client_can_do_everything() {
     assert_eq!(
         announced,
         BTreeSet::from([
+            "check-file",
+            "copy-data",
             "expand-path@openssh.com",
             "fstatvfs@openssh.com",
             "home-directory",

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 
+mod checks;
 mod client;
+mod commands;
+mod copies;
 mod ends;
 mod extensions;
 mod files;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
-use tidegate_store::{ETag, ObjectKey, ObjectStore};
+use tidegate_store::{CopySource, ETag, ObjectKey, ObjectStore};
 use tokio::sync::oneshot;
 
 use super::extents::{Extents, Place};
@@ -32,6 +32,16 @@ pub(crate) struct Base {
 }
 
 impl Base {
+    /// Whether both are the same version of the same file.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.etag == other.etag
+    }
+
+    /// It as the store copies from it.
+    pub(super) fn source(&self) -> CopySource {
+        CopySource { key: self.key.clone(), if_match: Some(self.etag.clone()) }
+    }
+
     /// A range of it, in order. Fetching begins with this call.
     pub(crate) fn read(&self, range: Range<u64>) -> BoxFuture<'static, Result<ReadData, FsError>> {
         let reader = self.reader.get_or_init(|| {
@@ -61,6 +71,21 @@ pub(super) struct Content {
     pub(super) scratch: Arc<ScratchFile>,
 }
 
+/// A range of a file that a version has behind this offset.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) range: Range<u64>,
+    pub(super) base: Arc<Base>,
+    pub(super) offset: u64,
+}
+
+impl Stored {
+    /// Where a part of the range lies in the version.
+    pub(super) fn in_version(&self, part: &Range<u64>) -> Range<u64> {
+        part.start - self.range.start + self.offset..part.end - self.range.start + self.offset
+    }
+}
+
 /// As long as one lives, the scratch file stays as it is.
 pub(super) type Hold = Arc<oneshot::Sender<()>>;
 
@@ -68,16 +93,36 @@ enum Piece {
     /// A part of the nth range that is read of the base.
     Base(usize, Range<u64>),
     Bytes(Bytes),
+    /// The nth range that is read of other versions.
+    Copied(usize),
     /// The nth range that is read of the scratch file.
     Scratch(usize),
     Zeros(u64),
 }
 
 impl Content {
-    /// The ranges that are as they were in the base.
-    pub(super) fn unchanged(&self) -> Vec<Range<u64>> {
-        let pieces = self.extents.pieces(0..self.base_end);
-        pieces.filter(|(_, place)| place.is_none()).map(|(range, _)| range).collect()
+    /// What the store has of the file already, ascending.
+    pub(super) fn stored(&self) -> Vec<Stored> {
+        let pieces = self.extents.pieces(0..self.size);
+        let stored = pieces.filter_map(|(range, place)| match (place, &self.base) {
+            (Some(Place::Copied(base, offset)), _) => Some(Stored { range, base, offset }),
+            (None, Some(base)) if range.start < self.base_end => {
+                let (start, end) = (range.start, range.end.min(self.base_end));
+                Some(Stored { range: start..end, base: Arc::clone(base), offset: start })
+            }
+            _ => None,
+        });
+        stored.collect()
+    }
+
+    /// The one version that the whole file is a copy of, if it is one.
+    pub(super) fn whole_copy(&self) -> Option<Arc<Base>> {
+        match self.extents.pieces(0..self.size).next() {
+            Some((range, Some(Place::Copied(base, 0)))) if range.end == self.size && base.size == self.size => {
+                Some(base)
+            }
+            _ => None,
+        }
     }
 
     /// Whether all bytes are those of the base.
@@ -100,8 +145,13 @@ impl Content {
             return futures::future::ready(Ok(ReadData::default())).boxed();
         }
         let (mut pieces, mut of_base, mut of_scratch) = (Vec::new(), Vec::<Range<u64>>::new(), Vec::new());
+        let mut copied = Vec::new();
         for (range, place) in self.extents.pieces(range) {
             match place {
+                Some(Place::Copied(base, offset)) => {
+                    pieces.push(Piece::Copied(copied.len()));
+                    copied.push(base.read(offset..offset + (range.end - range.start)));
+                }
                 Some(Place::Memory(bytes)) => pieces.push(Piece::Bytes(bytes)),
                 Some(Place::Scratch) => {
                     pieces.push(Piece::Scratch(of_scratch.len()));
@@ -125,7 +175,7 @@ impl Content {
         let from_base = self.read_base(&of_base);
         let from_scratch = self.read_scratch(of_scratch, Arc::clone(&hold));
         async move {
-            let (from_base, from_scratch) = futures::try_join!(from_base, from_scratch)?;
+            let (from_base, copied, from_scratch) = futures::try_join!(from_base, try_join_all(copied), from_scratch)?;
             let mut data = ReadData::default();
             for piece in pieces {
                 match piece {
@@ -136,6 +186,10 @@ impl Content {
                         all.push_range_to(&mut data, range.start - of.start..range.end - of.start);
                     }
                     Piece::Bytes(bytes) => data.push(bytes),
+                    Piece::Copied(n) => {
+                        let all = copied.get(n).ok_or_else(incomplete)?;
+                        all.push_range_to(&mut data, 0..all.len() as u64);
+                    }
                     Piece::Scratch(n) => data.push(from_scratch.get(n).cloned().ok_or_else(incomplete)?),
                     Piece::Zeros(len) => push_zeros(&mut data, len),
                 }
@@ -177,4 +231,21 @@ fn push_zeros(data: &mut ReadData, mut len: u64) {
 
 fn incomplete() -> FsError {
     FsError::new(FsErrorKind::Unavailable, "the file could not be read as a whole; try again")
+}
+
+#[cfg(test)]
+impl Base {
+    /// One of a byte, in a store that does not have it.
+    pub(super) fn of_test(key: &str) -> Arc<Self> {
+        let vfs = Shared::of_test();
+        Arc::new(Self {
+            store: Arc::new(tidegate_store::memory::MemoryObjectStore::new()),
+            memory: vfs.read_memory_of_test(),
+            key: ObjectKey::new(key).unwrap(),
+            etag: ETag::new(key),
+            size: 1,
+            reader: OnceLock::new(),
+            vfs,
+        })
+    }
 }

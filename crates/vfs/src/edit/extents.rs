@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::content::Base;
 
 /// Where written bytes are.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
+    /// In a version of a file, behind this offset. The store has them.
+    Copied(Arc<Base>, u64),
     /// Here, and on their way to scratch.
     Memory(Bytes),
     /// In the scratch file, at the offset that they have in the file.
@@ -26,6 +31,7 @@ struct Run {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extents {
     runs: BTreeMap<u64, Run>,
+    /// Those of them that are on this node.
     bytes: u64,
 }
 
@@ -40,7 +46,7 @@ impl Extents {
         self.runs.is_empty()
     }
 
-    /// How many bytes there are.
+    /// How many bytes there are on this node, as opposed to those that the store has.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -65,6 +71,23 @@ impl Extents {
         if range.start < range.end {
             self.remove(range.clone());
             self.insert(range.start, Run { end: range.end, turn, place: Place::Scratch });
+        }
+    }
+
+    /// Lays a range of a version at `start`, over whatever is there.
+    pub(super) fn copy(&mut self, start: u64, base: &Arc<Base>, range: Range<u64>, turn: u64) {
+        if range.start >= range.end {
+            return;
+        }
+        let end = start + (range.end - range.start);
+        self.remove(start..end);
+        let before = self.runs.range(..start).next_back().map(|(at, run)| (*at, run.clone()));
+        match before.filter(|(at, run)| run.end == start && run.goes_on_in(*at, base, range.start)) {
+            // One copy in many requests.
+            Some((at, run)) => {
+                self.runs.insert(at, Run { end, turn, place: run.place });
+            }
+            None => self.insert(start, Run { end, turn, place: Place::Copied(Arc::clone(base), range.start) }),
         }
     }
 
@@ -94,7 +117,7 @@ impl Extents {
         let runs = self.runs.iter();
         runs.filter_map(|(start, run)| match &run.place {
             Place::Memory(bytes) => Some((*start, bytes.clone())),
-            Place::Scratch => None,
+            Place::Copied(..) | Place::Scratch => None,
         })
         .collect()
     }
@@ -114,7 +137,7 @@ impl Extents {
     /// Forgets what was written up to `turn`.
     pub(super) fn forget(&mut self, turn: u64) {
         self.runs.retain(|_, run| run.turn > turn);
-        self.bytes = self.runs.iter().map(|(start, run)| run.end - start).sum();
+        self.bytes = self.runs.iter().map(|(start, run)| run.here(*start)).sum();
     }
 
     /// The range in order: what was written, and the gaps between (`None`).
@@ -144,13 +167,13 @@ impl Extents {
     }
 
     fn insert(&mut self, start: u64, run: Run) {
-        self.bytes += run.end - start;
+        self.bytes += run.here(start);
         self.runs.insert(start, run);
     }
 
     fn take(&mut self, start: u64) -> Option<Run> {
         let run = self.runs.remove(&start)?;
-        self.bytes -= run.end - start;
+        self.bytes -= run.here(start);
         Some(run)
     }
 
@@ -180,9 +203,20 @@ impl Run {
             Place::Memory(bytes) => {
                 Place::Memory(bytes.slice((range.start - start) as usize..(range.end - start) as usize))
             }
+            Place::Copied(base, from) => Place::Copied(Arc::clone(base), from + (range.start - start)),
             Place::Scratch => Place::Scratch,
         };
         Self { end: range.end, turn: self.turn, place }
+    }
+
+    /// How many bytes of a run that begins at `start` are on this node.
+    fn here(&self, start: u64) -> u64 {
+        if matches!(self.place, Place::Copied(..)) { 0 } else { self.end - start }
+    }
+
+    /// Whether a run that begins at `start` was copied from the same version, up to this offset of it.
+    fn goes_on_in(&self, start: u64, base: &Base, offset: u64) -> bool {
+        matches!(&self.place, Place::Copied(of, from) if of.is_same(base) && from + (self.end - start) == offset)
     }
 }
 
@@ -192,14 +226,22 @@ mod tests {
 
     use super::*;
 
-    /// Every byte by its own: the value in memory, or the turn at which it was settled.
-    fn shown(extents: &Extents, size: u64) -> Vec<Option<Option<u8>>> {
+    /// Every byte by its own: where it is, and its value in memory or its offset in another version.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Byte {
+        Copied(u64),
+        Memory(u8),
+        Scratch,
+    }
+
+    fn shown(extents: &Extents, size: u64) -> Vec<Option<Byte>> {
         let mut all = Vec::new();
         for (range, place) in extents.pieces(0..size) {
             for n in 0..range.end - range.start {
                 all.push(place.as_ref().map(|place| match place {
-                    Place::Memory(bytes) => Some(bytes[n as usize]),
-                    Place::Scratch => None,
+                    Place::Copied(_, from) => Byte::Copied(from + n),
+                    Place::Memory(bytes) => Byte::Memory(bytes[n as usize]),
+                    Place::Scratch => Byte::Scratch,
                 }));
             }
         }
@@ -208,10 +250,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_byte_by_byte_model(steps in prop::collection::vec((0_u8..6, 0_usize..60, 0_usize..20), 1..60)) {
-            let mut extents = Extents::default();
-            // Turn and value; no value once it is in the scratch file.
-            let mut model: Vec<Option<(u64, Option<u8>)>> = vec![None; 100];
+        fn agrees_with_a_byte_by_byte_model(steps in prop::collection::vec((0_u8..8, 0_usize..60, 0_usize..20), 1..60)) {
+            let (base, mut extents) = (Base::of_test("a"), Extents::default());
+            // Turn and place.
+            let mut model: Vec<Option<(u64, Byte)>> = vec![None; 100];
             let mut settled = 0;
             for (turn, (kind, start, len)) in steps.into_iter().enumerate() {
                 let turn = turn as u64 + 1;
@@ -219,7 +261,7 @@ mod tests {
                 match kind {
                     0..3 => {
                         extents.write(start as u64, Bytes::from(vec![turn as u8; len]), turn);
-                        model[start..end].fill(Some((turn, Some(turn as u8))));
+                        model[start..end].fill(Some((turn, Byte::Memory(turn as u8))));
                     }
                     3 => {
                         extents.remove(start as u64..end as u64);
@@ -230,11 +272,21 @@ mod tests {
                         extents.settle(until);
                         settled = settled.max(until);
                         for (at, value) in model.iter_mut().flatten() {
-                            if *at <= until { *value = None; }
+                            if *at <= until && matches!(value, Byte::Memory(_)) { *value = Byte::Scratch; }
                         }
                     }
+                    // One behind the other, or anywhere.
+                    5..7 => {
+                        let from = if kind == 5 { start as u64 } else { turn };
+                        extents.copy(start as u64, &base, from..from + len as u64, turn);
+                        for (n, byte) in model[start..end].iter_mut().enumerate() {
+                            *byte = Some((turn, Byte::Copied(from + n as u64)));
+                        }
+                        // What it is joined with is as young as it is.
+                        settled = turn;
+                    }
                     _ => {
-                        // As an edit does it: nothing was settled behind what is forgotten.
+                        // As an edit does it: nothing was settled, or joined, behind what is forgotten.
                         let until = turn.saturating_sub(5).max(settled);
                         extents.forget(until);
                         for byte in &mut model {
@@ -244,8 +296,9 @@ mod tests {
                 }
                 let expected: Vec<_> = model.iter().map(|byte| byte.map(|(_, value)| value)).collect();
                 prop_assert_eq!(shown(&extents, 100), expected);
-                let bytes = model.iter().flatten().count() as u64;
-                prop_assert_eq!((extents.bytes(), extents.bytes_in(0..100)), (bytes, bytes));
+                let all = model.iter().flatten().count() as u64;
+                let here = model.iter().flatten().filter(|(_, byte)| !matches!(byte, Byte::Copied(_))).count() as u64;
+                prop_assert_eq!((extents.bytes(), extents.bytes_in(0..100)), (here, all));
             }
         }
     }
@@ -259,5 +312,18 @@ mod tests {
         assert_eq!(extents.len(), 4);
         extents.settle(u64::MAX);
         assert_eq!((extents.len(), extents.bytes()), (1, 40));
+    }
+
+    #[test]
+    fn a_copy_in_many_requests_is_one_run() {
+        let (one, other, mut extents) = (Base::of_test("a"), Base::of_test("b"), Extents::default());
+        for n in 0..10 {
+            extents.copy(5 + n * 10, &one, n * 10..(n + 1) * 10, n);
+        }
+        assert_eq!(extents.len(), 1);
+        extents.copy(105, &other, 100..110, 10);
+        extents.copy(115, &other, 100..110, 11);
+        assert_eq!(extents.len(), 3, "of another version, and not what follows");
+        assert_eq!((extents.bytes(), extents.bytes_in(0..200)), (0, 120));
     }
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_store::{Body, CopySource, ETag, ObjectAttributes, PartNumber, limits};
+use tidegate_store::{Body, Condition, ETag, ObjectAttributes, PartNumber, StoreError, StoreErrorKind, limits};
 
-use super::content::{Content, Hold};
+use super::content::{Base, Content, Hold, Stored};
+use super::interrupted;
 use super::plan::{PartPlan, Sizes, plan};
 use crate::config::Config;
 use crate::error::{FsError, FsErrorKind};
@@ -52,11 +53,18 @@ impl Publication {
         let memory = Arc::new(memory);
         let size = self.content.size;
         if self.content.is_unchanged()
-            && let Some(source) = self.source()
+            && let Some(base) = &self.content.base
         {
-            let copied = target.copier.copy_onto_itself(&source, size, attributes).await;
+            let copied = target.copier.copy_onto_itself(&base.source(), size, attributes).await;
             let (_, condition) = target.destination.now();
             return copied.map(|receipt| receipt.etag).map_err(|error| publish_error(&condition, error));
+        }
+        if let Some(base) = self.content.whole_copy() {
+            let (key, condition) = target.destination.now();
+            return match target.copier.copy(&base.source(), size, &key, Some(attributes), &condition).await {
+                Ok(receipt) => Ok(receipt.etag),
+                Err(error) => Err(copy_error(&target, &base, &condition, error).await),
+            };
         }
         let mut transfer = Transfer::new(target, config.upload_concurrency);
         let published = if size <= config.part_size.as_u64() {
@@ -84,9 +92,10 @@ impl Publication {
         let part_min = part.min(limits::PART_MIN);
         let sizes = Sizes { part_min, part, part_max: (memory.total() / POOL_SHARE).max(part) };
         // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
-        let may_copy = self.content.base.as_ref().is_some_and(|base| base.size > part_min);
-        let unchanged = if may_copy { self.content.unchanged() } else { Vec::new() };
-        let parts = plan(self.content.size, &unchanged, sizes).ok_or_else(|| {
+        let mut stored = self.content.stored();
+        stored.retain(|stored| stored.base.size > part_min);
+        let ranges: Vec<_> = stored.iter().map(|stored| stored.range.clone()).collect();
+        let parts = plan(self.content.size, &ranges, sizes).ok_or_else(|| {
             FsError::new(
                 FsErrorKind::TooLarge,
                 "a file of this size can't be changed at so many places at once; upload it as a whole",
@@ -99,8 +108,12 @@ impl Publication {
                 PartPlan::Send(range) => sent.push((number, range)),
             }
         }
-        if !copies.is_empty() {
-            transfer.launch_copies(copies, attributes);
+        for (base, parts) in by_version(&stored, copies).ok_or_else(interrupted)? {
+            transfer.lane().await?;
+            // What the changes began with moves with a RENAME of the file.
+            let is_own = self.content.base.as_ref().is_some_and(|own| own.is_same(&base));
+            let source = if is_own { None } else { Some(base.source()) };
+            transfer.launch_copies(source, parts, attributes);
         }
         for (number, range) in sent {
             transfer.lane().await?;
@@ -116,11 +129,44 @@ impl Publication {
     fn read(&self, range: Range<u64>) -> impl Future<Output = Result<ReadData, FsError>> + Send + use<> {
         self.content.read(range, Arc::clone(&self.hold))
     }
+}
 
-    fn source(&self) -> Option<CopySource> {
-        let base = self.content.base.as_ref()?;
-        Some(CopySource { key: base.key.clone(), if_match: Some(base.etag.clone()) })
+/// A range of a version, as the part of this number.
+type Copies = Vec<(PartNumber, Range<u64>)>;
+
+/// The parts that are copied, each a range of the file within one that is `stored`; those of one version
+/// that follow one another are together. `None` if one is not stored.
+fn by_version(stored: &[Stored], parts: Vec<(PartNumber, Range<u64>)>) -> Option<Vec<(Arc<Base>, Copies)>> {
+    let mut copies: Vec<(Arc<Base>, Copies)> = Vec::new();
+    for (number, range) in parts {
+        let at = stored.partition_point(|stored| stored.range.end <= range.start);
+        let of = stored.get(at).filter(|of| of.range.start <= range.start && range.end <= of.range.end)?;
+        let part = (number, of.in_version(&range));
+        match copies.last_mut().filter(|(base, _)| base.is_same(&of.base)) {
+            Some((_, parts)) => parts.push(part),
+            None => copies.push((Arc::clone(&of.base), vec![part])),
+        }
     }
+    Some(copies)
+}
+
+/// What a copy of a whole file means for its client that the store refused: of what must hold, either the
+/// one or the other does not.
+async fn copy_error(target: &Target, base: &Base, condition: &Condition, error: StoreError) -> FsError {
+    let is_there = match error.kind() {
+        StoreErrorKind::NotFound => false,
+        StoreErrorKind::PreconditionFailed if *condition == Condition::Always => false,
+        StoreErrorKind::PreconditionFailed => {
+            target.store.head(&base.key).await.is_ok_and(|meta| meta.etag == base.etag)
+        }
+        _ => true,
+    };
+    if is_there {
+        return publish_error(condition, error);
+    }
+    let message = "the file that was to be copied was changed or removed in the meantime; nothing was stored, \
+                   copy it again";
+    FsError::new(FsErrorKind::Conflict, message).with_source(error)
 }
 
 fn body(data: ReadData) -> Body {

@@ -10,6 +10,7 @@ use tidegate_store::Condition;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::copy::Room;
 use super::draft::Draft;
 use super::moving::{Deferred, Moving};
 use super::place::Place;
@@ -37,13 +38,14 @@ pub(super) struct FileState {
     /// The file's final size as its client told, 0 if it did not.
     hint: u64,
     /// Handles that are open, and those of them that may read.
-    handles: usize,
+    pub(super) handles: usize,
     readers: usize,
     /// An edit is being published.
     pub(super) publishing: bool,
     pub(super) registration: Option<Registration>,
     /// An upload of the file that its OPEN drops.
     pub(super) earlier: Option<Earlier>,
+    pub(super) room: Room,
 }
 
 /// Where the file's bytes are.
@@ -99,6 +101,7 @@ impl SharedFile {
             publishing: false,
             registration: None,
             earlier: None,
+            room: Room::default(),
         };
         Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 })
     }

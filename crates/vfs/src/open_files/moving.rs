@@ -27,6 +27,12 @@ impl SharedFile {
     pub(super) fn arrive(self: &Arc<Self>, content: Content) {
         let mut guard = self.state();
         let state = &mut *guard;
+        if matches!(&state.content, Content::Failed(..)) {
+            // It was given up meanwhile. Behind the lock: what the store has of it is dropped.
+            drop(guard);
+            self.changed.send_replace(());
+            return;
+        }
         let before = std::mem::replace(&mut state.content, content);
         // A RENAME may have moved it meanwhile.
         if let (Content::Edit(edit), Some(base)) = (&mut state.content, &state.draft.base) {

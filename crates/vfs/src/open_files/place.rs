@@ -8,6 +8,7 @@ use crate::edit::{Base, Edit};
 use crate::journal::Uploads;
 use crate::reader::TenantMemory;
 use crate::shares::TenantShare;
+use crate::usage::TenantUsage;
 use crate::vfs::Shared;
 use crate::writer::Memory;
 
@@ -21,6 +22,8 @@ pub(crate) struct Place {
     pub(crate) read_memory: TenantMemory,
     pub(crate) write_share: TenantShare,
     pub(crate) uploads: Uploads,
+    /// `None` for a tenant without a quota.
+    pub(crate) usage: Option<Arc<TenantUsage>>,
 }
 
 impl Place {

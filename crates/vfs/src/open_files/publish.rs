@@ -70,6 +70,7 @@ impl SharedFile {
                         if let Content::Edit(edit) = &mut state.content {
                             edit.rebase(&publication, base);
                         }
+                        state.room = super::copy::Room::default();
                     }
                     drop(guard);
                     self.changed.send_replace(());

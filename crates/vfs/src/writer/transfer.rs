@@ -164,11 +164,16 @@ impl Transfer {
         });
     }
 
-    /// Has the store make parts of ranges of the version that is to be replaced, a few at once. They count
-    /// as one on its way.
-    pub(crate) fn launch_copies(&mut self, parts: Vec<(PartNumber, Range<u64>)>, attributes: &ObjectAttributes) {
+    /// Has the store make parts of ranges of a version, a few at once: of `source`, or of the version that
+    /// is to be replaced, wherever that lies. They count as one on its way.
+    pub(crate) fn launch_copies(
+        &mut self,
+        source: Option<CopySource>,
+        parts: Vec<(PartNumber, Range<u64>)>,
+        attributes: &ObjectAttributes,
+    ) {
         self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            target.copy_parts(&upload.await?.upload, parts).await
+            target.copy_parts(&upload.await?.upload, source, parts).await
         });
     }
 
@@ -336,9 +341,19 @@ impl Transfer {
 }
 
 impl Target {
-    /// Copies ranges of the version that is to be replaced, from wherever it lies.
-    async fn copy_parts(&self, upload: &Upload, parts: Vec<(PartNumber, Range<u64>)>) -> Result<Vec<Landed>, FsError> {
-        let mut source = self.destination.settled().await.ok_or_else(interrupted)?;
+    /// Copies ranges of a version; where none is given, of the one that is to be replaced, from wherever it
+    /// lies.
+    async fn copy_parts(
+        &self,
+        upload: &Upload,
+        source: Option<CopySource>,
+        parts: Vec<(PartNumber, Range<u64>)>,
+    ) -> Result<Vec<Landed>, FsError> {
+        let is_own = source.is_none();
+        let mut source = match source {
+            Some(source) => source,
+            None => self.destination.settled().await.ok_or_else(interrupted)?,
+        };
         loop {
             let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
             let error = match copied {
@@ -352,7 +367,7 @@ impl Target {
                 Err(error) => error,
             };
             // A RENAME of this very file may have moved it meanwhile.
-            match self.destination.settled().await.filter(|moved| *moved != source) {
+            match self.destination.settled().await.filter(|moved| is_own && *moved != source) {
                 Some(moved) => source = moved,
                 None => return Err(publish_error(&self.destination.now().1, error)),
             }

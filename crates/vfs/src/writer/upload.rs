@@ -359,7 +359,7 @@ impl Upload {
     fn launch(&mut self, part: SealedPart) -> Result<(), FsError> {
         let number = self.number_of(part.number)?;
         if let Some(parts) = self.beginning.copies.take() {
-            self.transfer.launch_copies(parts, &self.attributes);
+            self.transfer.launch_copies(None, parts, &self.attributes);
         }
         let index = self.charges.iter().position(|charge| charge.number == part.number);
         let charge = index.map(|index| self.charges.swap_remove(index));

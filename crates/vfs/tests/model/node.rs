@@ -13,8 +13,10 @@ use tidegate_store::{ObjectStore, Permission};
 use tidegate_vfs::{FileKind, FsError, Metrics, Mount, OpenOptions, SetAttributes, Vfs};
 use tokio::sync::Notify;
 
-use crate::harness::{PART, account, config, create, mode, open_reader, open_writer, path, read_all, write_all};
-use crate::operation::{Answer, Operation};
+use crate::harness::{
+    PART, WRITE, account, config, create, mode, open_reader, open_writer, path, read_all, size, write, write_all,
+};
+use crate::operation::{Access, Answer, Content, Operation};
 use crate::reference::{Entry, File, Tree};
 
 /// A plan that has each call wait for the [`Brake`].
@@ -126,12 +128,13 @@ impl Cluster {
             let shown = if directory.is_empty() { "/" } else { &directory };
             for entry in crate::harness::list(&mount, shown).await.unwrap() {
                 let name = format!("{directory}/{}", entry.name);
-                assert_eq!(mount.stat(&path(&name)).await.unwrap(), entry.attributes, "STAT and READDIR of {name}");
+                assert_eq!(mount.lstat(&path(&name)).await.unwrap(), entry.attributes, "LSTAT and READDIR of {name}");
                 let found = match entry.attributes.kind {
                     FileKind::Directory => {
                         directories.push(name.clone());
                         Entry::Directory
                     }
+                    FileKind::Symlink => Entry::Link(mount.read_link(&path(&name)).await.unwrap().to_string()),
                     _ => {
                         let content = read(&mount, &name).await.unwrap();
                         assert_eq!(content.len() as u64, entry.attributes.size, "{name}");
@@ -172,6 +175,8 @@ async fn apply(mount: &Mount, operation: &Operation) -> Answer {
 
 async fn outcome(mount: &Mount, operation: &Operation) -> Result<Answer, FsError> {
     let done = match operation {
+        Operation::Change { path, access, at, content } => return change(mount, path, *access, *at, *content).await,
+        Operation::Link { target, path: name } => mount.make_link(target.as_bytes(), &path(name)).await,
         Operation::List(name) => {
             let mut directory = mount.open_directory(&path(name)).await?;
             let mut names = Vec::new();
@@ -194,6 +199,7 @@ async fn outcome(mount: &Mount, operation: &Operation) -> Result<Answer, FsError
         Operation::Rename { from, to, replace } => {
             mount.rename(&path(from), &path(to), Operation::replace(*replace)).await
         }
+        Operation::Resize(name, len) => mount.set_attributes(&path(name), size(*len as u64)).await,
         Operation::SetMode(name, bits) => mount.set_attributes(&path(name), mode(*bits)).await,
         Operation::Stat(name) => {
             let attributes = mount.stat(&path(name)).await?;
@@ -203,6 +209,23 @@ async fn outcome(mount: &Mount, operation: &Operation) -> Result<Answer, FsError
         }
     };
     done.map(|()| Answer::Done)
+}
+
+/// Writes in two pieces, the second one first where the offset says where each goes.
+async fn change(mount: &Mount, path: &str, access: Access, at: usize, content: Content) -> Result<Answer, FsError> {
+    let (append, read) = (access == Access::Append, access == Access::ReadWrite);
+    let mut writer = open_writer(mount, path, OpenOptions { append, create: append, read, ..WRITE }).await?;
+    let bytes = Bytes::from(content.bytes());
+    let half = bytes.len() / 2;
+    let pieces = [(at, bytes.slice(..half)), (at + half, bytes.slice(half..))];
+    let order = if append { [0, 1] } else { [1, 0] };
+    for n in order {
+        let (at, piece) = pieces[n].clone();
+        write(&mut writer, at, piece).await?;
+    }
+    let seen = if read { writer.read(at as u64, bytes.len() as u32).await?.chunks().concat() } else { Vec::new() };
+    writer.finish().await?;
+    Ok(if read { Answer::Content(seen) } else { Answer::Done })
 }
 
 async fn read(mount: &Mount, name: &str) -> Result<Vec<u8>, FsError> {

@@ -8,6 +8,18 @@ use crate::harness::PART;
 /// A request, or the few that make one transfer.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
+    /// A change in place: OPEN without TRUNC, one WRITE after the other, CLOSE.
+    Change {
+        path: String,
+        access: Access,
+        at: usize,
+        content: Content,
+    },
+    /// A symbolic link: what it says, and where it is.
+    Link {
+        target: String,
+        path: String,
+    },
     List(String),
     MakeDirectory(String),
     /// A whole upload: OPEN with CREAT and TRUNC, and EXCL if asked for.
@@ -24,8 +36,20 @@ pub(crate) enum Operation {
         to: String,
         replace: bool,
     },
+    Resize(String, usize),
     SetMode(String, u32),
     Stat(String),
+}
+
+/// How a file is opened that is changed in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// APPEND, and CREAT: what is written goes to the end.
+    Append,
+    /// WRITE alone.
+    Write,
+    /// READ too: what was written is read back before CLOSE.
+    ReadWrite,
 }
 
 impl Operation {
@@ -80,11 +104,15 @@ impl std::fmt::Debug for Answer {
 
 pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
+        3 => (any_target(), any_path()).prop_map(|(target, path)| Operation::Link { target, path }),
         2 => any_path().prop_map(Operation::List),
         4 => any_path().prop_map(Operation::MakeDirectory),
         6 => (any_path(), any_content(), prop::bool::weighted(0.2))
             .prop_map(|(path, content, exclusive)| Operation::Put { path, content, exclusive }),
+        4 => (any_path(), any_access(), any_offset(), any_content())
+            .prop_map(|(path, access, at, content)| Operation::Change { path, access, at, content }),
         2 => any_path().prop_map(Operation::Read),
+        1 => (any_path(), any_offset()).prop_map(|(path, size)| Operation::Resize(path, size)),
         3 => any_path().prop_map(Operation::Remove),
         3 => any_path().prop_map(Operation::RemoveDirectory),
         5 => (any_path(), any_path(), prop::bool::ANY)
@@ -99,6 +127,25 @@ pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
 fn any_path() -> impl Strategy<Value = String> {
     let name = prop_oneof![3 => Just("a"), 2 => Just("b"), 1 => Just("b-c")];
     prop::collection::vec(name, 1..4).prop_map(|names| names.iter().map(|name| format!("/{name}")).collect())
+}
+
+/// From the root, or from where the link is.
+fn any_target() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => any_path(),
+        1 => Just("a".to_owned()),
+        1 => Just("../b".to_owned()),
+        1 => Just("../a/b".to_owned()),
+    ]
+}
+
+fn any_access() -> impl Strategy<Value = Access> {
+    prop_oneof![Just(Access::Append), Just(Access::Write), Just(Access::ReadWrite)]
+}
+
+/// Anywhere, and around the bounds of parts.
+fn any_offset() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 1..200_usize, PART - 2..PART + 3, 0..4 * PART]
 }
 
 fn any_content() -> impl Strategy<Value = Content> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use tidegate_vfs::FsErrorKind;
 
-use crate::operation::{Answer, Operation};
+use crate::operation::{Access, Answer, Content, Operation};
 
 /// Everything below `/`, by its path.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) struct Tree(pub(crate) BTreeMap<String, Entry>);
 pub(crate) enum Entry {
     Directory,
     File(File),
+    /// A symbolic link, and what it says.
+    Link(String),
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub(crate) struct File {
 
 /// Of a file whose client has set none.
 pub(crate) const MODE: u32 = 0o644;
+
+/// How many links a path may lead through.
+const LINKS_MAX: usize = 40;
 
 type Outcome<T> = Result<T, FsErrorKind>;
 
@@ -37,10 +42,19 @@ impl Tree {
     }
 
     fn outcome(&mut self, operation: &Operation) -> Outcome<Answer> {
-        match operation {
+        match &self.real_operation(operation)? {
+            Operation::Change { path, access, at, content } => self.change(path, *access, *at, *content),
+            Operation::Link { target, path } => {
+                self.require_parent(path)?;
+                if self.entry(path).is_some() {
+                    return Err(FsErrorKind::AlreadyExists);
+                }
+                self.0.insert(path.clone(), Entry::Link(target.clone()));
+                Ok(Answer::Done)
+            }
             Operation::List(path) => match self.entry(path) {
                 None => Err(FsErrorKind::NotFound),
-                Some(Entry::File(_)) => Err(FsErrorKind::NotADirectory),
+                Some(Entry::File(_) | Entry::Link(_)) => Err(FsErrorKind::NotADirectory),
                 Some(Entry::Directory) => Ok(Answer::Names(self.children(path))),
             },
             Operation::MakeDirectory(path) => {
@@ -55,21 +69,24 @@ impl Tree {
                 self.require_parent(path)?;
                 match self.entry(path) {
                     Some(Entry::Directory) => return Err(FsErrorKind::IsADirectory),
-                    Some(Entry::File(_)) if *exclusive => return Err(FsErrorKind::AlreadyExists),
+                    Some(_) if *exclusive => return Err(FsErrorKind::AlreadyExists),
                     _ => {}
                 }
                 self.0.insert(path.clone(), Entry::File(File { content: content.bytes(), mode: MODE }));
                 Ok(Answer::Done)
             }
             Operation::Read(path) => Ok(Answer::Content(self.file(path)?.content.clone())),
-            Operation::Remove(path) => {
-                self.file(path)?;
-                self.0.remove(path);
-                Ok(Answer::Done)
-            }
+            Operation::Remove(path) => match self.entry(path) {
+                None => Err(FsErrorKind::NotFound),
+                Some(Entry::Directory) => Err(FsErrorKind::IsADirectory),
+                Some(Entry::File(_) | Entry::Link(_)) => {
+                    self.0.remove(path);
+                    Ok(Answer::Done)
+                }
+            },
             Operation::RemoveDirectory(path) => match self.entry(path) {
                 None => Err(FsErrorKind::NotFound),
-                Some(Entry::File(_)) => Err(FsErrorKind::NotADirectory),
+                Some(Entry::File(_) | Entry::Link(_)) => Err(FsErrorKind::NotADirectory),
                 Some(Entry::Directory) if !self.children(path).is_empty() => Err(FsErrorKind::DirectoryNotEmpty),
                 Some(Entry::Directory) => {
                     self.0.remove(path);
@@ -77,8 +94,16 @@ impl Tree {
                 }
             },
             Operation::Rename { from, to, replace } => self.rename(from, to, *replace),
+            Operation::Resize(path, size) => match self.0.get_mut(path) {
+                None | Some(Entry::Link(_)) => Err(FsErrorKind::NotFound),
+                Some(Entry::Directory) => Err(FsErrorKind::IsADirectory),
+                Some(Entry::File(file)) => {
+                    file.content.resize(*size, 0);
+                    Ok(Answer::Done)
+                }
+            },
             Operation::SetMode(path, mode) => match self.0.get_mut(path) {
-                None => Err(FsErrorKind::NotFound),
+                None | Some(Entry::Link(_)) => Err(FsErrorKind::NotFound),
                 Some(Entry::Directory) => Ok(Answer::Done),
                 Some(Entry::File(file)) => {
                     file.mode = *mode;
@@ -86,11 +111,31 @@ impl Tree {
                 }
             },
             Operation::Stat(path) => match self.entry(path) {
-                None => Err(FsErrorKind::NotFound),
+                None | Some(Entry::Link(_)) => Err(FsErrorKind::NotFound),
                 Some(Entry::Directory) => Ok(Answer::Status(true, None)),
                 Some(Entry::File(file)) => Ok(Answer::Status(false, Some((file.content.len() as u64, file.mode)))),
             },
         }
+    }
+
+    fn change(&mut self, path: &str, access: Access, at: usize, content: Content) -> Outcome<Answer> {
+        self.require_parent(path)?;
+        let is_append = access == Access::Append;
+        if is_append && self.entry(path).is_none() {
+            self.0.insert(path.to_owned(), Entry::File(File { content: Vec::new(), mode: MODE }));
+        }
+        let file = match self.0.get_mut(path) {
+            None | Some(Entry::Link(_)) => return Err(FsErrorKind::NotFound),
+            Some(Entry::Directory) => return Err(FsErrorKind::IsADirectory),
+            Some(Entry::File(file)) => &mut file.content,
+        };
+        let bytes = content.bytes();
+        let at = if is_append { file.len() } else { at };
+        if !bytes.is_empty() {
+            file.resize(file.len().max(at + bytes.len()), 0);
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        Ok(if access == Access::ReadWrite { Answer::Content(bytes) } else { Answer::Done })
     }
 
     fn rename(&mut self, from: &str, to: &str, replace: bool) -> Outcome<Answer> {
@@ -118,7 +163,7 @@ impl Tree {
         }
         match self.entry(to) {
             Some(_) if !replace => return Err(FsErrorKind::AlreadyExists),
-            Some(Entry::File(_)) => return Err(FsErrorKind::NotADirectory),
+            Some(Entry::File(_) | Entry::Link(_)) => return Err(FsErrorKind::NotADirectory),
             Some(Entry::Directory) if !self.children(to).is_empty() => return Err(FsErrorKind::DirectoryNotEmpty),
             _ => {}
         }
@@ -131,9 +176,56 @@ impl Tree {
         Ok(Answer::Done)
     }
 
+    /// The same operation of paths without links, but for the last name where that is not followed.
+    pub(crate) fn real_operation(&self, operation: &Operation) -> Outcome<Operation> {
+        use Operation::{
+            Change, Link, List, MakeDirectory, Put, Read, Remove, RemoveDirectory, Rename, Resize, SetMode, Stat,
+        };
+        let mut real = operation.clone();
+        match &mut real {
+            Change { path, .. } | List(path) | Read(path) | Resize(path, _) | SetMode(path, _) | Stat(path) => {
+                *path = self.real_path(path, true)?;
+            }
+            Put { path, exclusive, .. } => *path = self.real_path(path, !*exclusive)?,
+            Link { path, .. } | MakeDirectory(path) | Remove(path) | RemoveDirectory(path) => {
+                *path = self.real_path(path, false)?;
+            }
+            Rename { from, to, .. } => {
+                (*from, *to) = (self.real_path(from, false)?, self.real_path(to, false)?);
+            }
+        }
+        Ok(real)
+    }
+
+    fn real_path(&self, path: &str, follow_last: bool) -> Outcome<String> {
+        let mut path = path.to_owned();
+        for _ in 0..=LINKS_MAX {
+            let ends = path.match_indices('/').map(|(at, _)| at).skip(1);
+            let ends: Vec<usize> = ends.chain(follow_last.then_some(path.len())).collect();
+            let link = ends.into_iter().find_map(|end| match self.entry(&path[..end]) {
+                Some(Entry::Link(target)) => Some((end, target)),
+                _ => None,
+            });
+            let Some((end, target)) = link else { return Ok(path) };
+            let parent = path[..end].rsplit_once('/').map_or("", |(parent, _)| parent);
+            let from = if target.starts_with('/') { "" } else { parent };
+            let mut names: Vec<&str> = Vec::new();
+            for name in from.split('/').chain(target.split('/')).chain(path[end..].split('/')) {
+                match name {
+                    "" => {}
+                    ".." => drop(names.pop()),
+                    name => names.push(name),
+                }
+            }
+            path = names.iter().map(|name| format!("/{name}")).collect();
+        }
+        Err(FsErrorKind::LinkLoop)
+    }
+
     /// Whether this is the rename of a directory, which the store can do only piece by piece.
     pub(crate) fn is_long(&self, operation: &Operation) -> bool {
-        matches!(operation, Operation::Rename { from, .. } if matches!(self.entry(from), Some(Entry::Directory)))
+        let is_directory = |path: &String| matches!(self.entry(path), Some(Entry::Directory));
+        matches!(self.real_operation(operation), Ok(Operation::Rename { from, .. }) if is_directory(&from))
     }
 
     /// Fails unless `found` is this tree with some of what lies in the one directory in the other, or in
@@ -166,13 +258,14 @@ impl Tree {
         if found == self || *found == done {
             return;
         }
-        if let Operation::Rename { from, to, .. } = operation
+        let real = self.real_operation(operation);
+        if let Ok(Operation::Rename { from, to, .. }) = &real
             && self.is_long(operation)
             && done != *self
         {
             return self.assert_moving(from, to, found, context);
         }
-        if let Operation::Rename { from, to, .. } = operation {
+        if let Ok(Operation::Rename { from, to, .. }) = &real {
             // Copied, and not yet removed: both names have it, and the rename can be asked for again.
             let mut both = self.clone();
             if let Some(source) = self.0.get(from) {
@@ -191,7 +284,7 @@ impl Tree {
 
     fn file(&self, path: &str) -> Outcome<&File> {
         match self.entry(path) {
-            None => Err(FsErrorKind::NotFound),
+            None | Some(Entry::Link(_)) => Err(FsErrorKind::NotFound),
             Some(Entry::Directory) => Err(FsErrorKind::IsADirectory),
             Some(Entry::File(file)) => Ok(file),
         }
@@ -223,6 +316,7 @@ impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |entry: &Entry| match entry {
             Entry::Directory => "directory".to_owned(),
+            Entry::Link(target) => format!("link to {target}"),
             Entry::File(file) => {
                 format!("{} bytes {:?}…, mode {:o}", file.content.len(), file.content.get(..2), file.mode)
             }
