@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tidegate_tests::{Check, Cluster, FaultProxy, Haproxy, Login, Node, Rclone, until, until_ok};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -128,6 +129,20 @@ impl Fleet {
         until("no unpublished upload is left in the store", LIMIT, || {
             let uploads = rclone.run(["backend", "list-multipart-uploads", &bucket]).ok().stdout;
             (!uploads.contains("UploadId")).then_some(())
+        });
+    }
+
+    /// The uploads that the journal has.
+    pub(crate) fn uploads(&self) -> Value {
+        let listed = self.cluster.cli(&["uploads", "list", "--tenant", "acme", "--output", "json"]).ok().stdout;
+        serde_json::from_str(&listed).expect("JSON")
+    }
+
+    /// Waits until the journal has no upload any more.
+    pub(crate) fn wait_until_no_upload_is_listed(&self) {
+        until_ok("no upload is left in the journal", LIMIT, || {
+            let uploads = self.uploads();
+            if uploads == json!([]) { Ok(()) } else { Err(uploads) }
         });
     }
 }

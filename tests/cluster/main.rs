@@ -14,4 +14,8 @@ mod drain;
 mod fleet;
 mod history;
 mod load;
+#[allow(dead_code, reason = "what the end-to-end tests need besides")]
+#[path = "../e2e/oracle.rs"]
+mod oracle;
+mod resume;
 mod rolling;

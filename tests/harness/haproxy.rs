@@ -44,6 +44,8 @@ pub struct Server {
     pub last_check: String,
     /// Connections that it got in all.
     pub connections: u64,
+    /// Bytes that its clients sent to it in all, those of connections that are open included.
+    pub bytes_in: u64,
 }
 
 impl Haproxy {
@@ -112,8 +114,13 @@ impl Haproxy {
             let column = head.iter().position(|head| *head == name);
             (*row.get(column.expect("HAProxy has that column")).expect("each row has all columns")).to_owned()
         };
-        let connections = cell("stot").parse().expect("a number of sessions");
-        Server { status: cell("status"), last_check: cell("check_status"), connections }
+        let number = |name| cell(name).parse().expect("a number");
+        Server {
+            status: cell("status"),
+            last_check: cell("check_status"),
+            connections: number("stot"),
+            bytes_in: number("bin"),
+        }
     }
 
     fn command(&self, command: &str) -> String {
@@ -150,6 +157,7 @@ defaults
   timeout client 1h
   timeout server 1h
   timeout check 1s
+  option contstats
 frontend clients
   bind fd@0
   default_backend nodes

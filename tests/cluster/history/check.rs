@@ -24,6 +24,8 @@ struct Effect {
     until: u64,
     is_certain: bool,
     value: Value,
+    /// The rename that it is a half of.
+    rename: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,10 @@ struct Rename<'a> {
     from: &'a str,
     to: &'a str,
     window: (u64, u64),
+    is_acknowledged: bool,
+    /// Whether it surely moved a file. One that was acknowledged may have moved an upload that was cut,
+    /// which no look shows.
+    moved_a_file: bool,
 }
 
 #[derive(Default)]
@@ -77,7 +83,7 @@ impl<'a> Checker<'a> {
                 Fate::Never => continue,
             };
             let is_certain = event.fate == Fate::Done;
-            let effect = |value| Effect { from: event.from, until, is_certain, value };
+            let effect = |value| Effect { from: event.from, until, is_certain, value, rename: None };
             match &event.action {
                 Action::Publish { path, version } => {
                     let twice = checker.uploads.insert(*version, path);
@@ -86,20 +92,76 @@ impl<'a> Checker<'a> {
                 }
                 Action::Remove { path } => checker.path(path).effects.push(effect(Value::Absent)),
                 Action::Rename { from, to } => {
-                    let value = Value::Moved(checker.renames.len());
-                    checker.renames.push(Rename { from, to, window: (event.from, until) });
-                    checker.path(from).effects.push(effect(Value::Absent));
-                    checker.path(to).effects.push(effect(value));
+                    let number = checker.renames.len();
+                    let half = |value| Effect { is_certain: false, rename: Some(number), ..effect(value) };
+                    let window = (event.from, until);
+                    checker.renames.push(Rename { from, to, window, is_acknowledged: is_certain, moved_a_file: false });
+                    checker.path(from).effects.push(half(Value::Absent));
+                    checker.path(to).effects.push(half(Value::Moved(number)));
                 }
                 Action::See { path, sight } => checker.path(path).looks.push((event, sight)),
             }
         }
+        checker.find_renames_of_files();
+        checker.let_renamed_uploads_end();
         checker
+    }
+
+    /// Each rename that surely moved a file is one more effect that is certain, and may show that others
+    /// did.
+    fn find_renames_of_files(&mut self) {
+        loop {
+            let found: Vec<usize> =
+                (0..self.renames.len()).filter(|number| self.surely_moved_a_file(*number)).collect();
+            if found.is_empty() {
+                return;
+            }
+            for number in found {
+                let rename = &mut self.renames[number];
+                rename.moved_a_file = true;
+                for name in [rename.from, rename.to] {
+                    let effects = self.paths.get_mut(name).into_iter().flat_map(|path| &mut path.effects);
+                    effects.filter(|effect| effect.rename == Some(number)).for_each(|effect| effect.is_certain = true);
+                }
+            }
+        }
+    }
+
+    /// An upload that is under way while its path is renamed ends under the new name.
+    fn let_renamed_uploads_end(&mut self) {
+        for number in 0..self.renames.len() {
+            let rename = &self.renames[number];
+            let under_way = self.paths.get(rename.from).into_iter().flat_map(|path| &path.effects).filter(|effect| {
+                let is_upload = matches!(effect.value, Value::Whole(_));
+                is_upload && effect.from <= rename.window.1 && effect.until > rename.window.1
+            });
+            let Some(until) = under_way.map(|upload| upload.until).max() else { continue };
+            let (from, to) = (rename.window.0, rename.to);
+            let end = Effect { from, until, is_certain: false, value: Value::Moved(number), rename: None };
+            self.path(to).effects.push(end);
+        }
+    }
+
+    /// Whether a rename was acknowledged, and nothing can have left its path without a file meanwhile.
+    fn surely_moved_a_file(&self, number: usize) -> bool {
+        let rename = &self.renames[number];
+        let Some(path) = self.paths.get(rename.from) else { return false };
+        let bound = replaced_before(&path.effects, rename.window.0);
+        let may_be_absent = path.effects.iter().any(|effect| {
+            let is_other = effect.rename != Some(number);
+            is_other && effect.value == Value::Absent && effect.from <= rename.window.1 && effect.until >= bound
+        });
+        // An upload that is moved may not be complete yet.
+        let may_be_moved = path.effects.iter().any(|effect| {
+            let is_unsure = matches!(effect.value, Value::Moved(by) if !self.renames[by].moved_a_file);
+            is_unsure && effect.from <= rename.window.1 && effect.until >= bound
+        });
+        rename.is_acknowledged && !rename.moved_a_file && !may_be_absent && !may_be_moved
     }
 
     fn path(&mut self, name: &'a str) -> &mut Path<'a> {
         self.paths.entry(name).or_insert_with(|| {
-            let nothing = Effect { from: 0, until: 0, is_certain: true, value: Value::Absent };
+            let nothing = Effect { from: 0, until: 0, is_certain: true, value: Value::Absent, rename: None };
             Path { effects: vec![nothing], looks: Vec::new() }
         })
     }

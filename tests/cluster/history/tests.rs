@@ -236,6 +236,41 @@ fn versions_are_followed_through_renames_in_circles() {
 }
 
 #[test]
+fn a_rename_may_have_moved_an_upload_that_was_cut() {
+    // No look shows it, and the file at the target stays.
+    for seen in [Sight::Absent, Sight::Whole(Version(2))] {
+        let before = if seen == Sight::Absent { remove("q") } else { publish("q", 2) };
+        fine(&[
+            (1, 2, before, Done),
+            (1, 2, publish("p", 1), Never),
+            (3, 4, rename("p", "q"), Done),
+            (5, 6, sight("q", seen), Done),
+            (5, 6, sight("p", Sight::Absent), Done),
+        ]);
+    }
+    // Where there surely was a file, it is moved.
+    wrong(
+        &[
+            (1, 2, publish("p", 1), Done),
+            (3, 4, publish("p", 2), Never),
+            (5, 6, rename("p", "q"), Done),
+            (7, 8, sight("q", Sight::Absent), Done),
+        ],
+        REPLACED,
+    );
+}
+
+#[test]
+fn an_upload_that_is_renamed_while_it_is_under_way_ends_under_the_new_name() {
+    fine(&[
+        (1, 20, publish("p", 1), Done),
+        (3, 4, rename("p", "q"), Done),
+        (5, 6, remove("q"), Done),
+        (21, 22, see("q", 1), Done),
+    ]);
+}
+
+#[test]
 fn a_rename_in_doubt_is_done_or_not_or_half() {
     let before = [(1, 2, publish("p", 1), Done), (1, 2, publish("q", 2), Done), (3, 4, rename("p", "q"), InDoubt)];
     for (p, q) in [
