@@ -13,11 +13,14 @@ locals {
   # Without ListBucket, a missing object is a 403 in place of a 404. ListBucketMultipartUploads is for
   # `check-config --probe`, which cleans up behind itself.
   bucket_actions     = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
-  node_table_actions = ["dynamodb:GetItem", "dynamodb:DescribeTable"]
-  # What nodes write: usage of tenants with a quota, sessions and failed logins. Leases alone are listed and removed.
+  # The reaper reads the tenants in batches.
+  node_table_actions = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:DescribeTable"]
+  # What nodes write: usage of tenants with a quota, sessions, failed logins and the journal of uploads. Leases and
+  # uploads are listed and removed too.
   node_count_actions          = ["dynamodb:UpdateItem"]
-  node_count_keys             = ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*"]
+  node_count_keys             = ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"]
   node_lease_actions          = ["dynamodb:DeleteItem", "dynamodb:Query"]
+  node_lease_keys             = ["LEASES", "UPLOADS#*"]
   administrator_table_actions = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
 
   host_keys_arn = "${aws_s3_bucket.files.arn}/${var.host_keys_key}"
@@ -174,7 +177,14 @@ resource "aws_iam_role_policy" "node" {
           Effect    = "Allow"
           Action    = local.node_lease_actions
           Resource  = [aws_dynamodb_table.accounts.arn]
-          Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["LEASES"] } }
+          Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = local.node_lease_keys } }
+        },
+        {
+          Sid       = "ListTenants"
+          Effect    = "Allow"
+          Action    = ["dynamodb:Query"]
+          Resource  = [aws_dynamodb_table.accounts.arn]
+          Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["TENANTS"] } }
         },
         {
           Sid       = "OpenHostKeys"

@@ -40,7 +40,10 @@ impl Vfs {
         let (mut reaped, mut after) = (Reaped::default(), None);
         loop {
             let page = directory.tenants(after.as_deref()).await?;
-            let rounds = page.items.iter().map(|tenant| self.reap_tenant(Arc::clone(&journal), tenant));
+            let rounds = page.items.into_iter().map(|tenant| {
+                let (vfs, journal) = (self.clone(), Arc::clone(&journal));
+                async move { vfs.reap_tenant(journal, &tenant).await }
+            });
             let mut rounds = stream::iter(rounds).buffer_unordered(TENANTS_AT_ONCE);
             while let Some(round) = rounds.next().await {
                 match round {

@@ -12,8 +12,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
     AuthorizedKey, LeaseId, LimitChange, ObjectKey, SessionScope, Status, StoreError, StoreErrorKind, Tenant,
-    TenantLimits,
-    TenantLimitsChange, TenantName, User, UserName,
+    TenantLimits, TenantLimitsChange, TenantName, User, UserName,
 };
 
 use super::access;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tidegate_vfs::{FsError, FsErrorKind, VirtualPath};
 
 use super::events::Outcome;
+use super::handles::OpenHandle;
 use super::order::Footprint;
 use super::requests::Call;
 use super::run::Session;

@@ -50,6 +50,7 @@ impl SharedFile {
                 Ok(Begun::Now(edit.view()))
             }
             Content::Failed(error, _) => Err(error.clone()),
+            Content::Interrupted(_) => Err(sent_already()),
             Content::Moving(_) => Ok(Begun::Later(self.change())),
             Content::Upload(upload) if upload.is_all_here() => {
                 self.move_to_scratch(state);

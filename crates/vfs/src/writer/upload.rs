@@ -212,12 +212,7 @@ impl Upload {
 
     /// Gives it an entry in the journal once it has a part. `earlier` is what was there before, on its way out.
     /// `base` is the version that it goes on behind.
-    pub(crate) fn journalled(
-        mut self,
-        uploads: &Uploads,
-        earlier: Option<Earlier>,
-        base: Option<BaseVersion>,
-    ) -> Self {
+    pub(crate) fn journalled(mut self, uploads: &Uploads, earlier: Option<Earlier>, base: Option<BaseVersion>) -> Self {
         if uploads.are_kept() {
             let (uploads, hint) = (uploads.clone(), self.hint);
             let journalling = Journalling { uploads, hint, base, earlier, keeper: None, rewritten: None };

@@ -2,9 +2,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use prometheus::Registry;
-use tidegate_ssh::{HostKey, HostKeyAlgorithm, KeyState, Rules, Server, change_host_keys};
+use tidegate_ssh::{ClusterState, HostKey, HostKeyAlgorithm, KeyState, Rules, Server, change_host_keys};
 use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
-use tidegate_store::memory::{MemoryDataKeys, MemoryDirectory, MemoryObjectStore, MemoryObjectStores};
+use tidegate_store::memory::{
+    MemoryDataKeys, MemoryDirectory, MemoryLeases, MemoryLoginFailures, MemoryObjectStore, MemoryObjectStores,
+};
 use tidegate_store::{
     Body, Condition, DataKey, EncryptionContext, ObjectAttributes, ObjectKey, ObjectStore, StoreError, StoreErrorKind,
     StoreResult,
@@ -49,12 +51,17 @@ fn object() -> ObjectKey {
 /// A server that listens and is never asked to serve.
 async fn server(keys: &HostKeySet) -> Server {
     let config = tidegate_ssh::Config { listen: ([127, 0, 0, 1], 0).into(), ..tidegate_ssh::Config::default() };
-    let (accounts, registry) = (Arc::new(MemoryDirectory::new()), Registry::new());
+    let registry = Registry::new();
+    let shared = ClusterState {
+        accounts: Arc::new(MemoryDirectory::new()),
+        leases: Arc::new(MemoryLeases::new()),
+        login_failures: Arc::new(MemoryLoginFailures::new()),
+    };
     let vfs_metrics = tidegate_vfs::Metrics::register(&registry).unwrap();
     let vfs = Vfs::new(Arc::new(MemoryObjectStores::new()), tidegate_vfs::Config::default(), vfs_metrics);
     let sftp = (tidegate_sftp::Config::default(), tidegate_sftp::Metrics::register(&registry).unwrap());
     let metrics = tidegate_ssh::Metrics::register(&registry).unwrap();
-    Server::bind(config, keys, accounts, vfs, sftp, metrics).await.unwrap()
+    Server::bind(config, keys, shared, vfs, sftp, metrics).await.unwrap()
 }
 
 impl Cluster {
