@@ -31,6 +31,15 @@ impl Output {
     }
 }
 
+/// A client that was killed, since it was not done within its limit, and what it had printed.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
 /// Runs a client without input.
 ///
 /// # Panics
@@ -39,22 +48,40 @@ pub fn run_client(command: &mut Command, limit: Duration) -> Output {
     run(command, "", limit)
 }
 
+/// Runs a client without input that may be stuck for good.
+///
+/// # Errors
+/// If it is not done after `limit`: it is killed then.
+///
+/// # Panics
+/// If it can't be started.
+pub fn try_client(command: &mut Command, limit: Duration) -> Result<Output, Unfinished> {
+    attempt(command, "", limit)
+}
+
 /// Runs a client, with `input` on its standard input.
 ///
 /// # Panics
 /// If it can't be started, or is not done after `limit` (it is killed then).
 pub(crate) fn run(command: &mut Command, input: &str, limit: Duration) -> Output {
-    let program = command.get_program().display().to_string();
+    attempt(command, input, limit).unwrap_or_else(|Unfinished { stdout, stderr }| {
+        let program = command.get_program().display();
+        panic!("{program} was not done after {limit:?}\n---- out\n{stdout}\n---- err\n{stderr}")
+    })
+}
+
+fn attempt(command: &mut Command, input: &str, limit: Duration) -> Result<Output, Unfinished> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("in"), input).expect("the input can be written");
     // Files instead of pipes: a client that prints much does not wait for a reader.
-    let mut child = command
+    let started = command
         .stdin(File::open(at("in")).map_or_else(|_| Stdio::null(), Stdio::from))
         .stdout(File::create(at("out")).expect("a file can be made"))
         .stderr(File::create(at("err")).expect("a file can be made"))
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program}: {error}; tests/setup installs it"));
+        .spawn();
+    let mut child =
+        started.unwrap_or_else(|error| panic!("{}: {error}; tests/setup installs it", command.get_program().display()));
     let read = |name: &str| {
         std::fs::read(at(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     };
@@ -66,9 +93,9 @@ pub(crate) fn run(command: &mut Command, input: &str, limit: Duration) -> Output
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{program} was not done after {limit:?}\n---- out\n{}\n---- err\n{}", read("out"), read("err"));
+            return Err(Unfinished { stdout: read("out"), stderr: read("err") });
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Output { status, stdout: read("out"), stderr: read("err") }
+    Ok(Output { status, stdout: read("out"), stderr: read("err") })
 }

@@ -87,10 +87,24 @@ impl Cluster {
     /// # Panics
     /// If it can't be set up.
     pub fn behind_proxy() -> Self {
+        Self::on_dev_store_alone(|store| {
+            Some((FaultProxy::start(store.s3_address()), FaultProxy::start(store.dynamodb_address())))
+        })
+    }
+
+    /// The same without proxies.
+    ///
+    /// # Panics
+    /// If it can't be set up.
+    pub fn without_moto() -> Self {
+        Self::on_dev_store_alone(|_| None)
+    }
+
+    fn on_dev_store_alone(proxies: impl FnOnce(&DevStore) -> Option<(FaultProxy, FaultProxy)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = DevStore::start(&folder.path().join("store"));
-        let proxies = (FaultProxy::start(store.s3_address()), FaultProxy::start(store.dynamodb_address()));
-        let cluster = Self::assemble(folder, None, Some(proxies), Some(store)).with_bucket();
+        let proxies = proxies(&store);
+        let cluster = Self::assemble(folder, None, proxies, Some(store)).with_bucket();
         cluster.initialise();
         cluster
     }
@@ -185,6 +199,14 @@ impl Cluster {
     pub fn s3(&self) -> S3Access {
         let of_moto = || self.moto.as_ref().map(Moto::s3).expect("moto or dev-store has one");
         self.store.as_ref().map_or_else(of_moto, DevStore::s3)
+    }
+
+    /// The services on `tidegate dev-store`.
+    ///
+    /// # Panics
+    /// If this cluster is on moto alone.
+    pub fn store(&self) -> &DevStore {
+        self.store.as_ref().expect("the cluster is on a dev-store")
     }
 
     /// The proxy between nodes and S3.

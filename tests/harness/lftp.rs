@@ -25,6 +25,11 @@ impl Lftp {
 
     /// Connects and runs one line of commands in the client's folder.
     pub fn run(&self, commands: &str) -> Output {
+        run(&mut self.command(commands), "", Duration::from_secs(120))
+    }
+
+    /// The same as a command that is not run yet.
+    pub fn command(&self, commands: &str) -> Command {
         let ssh = self.ssh.ssh_command();
         let options: Vec<_> = ssh.get_args().map(|argument| argument.to_string_lossy()).collect();
         let script = format!(
@@ -36,7 +41,7 @@ impl Lftp {
         );
         let mut command = Command::new("lftp");
         command.env("HOME", self.folder()).current_dir(self.folder()).args(["--norc", "-c", &script]);
-        run(&mut command, "", Duration::from_secs(120))
+        command
     }
 
     /// A folder for the client's files.

@@ -127,6 +127,15 @@ impl Node {
         &self.ready
     }
 
+    /// The address of the side port.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn admin_address(&self) -> SocketAddr {
+        let address = self.ready.admin.trim_start_matches("http://").trim_end_matches('/');
+        address.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
+    }
+
     /// The login that `dev` made.
     ///
     /// # Panics

@@ -91,8 +91,13 @@ impl Ssh {
     /// `ssh` that connects its standard input and output to the SFTP subsystem: a pipe of plain
     /// SFTP packets over a real SSH transport.
     pub fn subsystem(&self) -> Command {
+        self.subsystem_with::<&str>(&[])
+    }
+
+    /// The same with more arguments for `ssh`.
+    pub fn subsystem_with<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = self.ssh_command();
-        command.arg("-s").arg(self.target()).arg("sftp");
+        command.args(arguments).arg("-s").arg(self.target()).arg("sftp");
         command
     }
 

@@ -23,10 +23,15 @@ impl Process {
     /// # Panics
     /// If it can't be started: the message names the program.
     pub fn start(name: &str, folder: &Path, command: &mut Command) -> Self {
+        Self::start_with_input(name, folder, command, Stdio::null())
+    }
+
+    /// The same with a standard input.
+    pub(crate) fn start_with_input(name: &str, folder: &Path, command: &mut Command, input: Stdio) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("the log can be written");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(file.try_clone().expect("a handle can be cloned"))
             .stderr(file)
             .spawn()

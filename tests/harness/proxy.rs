@@ -64,8 +64,14 @@ impl FaultProxy {
         self.record.add_rule(kinds, when, fault);
     }
 
+    /// From now on resets each connection as it comes, and those that stand with their next request.
+    pub fn refuse(&self) {
+        self.record.set_refusing(true);
+    }
+
     /// From now on does no harm. What is stalled already stays so.
     pub fn heal(&self) {
+        self.record.set_refusing(false);
         self.record.remove_rules();
     }
 

@@ -55,6 +55,11 @@ impl Rclone {
 
     /// Runs rclone with these arguments.
     pub fn run<I: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Output {
+        run(self.command().args(arguments), "", Duration::from_secs(120))
+    }
+
+    /// rclone with its remotes, but without what it is to do.
+    pub fn command(&self) -> Command {
         let mut command = Command::new("rclone");
         // The certificates of the developer's shell make rclone 1.60 fail on plain HTTP, too.
         command
@@ -64,9 +69,8 @@ impl Rclone {
             .env("RCLONE_CONFIG", "/dev/null")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder())
-            .args(["--retries", "1", "--low-level-retries", "3", "--contimeout", "20s", "--timeout", "60s"])
-            .args(arguments);
-        run(&mut command, "", Duration::from_secs(120))
+            .args(["--retries", "1", "--low-level-retries", "3", "--contimeout", "20s", "--timeout", "60s"]);
+        command
     }
 
     /// A folder for the client's files.

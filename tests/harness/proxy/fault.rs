@@ -39,6 +39,8 @@ pub enum Fault {
         /// How many bytes of it arrive.
         after: u64,
     },
+    /// The store hears nothing of it, and there is no answer, with the connection open.
+    Unanswered,
 }
 
 /// Which requests are harmed, among those of the kinds that were named.

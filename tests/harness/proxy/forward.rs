@@ -44,6 +44,10 @@ pub(super) async fn serve(listener: std::net::TcpListener, upstream: SocketAddr,
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        if record.refuses() {
+            let _ = stream.set_zero_linger();
+            continue;
+        }
         let record = Arc::clone(&record);
         tokio::spawn(async move {
             // A connection that its client cuts, or that is to be cut here, is no news.
@@ -91,6 +95,8 @@ async fn answer(
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             return Ok(response);
         }
+        // Until the node gives its connection up.
+        Some(Fault::Unanswered) => return std::future::pending().await,
         _ => {}
     }
     let to_request =

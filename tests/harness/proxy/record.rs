@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::fault::{Fault, Rule, When};
 use super::kind::Kind;
 
-/// How many requests of each kind have come, and to how many harm was done.
+/// How many requests of each kind have come, and how often harm was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     requests: BTreeMap<Kind, u64>,
@@ -26,7 +26,7 @@ impl Seen {
         self.requests.values().sum()
     }
 
-    /// Requests to which harm was done.
+    /// Requests to which harm was done, and connections that were refused.
     pub fn harmed(&self) -> u64 {
         self.harmed
     }
@@ -59,6 +59,7 @@ struct State {
     seen: Seen,
     rules: Vec<Rule>,
     delay: Duration,
+    refuses: bool,
 }
 
 /// What to do with one request.
@@ -71,6 +72,18 @@ pub(super) struct Verdict {
 impl Record {
     pub(super) fn set_delay(&self, delay: Duration) {
         self.state().delay = delay;
+    }
+
+    pub(super) fn set_refusing(&self, refuses: bool) {
+        self.state().refuses = refuses;
+    }
+
+    /// Whether a connection is not to be let in; counts it then.
+    pub(super) fn refuses(&self) -> bool {
+        let mut state = self.state();
+        let refuses = state.refuses;
+        state.seen.harmed += u64::from(refuses);
+        refuses
     }
 
     pub(super) fn add_rule(&self, kinds: &[Kind], when: When, fault: Fault) {
@@ -91,7 +104,7 @@ impl Record {
         *state.seen.requests.entry(kind).or_default() += 1;
         // Every rule sees every request, so that none depends on those before it.
         let strikes: Vec<_> = state.rules.iter_mut().filter_map(|rule| rule.strikes(kind, name)).collect();
-        let fault = strikes.first().copied();
+        let fault = if state.refuses { Some(Fault::ResetBeforeBody) } else { strikes.first().copied() };
         state.seen.harmed += u64::from(fault.is_some());
         let verdict = Verdict { delay: state.delay, fault };
         drop(state);

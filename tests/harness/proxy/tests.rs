@@ -122,6 +122,33 @@ async fn resets_come_before_the_store_hears_or_behind() {
 }
 
 #[tokio::test]
+async fn what_is_not_answered_keeps_its_connection_and_does_not_reach_the_store() {
+    let (upstream, served) = echo().await;
+    let proxy = FaultProxy::start(upstream);
+    proxy.inject(&[Kind::Put], When::Always, Fault::Unanswered);
+    let asked = tokio::time::timeout(Duration::from_millis(200), ask(&proxy, "PUT /b/k", &[1; 100])).await;
+    assert!(asked.is_err(), "{asked:?}");
+    assert_eq!((served.load(Ordering::Relaxed), proxy.seen().harmed()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_lets_nothing_through_until_it_is_healed() {
+    let (upstream, served) = echo().await;
+    let proxy = FaultProxy::start(upstream);
+    let mut standing = TcpStream::connect(proxy.address).await.unwrap();
+    let request = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n";
+    standing.write_all(request).await.unwrap();
+    assert_ne!(standing.read_u8().await.unwrap(), 0);
+    proxy.refuse();
+    assert!(ask(&proxy, "GET /b/k", b"").await.is_err());
+    standing.write_all(request).await.unwrap();
+    assert!(standing.read_to_end(&mut Vec::new()).await.is_err(), "a connection that stood before");
+    assert_eq!(served.load(Ordering::Relaxed), 1);
+    proxy.heal();
+    assert_eq!(ask(&proxy, "GET /b/k", b"").await.unwrap().0, 200);
+}
+
+#[tokio::test]
 async fn throttled_requests_do_not_reach_the_store() {
     let (upstream, served) = echo().await;
     let proxy = FaultProxy::start(upstream);
