@@ -1,5 +1,6 @@
 //! The parts of one upload on their way to the store.
 
+mod copies;
 mod journalling;
 mod landings;
 
@@ -341,39 +342,6 @@ impl Transfer {
 }
 
 impl Target {
-    /// Copies ranges of a version; where none is given, of the one that is to be replaced, from wherever it
-    /// lies.
-    async fn copy_parts(
-        &self,
-        upload: &Upload,
-        source: Option<CopySource>,
-        parts: Vec<(PartNumber, Range<u64>)>,
-    ) -> Result<Vec<Landed>, FsError> {
-        let is_own = source.is_none();
-        let mut source = match source {
-            Some(source) => source,
-            None => self.destination.settled().await.ok_or_else(interrupted)?,
-        };
-        loop {
-            let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
-            let error = match copied {
-                Ok(copied) => {
-                    let landed = copied.into_iter().map(|part| {
-                        let checksum = part.checksum;
-                        (part, checksum)
-                    });
-                    return Ok(landed.collect());
-                }
-                Err(error) => error,
-            };
-            // A RENAME of this very file may have moved it meanwhile.
-            match self.destination.settled().await.filter(|moved| is_own && *moved != source) {
-                Some(moved) => source = moved,
-                None => return Err(publish_error(&self.destination.now().1, error)),
-            }
-        }
-    }
-
     /// A multipart upload can only be completed under the name that it was begun with. If the file was
     /// renamed since, it goes on from there to its new name.
     async fn publish_renamed(

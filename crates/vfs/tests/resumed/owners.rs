@@ -1,0 +1,72 @@
+//! One session has an upload, and the one before is refused.
+
+use tidegate_store::{Permission, UploadState};
+use tidegate_vfs::FsErrorKind;
+
+use crate::cluster::{Cluster, begin, go_on, landed, shown, write_all_from};
+use crate::harness::*;
+
+#[tokio::test]
+async fn whoever_opens_a_file_later_has_it_and_the_one_before_is_refused() {
+    let cluster = Cluster::new();
+    let (one, other) = (cluster.node().await, cluster.node().await);
+    let data = pattern(6 * PART);
+    let mut early = begin(&one.mount, "/f", &data.slice(..2 * PART + 1_000)).await;
+    landed(&one).await;
+    let late = go_on(&other.mount, "/f", &data, 4 * PART, WRITE).await;
+    landed(&other).await;
+
+    let more = write_all_from(&mut early, &pattern(6 * PART), 2 * PART + 1_000).await;
+    let failure = match more {
+        Err(error) => error,
+        Ok(()) => within(early.finish()).await.unwrap_err(),
+    };
+    assert_eq!(failure.kind(), FsErrorKind::Conflict);
+    assert!(failure.to_string().contains("another session"), "{failure}");
+
+    let mut late = late;
+    write_all_from(&mut late, &data, 4 * PART).await.unwrap();
+    within(late.finish()).await.unwrap();
+    assert_eq!(other.object("f").await.unwrap(), data);
+    cluster.is_clean(&other).await;
+}
+
+#[tokio::test]
+async fn an_early_close_does_not_publish_what_another_session_has() {
+    let cluster = Cluster::new();
+    let (one, other) = (cluster.node().await, cluster.node().await);
+    let data = pattern(3 * PART);
+    let early = begin(&one.mount, "/f", &data.slice(..2 * PART + 1_000)).await;
+    landed(&one).await;
+    let late = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+    assert_eq!(kind(within(early.finish()).await), Some(FsErrorKind::Conflict));
+    assert_eq!(other.object("f").await, None);
+    within(late.finish()).await.unwrap();
+    assert_eq!(other.object("f").await.unwrap(), data);
+    cluster.is_clean(&other).await;
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_write_there_resumes_nothing() {
+    let cluster = Cluster::new();
+    let one = cluster.node().await;
+    within(begin(&one.mount, "/f", &pattern(2 * PART + 20_000)).await.cut()).await;
+    for permission in [Permission::Read, Permission::List, Permission::Overwrite] {
+        let mount = one.mount_with(&[permission]).await;
+        let refused = mount.open(&path("/f"), WRITE).await;
+        assert_eq!(kind(refused.map(drop)), Some(FsErrorKind::PermissionDenied), "{permission:?}");
+    }
+    assert_eq!(shown(&one.mount, "/f").await, Some(2 * PART + 19_999));
+}
+
+#[tokio::test]
+async fn an_entry_says_whether_somebody_works_on_it() {
+    let cluster = Cluster::new();
+    let one = cluster.node().await;
+    let writer = begin(&one.mount, "/f", &pattern(2 * PART)).await;
+    landed(&one).await;
+    let state = async || cluster.entries().await.first().map(|entry| entry.record.state);
+    assert_eq!(state().await, Some(UploadState::Running));
+    within(writer.cut()).await;
+    assert_eq!(state().await, Some(UploadState::Cut));
+}

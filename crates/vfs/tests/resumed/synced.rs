@@ -1,0 +1,58 @@
+//! fsync.
+
+use bytes::Bytes;
+
+use crate::cluster::{Cluster, begin, go_on, kill, shown};
+use crate::harness::*;
+
+#[tokio::test]
+async fn fsync_keeps_every_byte_from_the_death_of_the_node() {
+    let cluster = Cluster::new();
+    for len in [1_000, PART - 1, PART, 2 * PART + 50_000] {
+        let (one, other) = (cluster.node().await, cluster.node().await);
+        let data = pattern(3 * PART);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..500)).await;
+        within(writer.sync()).await.unwrap();
+        for offset in (500..len).step_by(9_000) {
+            write(&mut writer, offset, data.slice(offset..len.min(offset + 9_000))).await.unwrap();
+        }
+        within(writer.sync()).await.unwrap();
+        within(writer.sync()).await.unwrap();
+        kill(one, writer).await;
+        assert_eq!(shown(&other.mount, "/f").await, Some(len - 1));
+        let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+        within(writer.finish()).await.unwrap();
+        assert_eq!(other.object("f").await.unwrap(), data);
+        within(other.mount.remove(&path("/f"))).await.unwrap();
+        cluster.is_clean(&other).await;
+    }
+}
+
+#[tokio::test]
+async fn fsync_does_not_disturb_an_upload() {
+    let cluster = Cluster::new();
+    let node = cluster.node().await;
+    let data = pattern(3 * PART + 5);
+    let mut writer = open_writer(&node.mount, "/f", create()).await.unwrap();
+    for offset in (0..data.len()).step_by(30_000) {
+        write(&mut writer, offset, data.slice(offset..data.len().min(offset + 30_000))).await.unwrap();
+        within(writer.sync()).await.unwrap();
+    }
+    within(writer.finish()).await.unwrap();
+    assert_eq!(node.object("f").await.unwrap(), data);
+    cluster.is_clean(&node).await;
+}
+
+#[tokio::test]
+async fn fsync_of_a_file_that_is_changed_in_place_publishes_it() {
+    let cluster = Cluster::new();
+    let node = cluster.node().await;
+    node.put("f", b"0123456789", &[]).await;
+    let mut writer = open_writer(&node.mount, "/f", READ_WRITE).await.unwrap();
+    write(&mut writer, 3, Bytes::from_static(b"abc")).await.unwrap();
+    within(writer.sync()).await.unwrap();
+    assert_eq!(node.object("f").await.unwrap(), "012abc6789");
+    write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
+    within(writer.finish()).await.unwrap();
+    assert_eq!(node.object("f").await.unwrap(), "x12abc6789");
+}
