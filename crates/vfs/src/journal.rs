@@ -4,6 +4,7 @@
 //! file without TRUNC takes the entry over and goes on; from that moment on, the one before is refused
 //! before its next part and before completion. TRUNC, REMOVE and a file that is renamed onto it drop it.
 
+mod bounded;
 mod durable;
 mod keeper;
 
@@ -18,6 +19,7 @@ use tidegate_store::{
     UserName,
 };
 
+pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
 use crate::error::{FsError, FsErrorKind};

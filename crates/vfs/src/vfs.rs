@@ -13,7 +13,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
-use crate::journal::Uploads;
+use crate::journal::{BoundedJournal, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
@@ -93,6 +93,7 @@ impl Vfs {
     /// A file system over these services, with settings that are [valid](Config::validate).
     pub fn over(services: Services, config: Config, metrics: Metrics) -> Self {
         let Services { stores, usage, journal } = services;
+        let journal = journal.map(|journal| Arc::new(BoundedJournal::new(journal)) as Arc<dyn Journal>);
         let write_shares = Shares::new(config.write_budget(), metrics.write_memory.clone());
         let read_memory = ReadMemory::new(config.read_budget(), config.budget_wait, metrics.clone());
         for (side, total) in [("write", write_shares.total()), ("read", read_memory.total())] {

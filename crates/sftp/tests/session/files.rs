@@ -50,6 +50,7 @@ async fn the_oracle_client_can_do_everything() {
             "copy-data",
             "expand-path@openssh.com",
             "fstatvfs@openssh.com",
+            "fsync@openssh.com",
             "home-directory",
             "limits@openssh.com",
             "lsetstat@openssh.com",
