@@ -20,6 +20,7 @@ async fn extensions_that_work_are_announced_and_no_others() {
             "copy-data",
             "expand-path@openssh.com",
             "fstatvfs@openssh.com",
+            "fsync@openssh.com",
             "home-directory",
             "limits@openssh.com",
             "lsetstat@openssh.com",

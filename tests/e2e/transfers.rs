@@ -126,10 +126,13 @@ fn an_upload_that_is_cut_publishes_nothing() {
     assert!(!listing.lines().any(|line| line.trim() == "cut"), "{listing}");
     assert_eq!(fs::read_to_string(dev.ssh.file("back")).unwrap(), "the old content");
 
+    // The parts of the larger one stay for its resumption, until both are dropped.
     let (rclone, bucket) = dev.s3();
+    let uploads = || rclone.run(["backend", "list-multipart-uploads", &bucket]).ok().stdout;
+    assert!(uploads().contains("UploadId"));
+    dev.ssh.sftp("rm cut\nput old kept\n").ok();
     until("no parts are left in the store", Duration::from_secs(30), || {
-        let uploads = rclone.run(["backend", "list-multipart-uploads", &bucket]).ok().stdout;
-        (!uploads.contains("UploadId")).then_some(())
+        (!uploads().contains("UploadId")).then_some(())
     });
 }
 
