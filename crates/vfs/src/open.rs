@@ -91,7 +91,7 @@ impl Files {
         let is_asked = !indifferent || self.known.may_be_link(path) == Some(true);
         let existing = async { if is_asked { self.head(&key).await } else { Ok(None) } };
         // What was cut is gone on with unless it is to be dropped.
-        let keeps = !options.truncate && !(options.create && options.exclusive);
+        let keeps = !(options.truncate || options.create && options.exclusive);
         let interrupted = async { if keeps { self.uploads.read(&key).await } else { Ok(None) } };
         let (mut existing, is_directory, interrupted) =
             futures::try_join!(existing, self.is_directory_in_its_parent(path), interrupted.map_err(FsError::from))?;

@@ -104,10 +104,10 @@ mod tests {
         for n in 0..3 {
             assert_eq!(watch.at(n * 10, &[(&a, 7), (&b, n)]), []);
         }
-        assert_eq!(watch.at(30, &[(&a, 7), (&b, 3)]), [a.clone()]);
+        assert_eq!(watch.at(30, &[(&a, 7), (&b, 3)]), std::slice::from_ref(&a));
         assert_eq!(watch.at(31, &[(&a, 8), (&b, 3)]), [], "it beats again");
-        assert_eq!(watch.at(60, &[(&a, 8), (&b, 3)]), [b.clone()], "each has a time of its own");
-        assert_eq!(watch.at(61, &[(&a, 8)]), [a.clone()]);
+        assert_eq!(watch.at(60, &[(&a, 8), (&b, 3)]), std::slice::from_ref(&b), "each has a time of its own");
+        assert_eq!(watch.at(61, &[(&a, 8)]), std::slice::from_ref(&a));
         assert_eq!((watch.observed.lives(&a), watch.observed.lives(&b)), (Some(true), Some(false)));
         assert_eq!(watch.observed.lives(&LeaseId::random()), None);
     }
