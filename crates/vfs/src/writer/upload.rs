@@ -308,10 +308,11 @@ impl Upload {
             return Ok(());
         }
         let overlap = self.overlap(offset);
-        let rest = data.slice((overlap as usize).min(data.len())..);
-        if overlap > 0 {
-            self.beginning.overlap = 0;
+        if overlap == 0 {
+            return self.place(self.position(offset), data).map(|_| ());
         }
+        self.beginning.overlap = 0;
+        let rest = data.slice((overlap as usize).min(data.len())..);
         self.place(self.position(offset + overlap), rest).map(|_| ())
     }
 
