@@ -60,7 +60,6 @@ run "nodes_may_do_what_the_program_calls" {
       "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
       "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo",
       "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging",
-      "sts:AssumeRole",
     ])
     error_message = "Nodes may do other things than crates/aws calls."
   }
@@ -73,10 +72,11 @@ run "nodes_may_do_what_the_program_calls" {
 run "nodes_write_counts_and_neither_users_nor_keys" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : flatten(values(values(statement.Condition)[0])) if length(setintersection(flatten([statement.Action]), ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"])) > 0] == [
-      ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*"],
-      ["LEASES"],
+      ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"],
+      ["LEASES", "UPLOADS#*"],
+      ["TENANTS"],
     ]
-    error_message = "Nodes may write or list other items of the table than counts and leases."
+    error_message = "Nodes may write or list other items of the table than counts, leases, uploads and the tenants' names."
   }
 }
 
@@ -159,8 +159,8 @@ run "nobody_administers_by_default" {
 run "with_isolation_nodes_reach_no_file_with_their_own_role" {
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : statement.Action if statement.Effect == "Allow"])) == toset([
-      "dynamodb:DescribeTable", "dynamodb:GetItem",
-      "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey",
+      "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo",
       "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts", "s3:PutObject",
       "sts:AssumeRole",
     ])
