@@ -12,7 +12,7 @@ locals {
   probe_object_actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
   # Without ListBucket, a missing object is a 403 in place of a 404. ListBucketMultipartUploads is for
   # `check-config --probe`, which cleans up behind itself.
-  bucket_actions     = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+  bucket_actions = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
   # The reaper reads the tenants in batches.
   node_table_actions = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:DescribeTable"]
   # What nodes write: usage of tenants with a quota, sessions, failed logins and the journal of uploads. Leases and
