@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_tests::{Check, Cluster, Haproxy, Login, Node, Ssh, until};
+use tidegate_tests::{Check, Cluster, Haproxy, Node, Ssh, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -14,10 +14,6 @@ const TRUSTED: [(&str, &str); 3] = [
     ("TIDEGATE_SSH__PROXY_NETWORKS", "[\"127.0.0.1/32\"]"),
     ("TIDEGATE_SSH__MAX_CONNECTIONS_PER_SOURCE", "1"),
 ];
-
-fn login(cluster: &Cluster, node: &Node, balancer: &Haproxy) -> Login {
-    Login { address: balancer.address(), ..cluster.login(node, "alice") }
-}
 
 /// The options for a client that comes from this address.
 fn from(address: &str) -> [String; 2] {
@@ -57,7 +53,7 @@ fn the_client_s_address_comes_through_the_balancer_to_log_and_limits() {
     let node = cluster.start_node_with("node", &TRUSTED);
     let balancer = Haproxy::start(cluster.folder(), 1, Check::Readiness, true);
     balancer.put(0, &node);
-    let ssh = Ssh::new(&login(&cluster, &node, &balancer));
+    let ssh = Ssh::new(&cluster.login_at(balancer.address(), "alice"));
     let pwd = |ssh: &Ssh, address: &str| {
         let options = from(address);
         ssh.sftp_with(&[&options[0], &options[1]], "pwd\n")

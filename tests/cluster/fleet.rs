@@ -1,6 +1,5 @@
 //! Nodes in the places of a balancer, each with a proxy of its own before S3 and before DynamoDB.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -50,17 +49,12 @@ impl Fleet {
 
     /// How `alice` logs in through the balancer.
     pub(crate) fn login(&self) -> Login {
-        self.login_at(self.balancer.address())
+        self.cluster.login_at(self.balancer.address(), "alice")
     }
 
     /// How she logs in to one node, past the balancer.
     pub(crate) fn direct_login(&self, place: usize) -> Login {
-        self.login_at(self.node(place).ready().sftp)
-    }
-
-    fn login_at(&self, address: SocketAddr) -> Login {
-        let identity_file = self.cluster.folder().join("alice.key");
-        Login { address, user: "alice".to_owned(), identity_file }
+        self.cluster.login(self.node(place), "alice")
     }
 
     pub(crate) fn member(&self, place: usize) -> &Member {
@@ -125,17 +119,14 @@ impl Fleet {
     /// Waits until nothing of an upload that was never published is left in the store.
     pub(crate) fn wait_until_no_upload_is_left(&self) {
         let rclone = Rclone::on_s3(&self.cluster.s3());
-        let bucket = format!("s3:{}", Cluster::BUCKET);
         until("no unpublished upload is left in the store", LIMIT, || {
-            let uploads = rclone.run(["backend", "list-multipart-uploads", &bucket]).ok().stdout;
-            (!uploads.contains("UploadId")).then_some(())
+            (rclone.unpublished_uploads(Cluster::BUCKET) == 0).then_some(())
         });
     }
 
     /// The uploads that the journal has.
     pub(crate) fn uploads(&self) -> Value {
-        let listed = self.cluster.cli(&["uploads", "list", "--tenant", "acme", "--output", "json"]).ok().stdout;
-        serde_json::from_str(&listed).expect("JSON")
+        self.cluster.cli(&["uploads", "list", "--tenant", "acme", "--output", "json"]).json()
     }
 
     /// Waits until the journal has no upload any more.

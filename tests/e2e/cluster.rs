@@ -52,8 +52,7 @@ fn a_removed_key_stops_working_on_every_node_within_the_bound() {
         ssh.sftp("pwd\n").ok();
     }
 
-    let keys = cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).ok().stdout;
-    let keys: serde_json::Value = serde_json::from_str(&keys).expect("JSON");
+    let keys = cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).json();
     let id = keys[0]["id"].as_str().expect("a key has an id").to_owned();
     cluster.cli(&["user", "key", "remove", "alice", &id]).ok();
     let removed = Instant::now();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use russh_sftp::protocol::{OpenFlags, StatusCode};
 use tidegate_tests::{
-    Cluster, Fault, Kind, Login, Node, Process, Ssh, When, keygen, random_bytes, run_client, sha256_of_file, until,
+    Cluster, Fault, Kind, Login, Node, Process, Ssh, When, keygen, random_bytes, sha256_of_file, until,
     write_random_file,
 };
 
@@ -184,9 +184,7 @@ fn without_kms_running_nodes_notice_nothing_and_no_node_starts() {
     assert!(is_ready(&node));
     node.process().assert_running();
 
-    let mut command = cluster.command();
-    command.arg("serve").arg("--config").arg(cluster.config_file());
-    let said = run_client(&mut command, LIMIT).fails().stderr;
+    let said = cluster.cli(&["serve"]).fails().stderr;
     assert!(said.contains("the host keys can't be loaded"), "{said}");
 }
 

@@ -36,8 +36,7 @@ impl Rotation {
 
     /// Runs `tidegate hostkey …` and gives what it prints.
     fn hostkey(&self, arguments: &[&str]) -> serde_json::Value {
-        let output = self.cluster.cli(&[&["hostkey"], arguments, &["--output", "json"]].concat()).ok();
-        serde_json::from_str(&output.stdout).expect("JSON")
+        self.cluster.cli(&[&["hostkey"], arguments, &["--output", "json"]].concat()).json()
     }
 
     /// The public keys in this state, `algorithm base64`.

@@ -58,10 +58,6 @@ fn ssh(node: &Node, user: &str, identity_file: PathBuf) -> Ssh {
     Ssh::new(&Login { address: node.ready().sftp, user: user.to_owned(), identity_file })
 }
 
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
 #[test]
 fn users_of_a_machine_log_in_with_their_keys_and_see_their_homes() {
     let cluster = Cluster::on_moto();
@@ -79,15 +75,15 @@ fn users_of_a_machine_log_in_with_their_keys_and_see_their_homes() {
 
     let said = machine.import(&cluster, &[]).fails();
     assert!(said.stdout.contains("tied/.ssh/authorized_keys:1: tied: ") && said.stderr.contains("nothing is written"));
-    let users = cluster.cli(&["user", "list", "--output", "json"]).ok().stdout;
-    assert_eq!(parsed(&users), json!([]), "one error keeps all users out");
+    let users = cluster.cli(&["user", "list", "--output", "json"]).json();
+    assert_eq!(users, json!([]), "one error keeps all users out");
 
-    let plan = parsed(&machine.import(&cluster, &["--skip-keys", "--dry-run", "--output", "json"]).ok().stdout);
+    let plan = machine.import(&cluster, &["--skip-keys", "--dry-run", "--output", "json"]).json();
     assert_eq!((&plan["summary"]["add"], &plan["summary"]["written"]), (&json!(6), &json!(0)), "{plan}");
-    assert_eq!(parsed(&cluster.cli(&["user", "list", "--output", "json"]).ok().stdout), json!([]), "a plan alone");
+    assert_eq!(cluster.cli(&["user", "list", "--output", "json"]).json(), json!([]), "a plan alone");
     let done = machine.import(&cluster, &["--skip-keys"]).ok().stdout;
     assert!(done.contains("6 written of those added: 6 users"), "{done}");
-    let again = parsed(&machine.import(&cluster, &["--skip-keys", "--output", "json"]).ok().stdout);
+    let again = machine.import(&cluster, &["--skip-keys", "--output", "json"]).json();
     assert_eq!(again["summary"]["keep"], json!(6), "a second run has nothing to do");
 
     let node = cluster.start_node("node");

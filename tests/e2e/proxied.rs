@@ -63,9 +63,7 @@ impl Proxied {
     /// How many multipart uploads the store has that were neither completed nor aborted.
     pub(crate) fn unpublished_uploads(&self) -> usize {
         let (rclone, _) = self.bucket();
-        let bucket = format!("s3:{}", Cluster::BUCKET);
-        let uploads = rclone.run(["backend", "list-multipart-uploads", &bucket]).ok().stdout;
-        uploads.matches("UploadId").count()
+        rclone.unpublished_uploads(Cluster::BUCKET)
     }
 
     /// Fails the test unless the node's memory has always been below its budget and 64 MiB.

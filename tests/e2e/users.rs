@@ -6,10 +6,6 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tidegate_tests::{Cluster, Login, Ssh, keygen, sha256_of_file, until, write_random_file};
 
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
 #[test]
 fn every_kind_of_key_logs_in() {
     let cluster = Cluster::on_moto();
@@ -48,7 +44,7 @@ fn users_have_several_keys_and_weak_ones_are_refused() {
         let login = Login { address: node.ready().sftp, user: "alice".to_owned(), identity_file };
         Ssh::new(&login).sftp("pwd\n").ok();
     }
-    let keys = json(&cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).ok().stdout);
+    let keys = cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).json();
     assert_eq!(keys.as_array().unwrap().len(), 2, "{keys}");
 
     let said = cluster.cli(&["user", "key", "add", "alice", "--key", &public]).fails().stderr;
@@ -80,7 +76,7 @@ fn disabled_users_tenants_and_expired_keys_do_not_log_in() {
         soon("the login works again", true);
     }
 
-    let keys = json(&cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).ok().stdout);
+    let keys = cluster.cli(&["user", "key", "list", "alice", "--output", "json"]).json();
     cluster.cli(&["user", "key", "remove", "alice", keys[0]["id"].as_str().unwrap()]).ok();
     let public = cluster.folder().join("alice.key.pub").display().to_string();
     let expires = rfc3339_in(Duration::from_secs(10));
@@ -104,7 +100,7 @@ fn a_tenants_bandwidth_slows_its_transfers_down_and_fails_none() {
     let cluster = Cluster::on_moto();
     cluster.add_user("alice");
     let limits = ["--max-bandwidth-in", "1MiB", "--max-bandwidth-out", "1MiB", "--output", "json"];
-    let shown = json(&cluster.cli(&[&["tenant", "set", "acme"][..], &limits].concat()).ok().stdout);
+    let shown = cluster.cli(&[&["tenant", "set", "acme"][..], &limits].concat()).json();
     assert_eq!((&shown["max_bandwidth_in"], &shown["max_sessions"]), (&Value::from(1 << 20), &Value::Null));
 
     let node = cluster.start_node("node");
@@ -191,7 +187,7 @@ fn rules_and_logical_directories_hold() {
     assert_eq!(std::fs::read_to_string(writer.file("back")).unwrap(), "partner's");
 
     cluster.cli(&["user", "set", "partner", "--mappings", "none", "--permission", "none"]).ok();
-    let partner = json(&cluster.cli(&["user", "show", "partner", "--output", "json"]).ok().stdout);
+    let partner = cluster.cli(&["user", "show", "partner", "--output", "json"]).json();
     assert_eq!(
         (&partner["mappings"], &partner["rules"]),
         (&Value::from(Vec::<Value>::new()), &Value::from(Vec::<Value>::new()))
@@ -207,7 +203,7 @@ fn a_quota_refuses_uploads_on_every_node() {
     let alice = Ssh::new(&cluster.login(&first, "alice"));
     write_random_file(&alice.file("large"), 1, 900 << 10);
     alice.sftp("put large one\n").ok();
-    let shown = || json(&cluster.cli(&["tenant", "show", "acme", "--output", "json"]).ok().stdout);
+    let shown = || cluster.cli(&["tenant", "show", "acme", "--output", "json"]).json();
     // Until then nothing is refused, and what is made and removed may be counted wrong.
     until("the tenant is counted for the first time", Duration::from_secs(60), || {
         shown()["used"]["counted"].is_string().then_some(())

@@ -23,6 +23,16 @@ impl Output {
         self
     }
 
+    /// Its standard output as JSON, once it has succeeded.
+    ///
+    /// # Panics
+    /// If it has not, or this is none.
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        let text = self.ok().stdout;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
     /// Fails the test if the client succeeded.
     #[track_caller]
     pub fn fails(self) -> Self {

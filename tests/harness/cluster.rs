@@ -1,6 +1,7 @@
 //! A cluster: durable services, a configuration that all nodes share, and the command line that
 //! administers it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -295,22 +296,25 @@ impl Cluster {
     /// # Panics
     /// If it does not serve.
     pub fn start_node_with_clock(&self, name: &str, ahead: i64, variables: &[(&str, &str)]) -> Node {
-        let mut command = self.command();
-        command.env("LD_PRELOAD", libfaketime()).env("FAKETIME", format!("{ahead:+}s"));
-        // The second is the older name of the same setting.
-        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-        command.envs(variables.iter().copied());
-        command.arg("serve").arg("--config").arg(self.config_file());
-        Node::serve(name, self.folder.path(), command)
+        let (library, offset) = (libfaketime().display().to_string(), format!("{ahead:+}s"));
+        let clock = [
+            ("LD_PRELOAD", &*library),
+            ("FAKETIME", &*offset),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            // The older name of the same setting.
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        self.start_node_with(name, &[&clock[..], variables].concat())
     }
 
     /// How `user` logs in to `node` with the key that [`Cluster::add_user`] made.
     pub fn login(&self, node: &Node, user: &str) -> Login {
-        Login {
-            address: node.ready().sftp,
-            user: user.to_owned(),
-            identity_file: self.folder.path().join(format!("{user}.key")),
-        }
+        self.login_at(node.ready().sftp, user)
+    }
+
+    /// The same at an address of its own: a balancer's, or one node's behind it.
+    pub fn login_at(&self, address: SocketAddr, user: &str) -> Login {
+        Login { address, user: user.to_owned(), identity_file: self.folder.path().join(format!("{user}.key")) }
     }
 
     /// `tidegate` with credentials for the services, from the environment as on a real node.

@@ -58,6 +58,14 @@ impl Rclone {
         run(self.command().args(arguments), "", Duration::from_secs(120))
     }
 
+    /// How many multipart uploads a bucket of `s3:` has that were neither completed nor aborted.
+    ///
+    /// # Panics
+    /// If they can't be listed.
+    pub fn unpublished_uploads(&self, bucket: &str) -> usize {
+        self.run(["backend", "list-multipart-uploads", &format!("s3:{bucket}")]).ok().stdout.matches("UploadId").count()
+    }
+
     /// rclone with its remotes, but without what it is to do.
     pub fn command(&self) -> Command {
         let mut command = Command::new("rclone");

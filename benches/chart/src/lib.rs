@@ -10,5 +10,5 @@ mod svg;
 
 pub use lines::{Axis, Limit, Line, Lines, Scale};
 pub use panels::{Panel, Panels};
-pub use statistics::{Summary, digits};
+pub use statistics::{Summary, digits, whole};
 pub use svg::{Bars, Series};

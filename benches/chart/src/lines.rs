@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::statistics::whole;
 use crate::svg::{WIDTH, colour, end, nice_scale, open, outlined_text, text};
 
 const LEFT: f64 = 76.0;
@@ -219,15 +220,7 @@ fn number(value: f64) -> String {
     if value != value.round() {
         return format!("{value:.1}");
     }
-    let whole = format!("{value:.0}");
-    let mut text = String::with_capacity(whole.len() + whole.len() / 3);
-    for (n, digit) in whole.chars().enumerate() {
-        if n > 0 && (whole.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    whole(value)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use tidegate_chart::{Axis, Bars, Limit, Line, Lines, Scale, Series, Summary};
 
 use crate::cost::Cost;
+use crate::growth::Minute;
 use crate::results::Results;
 use crate::steady::Steady;
 use crate::storm::{Capacity, Case, Cause, Owners, Storm};
@@ -71,33 +72,49 @@ fn chart(
     Chart { file, title, svg: Lines { title, x, y, lines, limits }.draw() }
 }
 
-/// A name, the number of its colour, and its points.
-type Named = (String, usize, Vec<(f64, f64)>);
-
 /// What is drawn of a result, by its name and the number of its colour.
 type Figures<T, const N: usize> = [(&'static str, usize, fn(&T) -> f64); N];
 
-/// A figure of everyday life by nodes, for each profile.
-fn by_nodes(results: &Results, figure: impl Fn(&Steady) -> f64) -> Vec<Named> {
+/// A figure of everyday life and its name.
+type Figure = (&'static str, fn(&Steady) -> f64);
+
+/// A figure of everyday life by nodes.
+fn by_nodes(results: &Results, profile: &str, figure: fn(&Steady) -> f64) -> Vec<(f64, f64)> {
+    results.steady_of(profile).map(|steady| (steady.nodes as f64, figure(steady))).collect()
+}
+
+/// For each profile one figure, and then another in dashes.
+fn of_profiles(results: &Results, full: Figure, broken: Figure) -> Vec<Line> {
     const COLOURS: [usize; 3] = [0, 1, 3];
-    let profiles = results.inputs.parameters.profiles.iter();
-    profiles
-        .zip(COLOURS)
-        .map(|(profile, colour)| {
-            let points = results.steady_of(&profile.name).map(|steady| (steady.nodes as f64, figure(steady)));
-            (profile.name.clone(), colour, points.collect())
-        })
-        .collect()
+    let mut lines = Vec::new();
+    for ((name, figure), dashed) in [(full, false), (broken, true)] {
+        for (profile, colour) in results.inputs.parameters.profiles.iter().zip(COLOURS) {
+            let points = by_nodes(results, &profile.name, figure);
+            lines.push(Line { name: format!("{}: {name}", profile.name), colour, dashed, points });
+        }
+    }
+    lines
+}
+
+/// The time of [`of_growth`].
+const MINUTES: Axis<'_> = Axis { name: "minutes; the rise begins after 30", scale: Scale::Linear };
+
+/// A figure of each growth, minute by minute.
+fn of_growth(results: &Results, figure: fn(&Minute) -> usize) -> Vec<Line> {
+    let runs = results.growth.iter().zip([6, 1, 3, 0]);
+    runs.map(|(grown, colour)| {
+        let minutes = grown.minutes.iter().enumerate().map(|(n, minute)| ((n + 1) as f64, figure(minute) as f64));
+        line(format!("within {} minutes", grown.ramp_minutes), colour, minutes)
+    })
+    .collect()
 }
 
 fn table_requests(results: &Results) -> Chart {
-    let mut lines = Vec::new();
-    for (name, colour, points) in by_nodes(results, |steady| steady.table_peak.reads) {
-        lines.push(line(format!("{name}: reads"), colour, points));
-    }
-    for (name, colour, points) in by_nodes(results, |steady| steady.table_peak.writes) {
-        lines.push(dashed(format!("{name}: writes"), colour, points));
-    }
+    let lines = of_profiles(
+        results,
+        ("reads", |steady| steady.table_peak.reads),
+        ("writes", |steady| steady.table_peak.writes),
+    );
     let quotas = &results.inputs.quotas.dynamodb;
     let limits = vec![
         limit("reads of a new table on demand", quotas.new_table_reads_per_second),
@@ -108,13 +125,11 @@ fn table_requests(results: &Results) -> Chart {
 }
 
 fn cache(results: &Results) -> Chart {
-    let mut lines = Vec::new();
-    for (name, colour, points) in by_nodes(results, |steady| steady.logins_from_cache * 100.0) {
-        lines.push(line(format!("{name}: logins"), colour, points));
-    }
-    for (name, colour, points) in by_nodes(results, |steady| steady.lookups_from_cache * 100.0) {
-        lines.push(dashed(format!("{name}: lookups"), colour, points));
-    }
+    let lines = of_profiles(
+        results,
+        ("logins", |steady| steady.logins_from_cache * 100.0),
+        ("lookups", |steady| steady.lookups_from_cache * 100.0),
+    );
     let y = Axis { name: "% answered without a request to DynamoDB", scale: Scale::Linear };
     chart("account-cache.svg", "The account cache", NODES, y, lines, Vec::new())
 }
@@ -128,10 +143,9 @@ fn writes(results: &Results) -> Chart {
         ("leases of nodes", 5, |steady| steady.writes.leases),
     ];
     for (name, colour, figure) in causes {
-        let points = results.steady_of("partners").map(|steady| (steady.nodes as f64, figure(steady)));
-        lines.push(line(name, colour, points));
+        lines.push(line(name, colour, by_nodes(results, "partners", figure)));
     }
-    let hottest = results.steady_of("partners").map(|steady| (steady.nodes as f64, steady.hottest_key.writes));
+    let hottest = by_nodes(results, "partners", |steady| steady.hottest_key.writes);
     lines.push(dashed("busiest key, busiest second", 6, hottest));
     let limits = vec![limit("writes of one partition key", results.inputs.quotas.dynamodb.partition_writes_per_second)];
     let y = Axis { name: "writes a second", scale: Scale::Logarithmic };
@@ -139,13 +153,11 @@ fn writes(results: &Results) -> Chart {
 }
 
 fn prefix(results: &Results) -> Chart {
-    let mut lines = Vec::new();
-    for (name, colour, points) in by_nodes(results, |steady| steady.busiest_prefix.writes) {
-        lines.push(line(format!("{name}: writes"), colour, points));
-    }
-    for (name, colour, points) in by_nodes(results, |steady| steady.busiest_prefix.reads) {
-        lines.push(dashed(format!("{name}: reads"), colour, points));
-    }
+    let lines = of_profiles(
+        results,
+        ("writes", |steady| steady.busiest_prefix.writes),
+        ("reads", |steady| steady.busiest_prefix.reads),
+    );
     let quotas = &results.inputs.quotas.s3;
     let limits = vec![
         limit("writes of a partitioned prefix", quotas.prefix_writes_per_second),
@@ -195,25 +207,14 @@ fn storm_reads(results: &Results) -> Chart {
 }
 
 fn growth(results: &Results) -> Chart {
-    let runs = results.growth.iter().zip([6, 1, 3, 0]);
-    let lines = runs.map(|(grown, colour)| {
-        let minutes = grown.minutes.iter().enumerate().map(|(n, minute)| ((n + 1) as f64, minute.fullest as f64));
-        line(format!("within {} minutes", grown.ramp_minutes), colour, minutes)
-    });
+    let lines = of_growth(results, |minute| minute.fullest);
     let limits = vec![
         Limit { name: "target_sessions_per_node".to_owned(), at: results.inputs.module.sessions_per_node as f64 },
         Limit { name: "ssh.max_connections".to_owned(), at: max_connections(results) },
     ];
-    let x = Axis { name: "minutes; the rise begins after 30", scale: Scale::Linear };
     let y = Axis { name: "sessions of the fullest node", scale: Scale::Linear };
-    chart(
-        "growth-fullest.svg",
-        "From 10,000 to 100,000 sessions and back: the fullest node",
-        x,
-        y,
-        lines.collect(),
-        limits,
-    )
+    let title = "From 10,000 to 100,000 sessions and back: the fullest node";
+    chart("growth-fullest.svg", title, MINUTES, y, lines, limits)
 }
 
 /// A node's limit, as the results note it.
@@ -222,14 +223,9 @@ pub(crate) fn max_connections(results: &Results) -> f64 {
 }
 
 fn growth_nodes(results: &Results) -> Chart {
-    let mut lines = Vec::new();
-    for (grown, colour) in results.growth.iter().zip([6, 1, 3, 0]) {
-        let nodes = grown.minutes.iter().enumerate().map(|(n, minute)| ((n + 1) as f64, minute.nodes as f64));
-        lines.push(line(format!("within {} minutes", grown.ramp_minutes), colour, nodes));
-    }
-    let x = Axis { name: "minutes; the rise begins after 30", scale: Scale::Linear };
+    let lines = of_growth(results, |minute| minute.nodes);
     let y = Axis { name: "nodes in service", scale: Scale::Linear };
-    chart("growth-nodes.svg", "From 10,000 to 100,000 sessions and back: nodes", x, y, lines, Vec::new())
+    chart("growth-nodes.svg", "From 10,000 to 100,000 sessions and back: nodes", MINUTES, y, lines, Vec::new())
 }
 
 fn cost(results: &Results) -> Chart {

@@ -71,8 +71,10 @@ fn write(results: &Results, docs: &Path) -> Result<(), ScalingError> {
     let text = |file: PathBuf, text: String| {
         std::fs::write(&file, text).map_err(|source| ScalingError::File { file: named(&file), source })
     };
-    for chart in charts::charts(results) {
+    let charts = charts::charts(results);
+    text(docs.join("SCALING.md"), markdown::document(results, &charts))?;
+    for chart in charts {
         text(folder.join(chart.file), chart.svg)?;
     }
-    text(docs.join("SCALING.md"), markdown::document(results))
+    Ok(())
 }

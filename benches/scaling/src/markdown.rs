@@ -9,18 +9,20 @@ mod storms;
 
 use std::fmt::Write;
 
-use crate::charts::charts;
+use tidegate_chart::whole as count;
+
+use crate::charts::Chart;
 use crate::results::Results;
 
-/// The whole document.
-pub(crate) fn document(results: &Results) -> String {
+/// The whole document, which shows these charts of the results.
+pub(crate) fn document(results: &Results, charts: &[Chart]) -> String {
     let mut text = head(results);
     for section in [
         limits::section(results),
-        everyday::section(results),
-        storms::section(results),
-        growth::section(results),
-        cost::section(results),
+        everyday::section(results, charts),
+        storms::section(results, charts),
+        growth::section(results, charts),
+        cost::section(results, charts),
         assumptions::section(results),
     ] {
         text.push('\n');
@@ -53,8 +55,8 @@ fn head(results: &Results) -> String {
 }
 
 /// A chart by its file.
-fn picture(results: &Results, file: &str) -> String {
-    let title = charts(results).into_iter().find(|chart| chart.file == file).map_or("", |chart| chart.title);
+fn picture(charts: &[Chart], file: &str) -> String {
+    let title = charts.iter().find(|chart| chart.file == file).map_or("", |chart| chart.title);
     format!("![{title}](scaling/{file})\n")
 }
 
@@ -63,19 +65,6 @@ fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String 
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for line in lines {
         let _ = writeln!(text, "| {} |", line.join(" | "));
-    }
-    text
-}
-
-/// A whole number, with commas between thousands.
-fn count(value: f64) -> String {
-    let whole = format!("{value:.0}");
-    let mut text = String::with_capacity(whole.len() + whole.len() / 3);
-    for (n, digit) in whole.chars().enumerate() {
-        if n > 0 && (whole.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
     }
     text
 }

@@ -20,6 +20,7 @@ use tidegate_store::{Directory, HostKeyStore, ObjectStores};
 use tidegate_vfs::{Reaped, Services, Vfs};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, SidePort};
@@ -79,7 +80,8 @@ pub struct Node {
     refresh: Refresh,
     readiness: Readiness,
     vfs: Vfs,
-    reaper: Reaper,
+    /// Removes what nobody resumes, for as long as this lives.
+    reaper: AbortOnDropHandle<()>,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
@@ -92,13 +94,11 @@ pub struct RunningNode {
     shutdown: Shutdown,
     readiness: Readiness,
     vfs: Vfs,
-    reaper: Reaper,
+    /// Removes what nobody resumes, for as long as this lives.
+    reaper: AbortOnDropHandle<()>,
     drain: shutdown::Config,
     side_port: RunningSidePort,
 }
-
-/// Removes what nobody resumes, for as long as this lives.
-struct Reaper(JoinHandle<()>);
 
 /// The side port in its own task; dropping this ends it.
 struct RunningSidePort {
@@ -142,7 +142,8 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
         leases: Arc::new(MeteredLeases::new(aws.leases(), store_metrics.clone())),
         login_failures: Arc::new(MeteredLoginFailures::new(aws.login_failures(), store_metrics)),
     };
-    let reaper = Reaper::start(vfs.clone(), aws.directory(), config.vfs.reap_interval);
+    let reaping = reap(vfs.clone(), aws.directory(), config.vfs.reap_interval);
+    let reaper = AbortOnDropHandle::new(tokio::spawn(reaping));
     let server = Server::bind(
         config.ssh.clone(),
         &host_keys,
@@ -252,27 +253,18 @@ impl RunningNode {
     }
 }
 
-impl Reaper {
-    fn start(vfs: Vfs, directory: Arc<dyn Directory>, interval: Duration) -> Self {
-        Self(tokio::spawn(async move {
-            loop {
-                // Nodes that were started together do not ask at the same moment.
-                tokio::time::sleep(interval.mul_f64(rand::random_range(0.5..1.0))).await;
-                match vfs.reap(directory.as_ref(), interval).await {
-                    Ok(Some(Reaped { removed, failed })) if removed + failed > 0 => {
-                        info!(removed, failed, "uploads that nobody has resumed in time");
-                    }
-                    Ok(_) => {}
-                    Err(error) => warn!(error = %error.report(), "expired uploads can't be removed now"),
-                }
+/// Removes what nobody resumes, for ever.
+async fn reap(vfs: Vfs, directory: Arc<dyn Directory>, interval: Duration) {
+    loop {
+        // Nodes that were started together do not ask at the same moment.
+        tokio::time::sleep(interval.mul_f64(rand::random_range(0.5..1.0))).await;
+        match vfs.reap(directory.as_ref(), interval).await {
+            Ok(Some(Reaped { removed, failed })) if removed + failed > 0 => {
+                info!(removed, failed, "uploads that nobody has resumed in time");
             }
-        }))
-    }
-}
-
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        self.0.abort();
+            Ok(_) => {}
+            Err(error) => warn!(error = %error.report(), "expired uploads can't be removed now"),
+        }
     }
 }
 

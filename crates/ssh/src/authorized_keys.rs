@@ -53,7 +53,12 @@ pub fn split_authorized_key(line: &str) -> Result<Option<(Vec<KeyOption>, &str)>
 /// Whether the first word names a type of key, whether or not it opens anything.
 fn begins_with_key(text: &str) -> bool {
     let word = text.split([' ', '\t']).next().unwrap_or_default();
-    KEY_TYPES.contains(&word) || word == "ssh-dss" || word.contains("-cert-v0")
+    KEY_TYPES.contains(&word) || word == "ssh-dss" || (word.contains("-cert-v0") && is_name(word))
+}
+
+/// Whether these are signs of an option's or a key type's name.
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
 }
 
 /// Where the options end: at the first blank outside of quotes.
@@ -77,7 +82,7 @@ fn parse_options(mut text: &str) -> Result<Vec<KeyOption>, AuthorizedKeyError> {
     loop {
         let end = text.find(['=', ',']).unwrap_or(text.len());
         let (name, rest) = text.split_at_checked(end).ok_or(AuthorizedKeyError::Options)?;
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte)) {
+        if !is_name(name) {
             return Err(AuthorizedKeyError::Options);
         }
         let name = name.to_ascii_lowercase();
@@ -166,6 +171,8 @@ mod tests {
             (format!("from=10.0.0.1 {KEY}"), AuthorizedKeyError::Options),
             (format!("from=\"a\"b {KEY}"), AuthorizedKeyError::Options),
             (format!("=\"a\" {KEY}"), AuthorizedKeyError::Options),
+            ("1 ##-cert-v01@openssh.com AAAA".to_owned(), AuthorizedKeyError::NoKey),
+            (format!("no-pty \"-cert-v01 {KEY}"), AuthorizedKeyError::NoKey),
         ] {
             assert_eq!(split_authorized_key(&line), Err(expected), "{line}");
         }
@@ -183,7 +190,8 @@ mod tests {
         #[test]
         fn no_line_panics_and_a_key_is_never_cut(line in ".{0,200}") {
             if let Ok(Some((options, key))) = split_authorized_key(&line) {
-                prop_assert!(begins_with_key(key) && line.trim().ends_with(key));
+                prop_assert!(line.trim().ends_with(key));
+                prop_assert_eq!(split_authorized_key(key), Ok(Some((Vec::new(), key))));
                 prop_assert!(options.iter().all(|option| !option.name.is_empty()));
             }
         }

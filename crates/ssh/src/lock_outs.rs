@@ -152,9 +152,7 @@ impl LockOuts {
         }
         let now = Instant::now();
         for (kind, key) in keys {
-            let mut table = self.table();
-            let failures = table.raise(key.clone(), now, self.config.window);
-            self.lock(table, kind, &key, failures, now);
+            self.count(kind, &key, now, |known| known.saturating_add(1));
         }
         self.report(Report::Failed { source, user });
     }
@@ -182,16 +180,16 @@ impl LockOuts {
                 LockOut::User => counts.user,
             };
             if failures >= self.config.allowed(kind) {
-                let mut table = self.table();
-                let failures = table.raise_to(key.clone(), failures, now, self.config.window);
-                self.lock(table, kind, &key, failures, now);
+                self.count(kind, &key, now, |known| known.max(failures));
             }
         }
     }
 
-    /// Locks out for as long as `failures` say, unless a lock holds already: then they happened beside
-    /// those that brought it.
-    fn lock(&self, mut table: MutexGuard<'_, Table>, kind: LockOut, key: &Key, failures: u32, now: Instant) {
+    /// Changes how many failures are counted, and locks out for as long as they say, unless a lock holds
+    /// already: then they happened beside those that brought it.
+    fn count(&self, kind: LockOut, key: &Key, now: Instant, to: impl FnOnce(u32) -> u32) {
+        let mut table = self.table();
+        let failures = table.count(key.clone(), now, self.config.window, to);
         self.metrics.lock_out_entries.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
         let Some(time) = self.config.duration(failures, self.config.allowed(kind)) else { return };
         if !table.lock(key, now, time) {

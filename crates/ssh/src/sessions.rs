@@ -203,7 +203,7 @@ impl Shared {
         scope.held = scope.held.saturating_add(1);
         let mut place = Place { shared: Arc::clone(self), scope: name, is_checked: true };
         let Some(limit) = limit else { return Some((place, None)) };
-        (scope.is_shared, scope.limit) = (true, limit);
+        scope.limit = Some(limit);
         if is_suspended {
             drop(state);
             self.metrics.checked(SessionCheck::Unchecked);
@@ -259,7 +259,7 @@ impl Drop for Place {
         let is_suspended = state.is_suspended();
         let Some(scope) = state.scopes.get_mut(&self.scope) else { return };
         scope.held = scope.held.saturating_sub(1);
-        if scope.is_shared && !is_suspended {
+        if scope.limit.is_some() && !is_suspended {
             self.shared.work(&self.scope, scope);
         } else if scope.is_over() {
             state.scopes.remove(&self.scope);

@@ -210,7 +210,8 @@ pub(crate) fn unix_now() -> u64 {
     unix_seconds(SystemTime::now())
 }
 
-fn unix_seconds(time: SystemTime) -> u64 {
+/// In seconds since the Unix epoch.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

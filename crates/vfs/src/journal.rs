@@ -9,7 +9,7 @@ mod durable;
 mod keeper;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -22,19 +22,17 @@ use tidegate_store::{
 pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
+use crate::aborting::abort;
+use crate::attributes::{unix_now, unix_seconds};
 use crate::error::{FsError, FsErrorKind};
 use crate::key::RESERVED;
 use crate::metrics::Metrics;
 
-/// How long giving up what the store has of an upload may take; what is left falls to the bucket's
-/// lifecycle rule.
-const CLEAR_WAIT: Duration = Duration::from_secs(60);
-
 /// Resolves once an upload that was there before is dropped.
 pub(crate) type Earlier = Shared<BoxFuture<'static, ()>>;
 
-/// A tenant's uploads. Clones are the same.
-#[derive(Clone, Debug)]
+/// A tenant's uploads.
+#[derive(Debug)]
 pub(crate) struct Uploads {
     /// `None` where no journal is kept: every upload ends with its session.
     journal: Option<Arc<dyn Journal>>,
@@ -74,9 +72,9 @@ impl Uploads {
         prefix: &str,
         life: Duration,
         metrics: Metrics,
-    ) -> Self {
+    ) -> Arc<Self> {
         let tails = format!("{prefix}{RESERVED}/tails/");
-        Self { journal, store, tenant, user, tails, life, metrics }
+        Arc::new(Self { journal, store, tenant, user, tails, life, metrics })
     }
 
     /// Whether a journal is kept.
@@ -91,7 +89,7 @@ impl Uploads {
     pub(crate) async fn read(&self, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
         let entry = journal.read(&self.tenant, key).await?;
-        Ok(entry.filter(|entry| entry.record.expires > unix_seconds(SystemTime::now())))
+        Ok(entry.filter(|entry| entry.record.expires > unix_now()))
     }
 
     /// Those below a directory's marker.
@@ -143,7 +141,7 @@ impl Uploads {
     /// # Errors
     /// Any that the store gives.
     pub(crate) async fn shown(&self, entry: &JournalEntry, found: Option<&ObjectMeta>) -> StoreResult<Option<u64>> {
-        if entry.record.is_rewritten || !is_live(&entry.record, found) {
+        if !is_live(&entry.record, found) {
             return Ok(None);
         }
         let durable = self.durable(&entry.record).await?;
@@ -156,12 +154,12 @@ impl Uploads {
     /// # Errors
     /// `Unavailable` if others take it over at the same moment; any that the journal and the store give.
     pub(crate) async fn take_over(
-        &self,
+        self: &Arc<Self>,
         entry: JournalEntry,
         found: Option<&ObjectMeta>,
     ) -> Result<Option<Interrupted>, FsError> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        if entry.record.is_rewritten || !is_live(&entry.record, found) {
+        if !is_live(&entry.record, found) {
             self.drop_entry(&entry).await;
             return Ok(None);
         }
@@ -176,7 +174,7 @@ impl Uploads {
         match self.durable(&mine.record).await?.filter(Durable::is_something) {
             Some(durable) => {
                 let record = mine.record.clone();
-                Ok(Some(Interrupted { durable, record, keeper: Arc::new(Keeper::new(self.clone(), mine)) }))
+                Ok(Some(Interrupted { durable, record, keeper: Arc::new(Keeper::new(Arc::clone(self), mine)) }))
             }
             None => {
                 self.drop_entry(&mine).await;
@@ -186,9 +184,9 @@ impl Uploads {
     }
 
     /// Drops the upload of a file in the background, if there is one.
-    pub(crate) fn drop_earlier(&self, key: &ObjectKey) -> Option<Earlier> {
+    pub(crate) fn drop_earlier(self: &Arc<Self>, key: &ObjectKey) -> Option<Earlier> {
         self.journal.as_ref()?;
-        let (uploads, key) = (self.clone(), key.clone());
+        let (uploads, key) = (Arc::clone(self), key.clone());
         let dropping = tokio::spawn(async move {
             match uploads.read(&key).await {
                 Ok(Some(entry)) => {
@@ -221,33 +219,18 @@ impl Uploads {
 
     /// Gives up what the store has of an upload.
     pub(crate) async fn clear(&self, record: &UploadRecord) {
-        let upload = record.multipart.as_ref().map(|multipart| &multipart.upload);
-        let cleared = async {
-            if let Some(upload) = upload {
-                self.store.abort_upload(upload).await?;
-                self.metrics.uploads_aborted.inc();
+        match (&record.multipart, &record.tail) {
+            (Some(multipart), _) => {
+                abort(&multipart.upload.key, &self.metrics, give_up(&*self.store, record)).await;
             }
-            if let Some(tail) = &record.tail {
-                self.store.delete(&tail.key).await?;
-            }
-            StoreResult::Ok(())
-        };
-        let error = match tokio::time::timeout(CLEAR_WAIT, cleared).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.report(),
-            Err(_) => "it took too long".to_owned(),
-        };
-        self.metrics.abort_failures.inc();
-        tracing::warn!(
-            ?upload,
-            error,
-            "an upload could not be aborted; its parts stay until the bucket's lifecycle rule removes them"
-        );
+            (None, Some(tail)) => self.remove_tail(tail).await,
+            (None, None) => {}
+        }
     }
 
     /// Enters an upload, in the place of any other of the file, which is dropped. Without an answer of the
     /// journal the upload goes on without an entry, and ends with its session.
-    pub(crate) async fn enter(&self, new: NewUpload, upload: &Upload) -> Option<Arc<Keeper>> {
+    pub(crate) async fn enter(self: &Arc<Self>, new: NewUpload, upload: &Upload) -> Option<Arc<Keeper>> {
         let journal = self.journal.as_ref()?;
         let multipart =
             tidegate_store::Multipart { upload: upload.clone(), attributes: new.attributes.clone(), guarded: None };
@@ -258,10 +241,10 @@ impl Uploads {
             Ok(before) => {
                 if let Some(before) = before {
                     self.metrics.interrupted_dropped.inc();
-                    let uploads = self.clone();
+                    let uploads = Arc::clone(self);
                     tokio::spawn(async move { uploads.clear(&before.record).await });
                 }
-                Some(Arc::new(Keeper::new(self.clone(), entry)))
+                Some(Arc::new(Keeper::new(Arc::clone(self), entry)))
             }
             Err(error) => {
                 self.metrics.unjournalled.inc();
@@ -276,7 +259,7 @@ impl Uploads {
     /// # Errors
     /// Any that the journal gives; `Conflict` if there is another.
     pub(crate) async fn enter_tail(
-        &self,
+        self: &Arc<Self>,
         new: NewUpload,
         tail: Tail,
         state: UploadState,
@@ -286,7 +269,7 @@ impl Uploads {
         let record = UploadRecord { tail: Some(tail), ..self.record(new, state) };
         let entry = JournalEntry { key, generation: Generation::fresh(), record };
         if journal.create(&self.tenant, &entry).await? {
-            Ok(Arc::new(Keeper::new(self.clone(), entry)))
+            Ok(Arc::new(Keeper::new(Arc::clone(self), entry)))
         } else {
             Err(fenced())
         }
@@ -351,9 +334,18 @@ impl Uploads {
     }
 }
 
-/// Seconds since the Unix epoch.
-pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// Removes what a store has of an upload.
+///
+/// # Errors
+/// Any that the store gives.
+pub(crate) async fn give_up(store: &dyn ObjectStore, record: &UploadRecord) -> StoreResult<()> {
+    if let Some(multipart) = &record.multipart {
+        store.abort_upload(&multipart.upload).await?;
+    }
+    match &record.tail {
+        Some(tail) => store.delete(&tail.key).await,
+        None => Ok(()),
+    }
 }
 
 fn not_kept() -> FsError {

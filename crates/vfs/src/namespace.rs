@@ -247,7 +247,7 @@ impl Files {
         let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
         let (draft, condition) = (Draft::of_version(meta, base, set), Condition::IfMatch(meta.etag.clone()));
-        let file = SharedFile::open(place, draft, condition, 0, true)?;
+        let file = SharedFile::open(place, draft, condition, (0, true), None)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
         file.publish().await.map(|_| ())
     }

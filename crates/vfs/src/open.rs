@@ -148,10 +148,8 @@ impl Files {
             }
         };
         let has_changed = draft.is_dirty();
-        let file = SharedFile::open(place, draft, condition, options.attributes.size.unwrap_or(0), access.read)?;
-        if let Some(earlier) = earlier {
-            file.comes_after(earlier);
-        }
+        let hint = options.attributes.size.unwrap_or(0);
+        let file = SharedFile::open(place, draft, condition, (hint, access.read), earlier)?;
         self.open_files.insert(key, &file);
         Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }

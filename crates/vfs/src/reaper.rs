@@ -4,12 +4,13 @@
 //! is removed only as it was read, and what its upload has in the store only by who removed the entry.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use tidegate_store::{Directory, Journal, ObjectStores, StoreResult, Tenant};
 
-use crate::journal::{Uploads, unix_seconds};
+use crate::attributes::unix_now;
+use crate::journal::{Uploads, give_up};
 use crate::vfs::Vfs;
 
 /// Tenants that are gone through at once.
@@ -33,7 +34,7 @@ impl Vfs {
     /// of one tenant is left to the next round.
     pub async fn reap(&self, directory: &dyn Directory, interval: Duration) -> StoreResult<Option<Reaped>> {
         let Some(journal) = self.journal() else { return Ok(None) };
-        let now = unix_seconds(SystemTime::now());
+        let now = unix_now();
         if !journal.claim_reaping(now, now.saturating_add(interval.as_secs())).await? {
             return Ok(None);
         }
@@ -63,10 +64,10 @@ impl Vfs {
 
     async fn reap_tenant(&self, journal: Arc<dyn Journal>, tenant: &Tenant) -> StoreResult<u64> {
         let (mut removed, mut after) = (0, None);
-        let mut uploads: Option<Uploads> = None;
+        let mut uploads: Option<Arc<Uploads>> = None;
         loop {
             let page = journal.list(&tenant.name, "", after.as_ref()).await?;
-            let now = unix_seconds(SystemTime::now());
+            let now = unix_now();
             for entry in page.entries.iter().filter(|entry| entry.record.expires <= now) {
                 let uploads = match &mut uploads {
                     Some(uploads) => uploads,
@@ -100,11 +101,6 @@ pub async fn abort_upload(
     if !journal.remove(&tenant.name, &entry.key, entry.generation).await? {
         return Ok(false);
     }
-    if let Some(multipart) = &entry.record.multipart {
-        store.abort_upload(&multipart.upload).await?;
-    }
-    if let Some(tail) = &entry.record.tail {
-        store.delete(&tail.key).await?;
-    }
+    give_up(&*store, &entry.record).await?;
     Ok(true)
 }

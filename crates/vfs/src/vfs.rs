@@ -136,11 +136,9 @@ impl Vfs {
     }
 
     /// A tenant's uploads, for no session.
-    pub(crate) async fn uploads_of(&self, tenant: &Tenant, user: UserName) -> StoreResult<Uploads> {
-        let vfs = &self.shared;
-        let store = vfs.stores.open(tenant).await?;
-        let (of, life) = ((tenant.name.clone(), user), vfs.config.upload_life);
-        Ok(Uploads::new(vfs.journal.clone(), store, of, tenant.prefix.as_str(), life, vfs.metrics.clone()))
+    pub(crate) async fn uploads_of(&self, tenant: &Tenant, user: UserName) -> StoreResult<Arc<Uploads>> {
+        let store = self.shared.stores.open(tenant).await?;
+        Ok(self.shared.uploads(store, tenant, user))
     }
 
     /// The files of an account's tenant as its user may see them.
@@ -178,14 +176,7 @@ impl Vfs {
         let known = KnownDirectories::new(vfs.config.directory_life);
         let open_files = OpenFiles::default();
         let user = account.user.name.clone();
-        let uploads = Uploads::new(
-            vfs.journal.clone(),
-            Arc::clone(&store),
-            (account.tenant.name.clone(), user.clone()),
-            account.tenant.prefix.as_str(),
-            vfs.config.upload_life,
-            vfs.metrics.clone(),
-        );
+        let uploads = vfs.uploads(Arc::clone(&store), &account.tenant, user.clone());
         let files = Files {
             user,
             vfs,
@@ -227,10 +218,16 @@ pub(crate) struct Files {
     pub(crate) prefetch: Prefetch,
     /// What the session has open for writing.
     pub(crate) open_files: OpenFiles,
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 impl Shared {
+    /// A tenant's uploads, in this store and for this user.
+    fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
+        let (of, life) = ((tenant.name.clone(), user), self.config.upload_life);
+        Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, self.metrics.clone())
+    }
+
     /// For the copies of one request.
     pub(crate) fn copier(&self, store: &Arc<dyn ObjectStore>) -> Copier {
         Copier::new(Arc::clone(store), self.copies.clone(), &self.config, &self.metrics)

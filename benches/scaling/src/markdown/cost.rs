@@ -1,9 +1,10 @@
 //! Cost.
 
 use super::{count, dollars, picture, table};
+use crate::charts::Chart;
 use crate::results::Results;
 
-pub(super) fn section(results: &Results) -> String {
+pub(super) fn section(results: &Results, charts: &[Chart]) -> String {
     let (prices, transfer) = (&results.inputs.prices, &results.inputs.parameters.transfer);
     let mut text = format!(
         "## Cost\n\n\
@@ -23,7 +24,7 @@ pub(super) fn section(results: &Results) -> String {
         transfer.peak,
         transfer.min_nodes,
     );
-    text.push_str(&picture(results, "cost.svg"));
+    text.push_str(&picture(charts, "cost.svg"));
     let lines = results.cost.iter().map(|cost| {
         let mut line = vec![count(cost.gb), count(cost.nodes as f64)];
         line.extend(cost.parts().map(|part| dollars(part.1)));
@@ -35,7 +36,7 @@ pub(super) fn section(results: &Results) -> String {
         ["GB", "nodes"].into_iter().chain(parts).chain(["**Tidegate**", "**AWS Transfer Family**"]).collect();
     text.push('\n');
     text.push_str(&table(&head, lines));
-    text.push_str(&format!("\n{}", picture(results, "cost-parts.svg")));
+    text.push_str(&format!("\n{}", picture(charts, "cost-parts.svg")));
     text.push_str(&verdict(results));
     text
 }

@@ -1,10 +1,11 @@
 //! Everyday life: requests to DynamoDB and S3.
 
 use super::{count, dollars, percent, picture, rate, table};
+use crate::charts::Chart;
 use crate::results::Results;
 use crate::steady::Steady;
 
-pub(super) fn section(results: &Results) -> String {
+pub(super) fn section(results: &Results, charts: &[Chart]) -> String {
     let parameters = &results.inputs.parameters;
     let mut text = "## Everyday life\n\nThree kinds of users, each alone on the cluster:\n\n".to_owned();
     text.push_str(&table(
@@ -29,14 +30,14 @@ pub(super) fn section(results: &Results) -> String {
         parameters.cluster.tenants,
     ));
     text.push_str("\n### DynamoDB\n\n");
-    text.push_str(&picture(results, "dynamodb.svg"));
+    text.push_str(&picture(charts, "dynamodb.svg"));
     text.push_str(&reads(results));
-    text.push_str(&format!("\n{}", picture(results, "account-cache.svg")));
+    text.push_str(&format!("\n{}", picture(charts, "account-cache.svg")));
     text.push_str(CACHE);
-    text.push_str(&format!("\n{}", picture(results, "dynamodb-writes.svg")));
+    text.push_str(&format!("\n{}", picture(charts, "dynamodb-writes.svg")));
     text.push_str(&writes(results));
     text.push_str("\n### S3\n\n");
-    text.push_str(&picture(results, "s3-prefix.svg"));
+    text.push_str(&picture(charts, "s3-prefix.svg"));
     text.push_str(&objects(results));
     text
 }

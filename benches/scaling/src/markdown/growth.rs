@@ -1,9 +1,10 @@
 //! Growing and shrinking.
 
 use super::{count, picture, table};
+use crate::charts::Chart;
 use crate::results::Results;
 
-pub(super) fn section(results: &Results) -> String {
+pub(super) fn section(results: &Results, charts: &[Chart]) -> String {
     let (growth, module) = (&results.inputs.parameters.growth, &results.inputs.module);
     let mut text = format!(
         "## Growing and shrinking\n\n\
@@ -19,9 +20,9 @@ pub(super) fn section(results: &Results) -> String {
         growth.launch_seconds,
         growth.calm_minutes,
     );
-    text.push_str(&picture(results, "growth-fullest.svg"));
+    text.push_str(&picture(charts, "growth-fullest.svg"));
     text.push('\n');
-    text.push_str(&picture(results, "growth-nodes.svg"));
+    text.push_str(&picture(charts, "growth-nodes.svg"));
     let lines = results.growth.iter().map(|grown| {
         vec![
             count(grown.ramp_minutes),

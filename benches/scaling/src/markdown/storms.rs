@@ -1,10 +1,11 @@
 //! Storms of logins.
 
 use super::{count, picture, table, time};
+use crate::charts::Chart;
 use crate::results::Results;
 use crate::storm::{Capacity, Cause, Owners, Storm};
 
-pub(super) fn section(results: &Results) -> String {
+pub(super) fn section(results: &Results, charts: &[Chart]) -> String {
     let parameters = &results.inputs.parameters;
     let mut text =
         "## After a death\n\nA session lives on one node. When that dies, its clients have to notice, log in \
@@ -33,11 +34,11 @@ pub(super) fn section(results: &Results) -> String {
         death.silent_notice_seconds.1,
         death.replacement_seconds,
     ));
-    text.push_str(&picture(results, "storm-times.svg"));
+    text.push_str(&picture(charts, "storm-times.svg"));
     text.push('\n');
-    text.push_str(&picture(results, "storm-curves.svg"));
+    text.push_str(&picture(charts, "storm-curves.svg"));
     text.push_str(&cases(results));
-    text.push_str(&format!("\n{}", picture(results, "storm-reads.svg")));
+    text.push_str(&format!("\n{}", picture(charts, "storm-reads.svg")));
     text.push_str(&lessons(results));
     text
 }

@@ -101,15 +101,7 @@ impl Leases for DynamoLeases {
     }
 
     async fn end(&self, lease: &Lease) -> StoreResult<bool> {
-        self.table
-            .remove(
-                &ItemKey::lease(&lease.id),
-                "attribute_not_exists(pk) OR #beat = :beat",
-                HashMap::from([("#beat", BEAT.to_owned())]),
-                HashMap::from([(":beat", number(lease.beat))]),
-                "end lease",
-            )
-            .await
+        self.table.delete_if(&ItemKey::lease(&lease.id), BEAT, number(lease.beat), "end lease").await
     }
 
     async fn all(&self) -> StoreResult<Vec<Lease>> {

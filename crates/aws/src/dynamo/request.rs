@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValue, TransactWriteItem,
@@ -149,16 +150,11 @@ impl Table {
         after: Option<&str>,
         operation: &'static str,
     ) -> StoreResult<Page<String>> {
-        let mut request = self
-            .client
-            .query()
-            .table_name(&*self.name)
-            .consistent_read(true)
-            .limit(PAGE)
-            .key_condition_expression(if after.is_some() { "pk = :pk AND sk > :after" } else { "pk = :pk" })
-            .expression_attribute_values(":pk", text(partition));
+        let mut request = self.querying(partition).limit(PAGE);
         if let Some(after) = after {
-            request = request.expression_attribute_values(":after", text(after));
+            request = request
+                .key_condition_expression("pk = :pk AND sk > :after")
+                .expression_attribute_values(":after", text(after));
         }
         let output = request.send().await.map_err(|error| store_error(operation, partition, error))?;
         let items = output.items.unwrap_or_default();
@@ -177,21 +173,11 @@ impl Table {
         operation: &'static str,
     ) -> StoreResult<(Vec<Item>, Option<String>)> {
         let after = after.map(|after| ItemKey { pk: partition.to_owned(), sk: after.to_owned() }.attributes());
-        let mut request = self
-            .client
-            .query()
-            .table_name(&*self.name)
-            .consistent_read(true)
-            .limit(PAGE)
-            .set_exclusive_start_key(after)
-            .key_condition_expression(if prefix.is_empty() {
-                "pk = :pk"
-            } else {
-                "pk = :pk AND begins_with(sk, :prefix)"
-            })
-            .expression_attribute_values(":pk", text(partition));
+        let mut request = self.querying(partition).limit(PAGE).set_exclusive_start_key(after);
         if !prefix.is_empty() {
-            request = request.expression_attribute_values(":prefix", text(prefix));
+            request = request
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", text(prefix));
         }
         let output = request.send().await.map_err(|error| store_error(operation, partition, error))?;
         let next = output.last_evaluated_key.map(|key| sort_key(&key, operation)).transpose()?;
@@ -227,17 +213,8 @@ impl Table {
     pub(super) async fn partition(&self, partition: &str, operation: &'static str) -> StoreResult<Vec<Item>> {
         let (mut items, mut after) = (Vec::new(), None);
         for _ in 0..PARTITION_PAGES {
-            let output = self
-                .client
-                .query()
-                .table_name(&*self.name)
-                .consistent_read(true)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(partition))
-                .set_exclusive_start_key(after.take())
-                .send()
-                .await
-                .map_err(|error| store_error(operation, partition, error))?;
+            let request = self.querying(partition).set_exclusive_start_key(after.take());
+            let output = request.send().await.map_err(|error| store_error(operation, partition, error))?;
             items.extend(output.items.unwrap_or_default());
             after = output.last_evaluated_key.filter(|key| !key.is_empty());
             if after.is_none() {
@@ -245,6 +222,16 @@ impl Table {
             }
         }
         Err(own_error(StoreErrorKind::Corrupt, operation, partition, "the partition has too many items"))
+    }
+
+    /// Asks for the whole partition, as the latest writes left it.
+    fn querying(&self, partition: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(partition))
     }
 
     /// Changes one item if the condition holds.
@@ -284,32 +271,6 @@ impl Table {
             .return_values(shown)
             .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-    }
-
-    /// Removes one item if the condition holds; whether it did.
-    pub(super) async fn remove(
-        &self,
-        key: &ItemKey,
-        condition: &'static str,
-        names: HashMap<&'static str, String>,
-        values: HashMap<&'static str, AttributeValue>,
-        operation: &'static str,
-    ) -> StoreResult<bool> {
-        let sent = self
-            .client
-            .delete_item()
-            .table_name(&*self.name)
-            .set_key(Some(key.attributes()))
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(owned(names)))
-            .set_expression_attribute_values(Some(owned(values)))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => Ok(false),
-            Err(error) => Err(store_error(operation, key, error)),
-        }
     }
 
     pub(super) fn put(&self, item: Item, condition: Condition) -> Write {

@@ -165,7 +165,9 @@ pub enum CommandError {
     Connect(#[from] ConnectError),
     /// All keys at once, without `--force`.
     #[error(
-        "this replaces all host keys at once, and every client that knows the cluster refuses to connect until it is told          the new ones: add --force for keys that leaked or are lost. To rotate without that, see: tidegate hostkey add          --help"
+        "this replaces all host keys at once, and every client that knows the cluster refuses to connect until it is told \
+         the new ones: add --force for keys that leaked or are lost. To rotate without that, see: tidegate hostkey add \
+         --help"
     )]
     RotateAll,
     /// Rules that contradict one another.

@@ -85,16 +85,17 @@ pub(super) async fn run(
     printer: &mut Printer<'_>,
 ) -> Result<(), CommandError> {
     // Files are read before any service is asked: a wrong one is the commonest mistake.
-    if let HostkeyAction::Import { files, .. } = action {
-        read(files, config.ssh.ecdsa_host_key)?;
-    }
+    let imported = match action {
+        HostkeyAction::Import { files, .. } => Some(read(files, config.ssh.ecdsa_host_key)?),
+        _ => None,
+    };
     let aws = Aws::connect(&config.aws).await?;
     let host_keys =
         HostKeys { store: config.host_keys.store(&aws)?, data_keys: config.host_keys.data_keys(&aws)?, config };
     if let HostkeyAction::Import { .. } | HostkeyAction::Init = action {
         refuse_exposed(&config.host_keys, exposed_to(aws.directory().as_ref(), &config.host_keys).await)?;
     }
-    host_keys.run(action, printer).await
+    host_keys.run(action, imported, printer).await
 }
 
 /// The keys in these files, of which nodes must offer at least one.
@@ -112,17 +113,22 @@ fn read(files: &[PathBuf], with_ecdsa: bool) -> Result<HostKeySet, CommandError>
 }
 
 impl HostKeys<'_> {
-    /// Does what was asked for.
-    pub(super) async fn run(&self, action: &HostkeyAction, printer: &mut Printer<'_>) -> Result<(), CommandError> {
+    /// Does what was asked for; `imported` are the keys of the files that an import names.
+    pub(super) async fn run(
+        &self,
+        action: &HostkeyAction,
+        imported: Option<HostKeySet>,
+        printer: &mut Printer<'_>,
+    ) -> Result<(), CommandError> {
         let (data_keys, cluster) = (self.data_keys.as_ref(), self.config.cluster.as_str());
         match action {
-            HostkeyAction::Import { files, replace } => {
-                let set = read(files, self.config.ssh.ecdsa_host_key)?;
+            HostkeyAction::Import { replace, .. } => {
+                let set = imported.ok_or(CommandError::HostKeyFiles(HostKeyFileError::None))?;
                 self.import(set, *replace, printer).await
             }
-            HostkeyAction::Init => show(&init_host_keys(&self.store, data_keys, cluster).await?, printer),
-            HostkeyAction::Show => show(&self.load().await?, printer),
-            HostkeyAction::List => list(&self.load().await?, printer),
+            HostkeyAction::Init => show(&init_host_keys(&self.store, data_keys, cluster).await?, view, printer),
+            HostkeyAction::Show => show(&self.load().await?, view, printer),
+            HostkeyAction::List => show(&self.load().await?, state_view, printer),
             HostkeyAction::Add { algorithm, announce_for } => {
                 self.add((*algorithm).into(), *announce_for, printer).await
             }
@@ -131,7 +137,7 @@ impl HostKeys<'_> {
             HostkeyAction::Remove(step) => self.step(step, HostKeySet::remove, "removed", printer).await,
             HostkeyAction::Rotate { force: false } => Err(CommandError::RotateAll),
             HostkeyAction::Rotate { force: true } => {
-                show(&rotate_host_keys(&self.store, data_keys, cluster).await?, printer)?;
+                show(&rotate_host_keys(&self.store, data_keys, cluster).await?, view, printer)?;
                 printer.note(&format!("{}; clients that know the old keys alone refuse to connect then", self.when()))
             }
         }
@@ -140,7 +146,7 @@ impl HostKeys<'_> {
     /// Makes the keys of another server the cluster's.
     async fn import(&self, set: HostKeySet, replace: bool, printer: &mut Printer<'_>) -> Result<(), CommandError> {
         let (data_keys, cluster) = (self.data_keys.as_ref(), self.config.cluster.as_str());
-        show(&import_host_keys(&self.store, data_keys, cluster, set, replace).await?, printer)?;
+        show(&import_host_keys(&self.store, data_keys, cluster, set, replace).await?, view, printer)?;
         printer.note(&format!(
             "{}; ECDSA keys are shown with ssh.ecdsa_host_key = true alone. Remove the files where they are not needed",
             self.when()
@@ -251,16 +257,9 @@ pub(super) fn refuse_exposed(
     }
 }
 
-fn show(keys: &HostKeySet, printer: &mut Printer<'_>) -> Result<(), CommandError> {
-    let views: Vec<_> = keys.keys().iter().map(view).collect();
-    let mut list = printer.list::<HostKeyView>();
-    list.page(&views)?;
-    list.finish("there are no host keys")
-}
-
-fn list(keys: &HostKeySet, printer: &mut Printer<'_>) -> Result<(), CommandError> {
-    let views: Vec<_> = keys.keys().iter().map(state_view).collect();
-    let mut list = printer.list::<HostKeyStateView>();
+fn show<T: Shown>(keys: &HostKeySet, view: fn(&HostKey) -> T, printer: &mut Printer<'_>) -> Result<(), CommandError> {
+    let views: Vec<T> = keys.keys().iter().map(view).collect();
+    let mut list = printer.list::<T>();
     list.page(&views)?;
     list.finish("there are no host keys")
 }

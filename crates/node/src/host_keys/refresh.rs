@@ -155,10 +155,7 @@ impl Refresh {
         if self.unusable.as_ref() == Some(&version) {
             return Ok(Outcome::Unusable);
         }
-        let loaded = match self.sealed.load().await {
-            Ok(keys) => keys.ok_or(HostKeyError::Missing),
-            Err(error) => Err(error),
-        };
+        let loaded = self.sealed.load().await.and_then(|keys| keys.ok_or(HostKeyError::Missing));
         let shown = loaded.and_then(|keys| self.offered.replace(&keys).map(|()| keys));
         match shown {
             Ok(keys) => {

@@ -1,7 +1,7 @@
 //! Loading, making and replacing the sealed host keys in the store.
 
 use tidegate_store::envelope;
-use tidegate_store::{DataKeys, EncryptionContext, HostKeyStore, SealedBlob, StoreErrorKind};
+use tidegate_store::{DataKeys, EncryptionContext, HostKeyStore, SealedBlob, StoreErrorKind, StoreResult};
 
 use super::key::now;
 use super::{HostKeyError, HostKeySet, RotationError, blob};
@@ -39,10 +39,9 @@ pub async fn init_host_keys(
         return Ok(set);
     }
     let sealed = seal(&HostKeySet::generate().await?, data_keys, cluster).await?;
-    match store.create(sealed).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => {}
-        Err(source) => return Err(HostKeyError::Store { action: "written", source }),
+    match written(store.create(sealed).await) {
+        Ok(()) | Err(HostKeyError::Replaced) => {}
+        Err(error) => return Err(error),
     }
     // What counts is what the store holds now: another node's set after a lost race, and our own
     // after a write whose first try got through although its answer was lost.
@@ -78,10 +77,10 @@ pub async fn change_host_keys<T>(
         }
         (set.revision, set.changed, set.version) = (current.revision.saturating_add(1), now(), None);
         let sealed = seal(&set, data_keys, cluster).await?;
-        match store.replace(sealed, &stored.etag).await {
+        match written(store.replace(sealed, &stored.etag).await) {
             Ok(()) => return Ok((set, told)),
-            Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => tried = Some((set, told)),
-            Err(source) => return Err(HostKeyError::Store { action: "written", source }),
+            Err(HostKeyError::Replaced) => tried = Some((set, told)),
+            Err(error) => return Err(error),
         }
     }
     Err(HostKeyError::Replaced)
@@ -99,7 +98,7 @@ pub async fn import_host_keys(
     set: HostKeySet,
     replace: bool,
 ) -> Result<HostKeySet, HostKeyError> {
-    let (set, written) = match read(store).await? {
+    let (set, result) = match read(store).await? {
         None => {
             let sealed = seal(&set, data_keys, cluster).await?;
             (set, store.create(sealed).await)
@@ -117,11 +116,7 @@ pub async fn import_host_keys(
             (set, store.replace(sealed, &current.etag).await)
         }
     };
-    match written {
-        Ok(()) => Ok(set),
-        Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Err(HostKeyError::Replaced),
-        Err(source) => Err(HostKeyError::Store { action: "written", source }),
-    }
+    written(result).map(|()| set)
 }
 
 /// Replaces all of the cluster's host keys by new ones at once, even such as can't be opened: for keys
@@ -145,11 +140,15 @@ pub async fn rotate_host_keys(
     let revision = open(&current, data_keys, cluster).await.map_or(0, |set| set.revision);
     let set = HostKeySet { revision: revision.saturating_add(1), ..HostKeySet::generate().await? };
     let sealed = seal(&set, data_keys, cluster).await?;
-    match store.replace(sealed, &current.etag).await {
-        Ok(()) => Ok(set),
-        Err(error) if error.kind() == StoreErrorKind::PreconditionFailed => Err(HostKeyError::Replaced),
-        Err(source) => Err(HostKeyError::Store { action: "written", source }),
-    }
+    written(store.replace(sealed, &current.etag).await).map(|()| set)
+}
+
+/// A write that somebody else's came before is [`HostKeyError::Replaced`].
+fn written(result: StoreResult<()>) -> Result<(), HostKeyError> {
+    result.map_err(|source| match source.kind() {
+        StoreErrorKind::PreconditionFailed => HostKeyError::Replaced,
+        _ => HostKeyError::Store { action: "written", source },
+    })
 }
 
 async fn read(store: &HostKeyStore) -> Result<Option<SealedBlob>, HostKeyError> {

@@ -63,17 +63,10 @@ impl Table {
         entry.is_some_and(|entry| entry.is_locked(now))
     }
 
-    /// Counts one more failure, and gives how many there are in the window.
-    pub(super) fn raise(&mut self, key: Key, now: Instant, window: Duration) -> u32 {
+    /// Changes how many failures there are in the window, and gives how many there are then.
+    pub(super) fn count(&mut self, key: Key, now: Instant, window: Duration, to: impl FnOnce(u32) -> u32) -> u32 {
         let entry = self.entry(key, now, window);
-        entry.failures = entry.failures.saturating_add(1);
-        entry.failures
-    }
-
-    /// Counts at least so many failures.
-    pub(super) fn raise_to(&mut self, key: Key, failures: u32, now: Instant, window: Duration) -> u32 {
-        let entry = self.entry(key, now, window);
-        entry.failures = entry.failures.max(failures);
+        entry.failures = to(entry.failures);
         entry.failures
     }
 

@@ -10,10 +10,8 @@ use tokio::time::Instant;
 pub(super) struct Scope {
     /// Sessions on this node, those that wait for the cluster's count included.
     pub(super) held: u32,
-    /// Whether the cluster is told of them.
-    pub(super) is_shared: bool,
-    /// The limit as a login met it last.
-    pub(super) limit: u32,
+    /// The limit as a login met it last; `None` if there is none, and the cluster is not told of them.
+    pub(super) limit: Option<u32>,
     /// Sessions on other nodes, as they were told last.
     pub(super) others: u64,
     /// What the cluster was told last; `None` if that is nothing, or not known.
@@ -54,7 +52,7 @@ pub(super) enum Verdict {
 impl Scope {
     /// Whether the cluster knows the count, as far as it has to under the lease in force.
     pub(super) fn is_known(&self, own: Option<&LeaseId>) -> bool {
-        if !self.is_shared {
+        if self.limit.is_none() {
             return true;
         }
         match &self.told {
@@ -68,7 +66,7 @@ impl Scope {
     /// Whether so few places are free that others may wait for one that becomes free here.
     pub(super) fn is_tight(&self) -> bool {
         let told = self.told.as_ref().map_or(0, |told| u64::from(told.sessions));
-        told.saturating_add(self.others) >= u64::from(self.limit - self.limit / 4)
+        self.limit.is_some_and(|limit| told.saturating_add(self.others) >= u64::from(limit - limit / 4))
     }
 
     /// Whether nothing is left to remember.
@@ -120,7 +118,7 @@ mod tests {
     #[test]
     fn what_was_told_under_an_earlier_lease_is_told_again() {
         let (old, new) = (LeaseId::random(), LeaseId::random());
-        let mut scope = Scope { held: 2, is_shared: true, told: told(&old, 2), ..Scope::default() };
+        let mut scope = Scope { held: 2, limit: Some(0), told: told(&old, 2), ..Scope::default() };
         assert!(scope.is_known(Some(&old)));
         assert!(!scope.is_known(Some(&new)) && !scope.is_known(None));
         scope.held = 0;

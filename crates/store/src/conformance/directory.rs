@@ -4,13 +4,12 @@ mod access;
 mod batches;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use self::access::{mappings, rules};
-use super::outcome::{done, refused};
+use super::outcome::{done, parsed, refused};
 use crate::access::{Mappings, PermissionRules, UserChange};
 use crate::account::{Account, AuthorizedKey, Directory, Page, Permission, Status, Tenant, TenantName, User, UserName};
 use crate::error::{StoreErrorKind, StoreResult};
@@ -381,13 +380,5 @@ fn bandwidth(bytes: u64) -> Bandwidth {
     match bytes.try_into() {
         Ok(bandwidth) => bandwidth,
         Err(error) => panic!("the suite made a bandwidth that is not valid: {error:?}"),
-    }
-}
-
-#[track_caller]
-fn parsed<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    match text.parse() {
-        Ok(name) => name,
-        Err(error) => panic!("the suite made a name that is not valid: {error:?}"),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::outcome::done;
+use super::outcome::{done, parsed};
 use crate::account::TenantName;
 use crate::journal::{
     BaseVersion, Generation, GuardedParts, Journal, JournalEntry, Multipart, Tail, UploadRecord, UploadState,
@@ -16,10 +16,7 @@ const RACERS: usize = 8;
 
 pub(super) async fn check(journal: Arc<dyn Journal>) {
     let nonce: u64 = rand::random();
-    let name = |name: &str| match format!("conf-{nonce:016x}-{name}").parse() {
-        Ok(name) => name,
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    };
+    let name = |name: &str| parsed(&format!("conf-{nonce:016x}-{name}"));
     ownership(&*journal, &name("ownership")).await;
     records(&*journal, &name("records")).await;
     race(&journal, &name("race")).await;
@@ -35,12 +32,8 @@ fn key(text: &str) -> ObjectKey {
 }
 
 fn plain(at: &str) -> JournalEntry {
-    let user = match "someone".parse() {
-        Ok(user) => user,
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    };
     let record = UploadRecord {
-        user,
+        user: parsed("someone"),
         state: UploadState::Running,
         begun: 1_700_000_000,
         expires: 4_000_000_000,

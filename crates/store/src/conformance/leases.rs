@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::outcome::{done, refused};
-use crate::account::UserName;
+use super::outcome::{done, parsed, refused};
 use crate::error::StoreErrorKind;
 use crate::leases::{ENDED_MAX, HeldSessions, Lease, LeaseId, Leases, SessionScope, TURN_MAX};
 
@@ -24,10 +23,7 @@ fn at(id: &LeaseId, beat: u64) -> Lease {
 }
 
 fn user(nonce: u64, name: &str) -> SessionScope {
-    match format!("conf-{nonce:016x}-{name}").parse::<UserName>() {
-        Ok(name) => SessionScope::User(name),
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    }
+    SessionScope::User(parsed(&format!("conf-{nonce:016x}-{name}")))
 }
 
 /// The beat of a lease that has not ended.
@@ -81,10 +77,7 @@ async fn counts(leases: &dyn Leases, nonce: u64) {
     let late = leases.hold(&scope, &of(a, 9), 7, &[]).await;
     refused("and still keeps what comes late off", StoreErrorKind::PreconditionFailed, late);
     assert_eq!(hold(&user(nonce, "other"), a, 3, 1, &[]).await, [of(a, 3)], "each scope has counts of its own");
-    let tenant = match format!("conf-{nonce:016x}-counts").parse() {
-        Ok(name) => SessionScope::Tenant(name),
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    };
+    let tenant = SessionScope::Tenant(parsed(&format!("conf-{nonce:016x}-counts")));
     assert_eq!(hold(&tenant, a, u32::MAX, TURN_MAX, &[]).await, [of(a, u32::MAX)], "a tenant is no user of its name");
     let ended = [b.clone(), c.clone()];
     assert_eq!(hold(&scope, a, 1, 9, &ended).await, [of(a, 1)], "what has ended is forgotten");

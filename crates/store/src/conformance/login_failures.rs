@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::outcome::done;
+use super::outcome::{done, parsed};
 use crate::account::UserName;
 use crate::login_failures::{LoginFailureCounts, LoginFailures};
 
@@ -34,10 +34,7 @@ pub(super) async fn check(failures: Arc<dyn LoginFailures>) {
 }
 
 fn user(name: &str) -> UserName {
-    match name.parse() {
-        Ok(name) => name,
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    }
+    parsed(name)
 }
 
 async fn counts(failures: &dyn LoginFailures, source: IpAddr) {

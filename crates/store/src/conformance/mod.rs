@@ -48,8 +48,21 @@ use crate::usage::UsageStore;
 /// # Panics
 /// If a rule does not hold, or a listed deviation does not show.
 pub async fn object_store(store: Arc<dyn ObjectStore>, prefix: &str, deviations: &[Deviation]) {
+    object_store_listed_by(Arc::clone(&store), store, prefix, deviations).await;
+}
+
+/// The same for a store that may not list uploads: `lister`, a store of the same objects, does it.
+///
+/// # Panics
+/// If a rule does not hold, or a listed deviation does not show.
+pub async fn object_store_listed_by(
+    store: Arc<dyn ObjectStore>,
+    lister: Arc<dyn ObjectStore>,
+    prefix: &str,
+    deviations: &[Deviation],
+) {
     assert!(prefix.ends_with('/') && prefix.len() <= 100, "the prefix {prefix:?} must end in / and be short");
-    let suite = Suite::new(store, prefix, deviations);
+    let suite = Suite::new(store, lister, prefix, deviations);
     suite.sweep().await;
     objects::check(&suite).await;
     reads::check(&suite).await;

@@ -1,6 +1,7 @@
 //! What a call must answer.
 
 use std::fmt::Debug;
+use std::str::FromStr;
 
 use crate::error::{StoreErrorKind, StoreResult};
 
@@ -27,5 +28,14 @@ pub(super) fn refusal<T: Debug>(kind: StoreErrorKind, result: StoreResult<T>) ->
 pub(super) fn refused<T: Debug>(rule: &str, kind: StoreErrorKind, result: StoreResult<T>) {
     if let Err(instead) = refusal(kind, result) {
         panic!("{rule}: {instead}");
+    }
+}
+
+/// A name that is right by construction.
+#[track_caller]
+pub(super) fn parsed<T: FromStr<Err: Debug>>(text: &str) -> T {
+    match text.parse() {
+        Ok(name) => name,
+        Err(error) => panic!("the suite made a name that is not valid: {error:?}"),
     }
 }

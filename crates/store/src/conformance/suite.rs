@@ -20,13 +20,20 @@ const PAGES_MAX: usize = 500;
 /// One run of the suite on one store.
 pub(super) struct Suite<'a> {
     pub(super) store: Arc<dyn ObjectStore>,
+    /// By which uploads are listed.
+    lister: Arc<dyn ObjectStore>,
     prefix: &'a str,
     deviations: &'a [Deviation],
 }
 
 impl<'a> Suite<'a> {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: &'a str, deviations: &'a [Deviation]) -> Self {
-        Self { store, prefix, deviations }
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        lister: Arc<dyn ObjectStore>,
+        prefix: &'a str,
+        deviations: &'a [Deviation],
+    ) -> Self {
+        Self { store, lister, prefix, deviations }
     }
 
     /// Checks a rule that emulators are known to break: where `deviation` is listed, it must be
@@ -166,7 +173,7 @@ impl<'a> Suite<'a> {
         let mut uploads = Vec::new();
         let mut after = after.cloned();
         for _ in 0..PAGES_MAX {
-            let page = done("list_uploads", self.store.list_uploads(prefix, after.as_ref()).await);
+            let page = done("list_uploads", self.lister.list_uploads(prefix, after.as_ref()).await);
             uploads.extend(page.uploads);
             after = page.next;
             if after.is_none() {

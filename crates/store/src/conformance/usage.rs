@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::outcome::done;
+use super::outcome::{done, parsed};
 use crate::account::TenantName;
 use crate::usage::{Recount, UsageDelta, UsageFigures, UsageStore};
 
@@ -18,10 +18,7 @@ pub(super) async fn check(usage: Arc<dyn UsageStore>) {
 }
 
 fn tenant(nonce: u64, name: &str) -> TenantName {
-    match format!("conf-{nonce:016x}-{name}").parse() {
-        Ok(name) => name,
-        Err(error) => panic!("the suite made a name that is not valid: {error}"),
-    }
+    parsed(&format!("conf-{nonce:016x}-{name}"))
 }
 
 async fn shows(

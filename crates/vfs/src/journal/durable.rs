@@ -1,6 +1,8 @@
 //! What of an upload outlives its node, and where another may go on with it: pure, no I/O.
 
-use tidegate_store::{ObjectMeta, StoredPart, UploadRecord};
+use tidegate_store::{Condition, ObjectMeta, StoredPart, UploadRecord};
+
+use crate::attributes::unix_seconds;
 
 /// How many parts of one file can be on their way at once: the greatest `upload_concurrency`.
 const FLIGHT_MAX: u16 = 64;
@@ -99,14 +101,13 @@ impl Durable {
     }
 }
 
-/// Whether an upload can still be published where a file is as `found` shows it. A file that was stored
-/// after the upload was begun has taken its place.
+/// Whether somebody else can go on with an upload where a file is as `found` shows it. A file that was
+/// stored after the upload was begun has taken its place.
 pub(crate) fn is_live(record: &UploadRecord, found: Option<&ObjectMeta>) -> bool {
-    use tidegate_store::Condition;
-    let is_newer = |meta: &ObjectMeta| {
-        let stored = meta.last_modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        stored > record.begun
-    };
+    let is_newer = |meta: &ObjectMeta| unix_seconds(meta.last_modified) > record.begun;
+    if record.is_rewritten {
+        return false;
+    }
     match (&record.condition, found) {
         (Condition::IfMatch(etag), Some(meta)) => meta.etag == *etag,
         (Condition::IfMatch(_), None) => false,
@@ -119,8 +120,7 @@ pub(crate) fn is_live(record: &UploadRecord, found: Option<&ObjectMeta>) -> bool
 mod tests {
     use proptest::prelude::*;
     use tidegate_store::{
-        BaseVersion, Condition, ETag, GuardedParts, Multipart, ObjectAttributes, ObjectKey, PartNumber, Tail, Upload,
-        UploadState,
+        BaseVersion, ETag, GuardedParts, Multipart, ObjectAttributes, ObjectKey, PartNumber, Tail, Upload, UploadState,
     };
 
     use super::*;

@@ -1,20 +1,23 @@
 //! One upload's entry in the journal, and whether it still is this session's.
 
+use std::sync::Arc;
+
 use tidegate_store::{JournalEntry, ObjectKey, StoreResult, StoredPart, Tail, UploadRecord};
 use tokio::sync::Mutex;
 
-use super::{Uploads, unix_seconds};
+use super::Uploads;
+use crate::attributes::unix_now;
 use crate::error::{FsError, FsErrorKind};
 
 /// Keeps the entry of an upload that this session has.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    uploads: Uploads,
+    uploads: Arc<Uploads>,
     entry: Mutex<JournalEntry>,
 }
 
 impl Keeper {
-    pub(super) fn new(uploads: Uploads, entry: JournalEntry) -> Self {
+    pub(super) fn new(uploads: Arc<Uploads>, entry: JournalEntry) -> Self {
         Self { uploads, entry: Mutex::new(entry) }
     }
 
@@ -38,8 +41,7 @@ impl Keeper {
             }
             Err(_) => return Ok(()),
         }
-        let now = unix_seconds(std::time::SystemTime::now());
-        if expires.saturating_sub(now) < self.uploads.life.as_secs() / 2 {
+        if expires.saturating_sub(unix_now()) < self.uploads.life.as_secs() / 2 {
             // An upload that takes days lives on.
             let _ = self.change(|_| {}).await;
         }

@@ -14,7 +14,7 @@ use super::moving::Moving;
 use crate::edit::View;
 use crate::error::FsError;
 use crate::usage::Reservation;
-use crate::writer::{Admission, Upload};
+use crate::writer::Upload;
 
 /// What of a file passes through the node at once, in bytes.
 const CHUNK: u32 = 1 << 20;
@@ -161,12 +161,9 @@ impl SharedFile {
             }
             let len = u64::from(CHUNK).min(range.end - offset) as u32;
             for chunk in view.read(offset, len).await?.into_chunks() {
-                let (to, len) = (offset - range.start + at, chunk.len() as u32);
-                while let Admission::Wait(wait) = upload.admit(to, len)? {
-                    wait.await;
-                }
-                upload.write(to, chunk)?;
-                offset += u64::from(len);
+                let (to, len) = (offset - range.start + at, chunk.len() as u64);
+                upload.take(to, chunk).await?;
+                offset += len;
             }
         }
         Ok(())

@@ -63,7 +63,8 @@ pub(super) type Reading = BoxFuture<'static, Result<ReadData, FsError>>;
 
 impl SharedFile {
     /// A file that shows what its draft begins with, to be published where `condition` holds. `hint` is its
-    /// final size, 0 if that is not known; `reads` tells whether its first handle may read.
+    /// final size, 0 if that is not known; `reads` tells whether its first handle may read. `earlier` is an
+    /// upload of the file that is being dropped: this one is not published before it is.
     ///
     /// # Errors
     /// `TooLarge` if a new file of `hint` bytes can't be stored.
@@ -71,15 +72,18 @@ impl SharedFile {
         place: Place,
         draft: Draft,
         condition: Condition,
-        hint: u64,
-        reads: bool,
+        (hint, reads): (u64, bool),
+        earlier: Option<Earlier>,
     ) -> Result<Arc<Self>, FsError> {
         let size = draft.base.as_ref().map_or(0, |base| base.size);
         let content = Content::Edit(place.edit(draft.base.clone(), size));
         let file = Self::with(place, draft, condition, content, (hint, reads));
+        let mut state = file.state();
+        state.earlier = earlier;
         if size == 0 {
-            file.begin_upload(&mut file.state(), Beginning::default())?;
+            file.begin_upload(&mut state, Beginning::default())?;
         }
+        drop(state);
         Ok(file)
     }
 
@@ -104,15 +108,6 @@ impl SharedFile {
             room: Room::default(),
         };
         Arc::new(Self { place, destination, state: Mutex::new(state), changed: watch::channel(()).0 })
-    }
-
-    /// Notes an upload of the file that is being dropped: this one is not published before it is.
-    pub(crate) fn comes_after(&self, earlier: Earlier) {
-        let mut state = self.state();
-        if let Content::Upload(upload) = &mut state.content {
-            upload.comes_after(earlier.clone());
-        }
-        state.earlier = Some(earlier);
     }
 
     /// Another handle. What may be read through one that also writes must not be gone to the store.
@@ -404,13 +399,12 @@ impl SharedFile {
 
     /// Where it is published, and under which condition.
     pub(super) fn target(&self) -> Target {
-        let Place { vfs, store, key, uploads, .. } = &self.place;
+        let Place { vfs, store, key, .. } = &self.place;
         Target {
             store: Arc::clone(store),
             copier: vfs.copier(store),
             key: key.clone(),
             destination: Arc::clone(&self.destination),
-            uploads: uploads.clone(),
             metrics: vfs.metrics.clone(),
         }
     }

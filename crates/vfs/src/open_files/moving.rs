@@ -8,7 +8,7 @@ use super::file::{Content, FileState, Reading, SharedFile};
 use crate::edit::Base;
 use crate::error::FsError;
 use crate::reader::ReadData;
-use crate::writer::{Admission, Beginning};
+use crate::writer::Beginning;
 
 pub(super) struct Moving {
     pub(super) size: u64,
@@ -65,12 +65,9 @@ impl SharedFile {
             let fetched = async {
                 let (mut upload, mut at) = (upload?, 0);
                 for chunk in file.read_base(Arc::clone(&base)).await?.into_chunks() {
-                    let len = chunk.len() as u32;
-                    while let Admission::Wait(wait) = upload.admit(at, len)? {
-                        wait.await;
-                    }
-                    upload.write(at, chunk)?;
-                    at += u64::from(len);
+                    let len = chunk.len() as u64;
+                    upload.take(at, chunk).await?;
+                    at += len;
                 }
                 Ok(upload)
             };

@@ -21,7 +21,7 @@ pub(crate) struct Place {
     pub(crate) key: ObjectKey,
     pub(crate) read_memory: TenantMemory,
     pub(crate) write_share: TenantShare,
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: Arc<Uploads>,
     /// `None` for a tenant without a quota.
     pub(crate) usage: Option<Arc<TenantUsage>>,
 }

@@ -30,7 +30,7 @@ use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Keeper, Uploads};
+use crate::journal::Keeper;
 use crate::metrics::Metrics;
 use crate::shares::Grant;
 
@@ -45,7 +45,6 @@ pub(crate) struct Target {
     /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
     pub(crate) destination: Arc<Destination>,
-    pub(crate) uploads: Uploads,
     pub(crate) metrics: Metrics,
 }
 

@@ -139,6 +139,18 @@ impl Upload {
         self.latched(written)
     }
 
+    /// Takes bytes that are here, waiting where need be.
+    ///
+    /// # Errors
+    /// As [`Upload::admit`].
+    pub(crate) async fn take(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        while let Admission::Wait(wait) = self.admit(offset, len)? {
+            wait.await;
+        }
+        self.write(offset, data)
+    }
+
     /// Makes the file longer; what is not written reads as zeros.
     ///
     /// # Errors
@@ -212,18 +224,18 @@ impl Upload {
 
     /// Gives it an entry in the journal once it has a part. `earlier` is what was there before, on its way out.
     /// `base` is the version that it goes on behind.
-    pub(crate) fn journalled(mut self, uploads: &Uploads, earlier: Option<Earlier>, base: Option<BaseVersion>) -> Self {
+    pub(crate) fn journalled(
+        mut self,
+        uploads: &Arc<Uploads>,
+        earlier: Option<Earlier>,
+        base: Option<BaseVersion>,
+    ) -> Self {
         if uploads.are_kept() {
-            let (uploads, hint) = (uploads.clone(), self.hint);
+            let (uploads, hint) = (Arc::clone(uploads), self.hint);
             let journalling = Journalling { uploads, hint, base, earlier, keeper: None, rewritten: None };
             self.transfer.keep_journal(journalling);
         }
         self
-    }
-
-    /// Notes another upload of the file that is being dropped.
-    pub(crate) fn comes_after(&mut self, earlier: Earlier) {
-        self.transfer.comes_after(earlier);
     }
 
     /// Ends it: all that follows fails with this.

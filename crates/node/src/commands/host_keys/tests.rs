@@ -25,7 +25,7 @@ impl Administrator {
         let mut out = Vec::new();
         let host_keys =
             HostKeys { store: self.store.clone(), data_keys: Arc::clone(&self.data_keys), config: &self.config };
-        let result = host_keys.run(&action, &mut Printer::new(output, &mut out)).await;
+        let result = host_keys.run(&action, None, &mut Printer::new(output, &mut out)).await;
         result.map(|()| String::from_utf8(out).unwrap()).map_err(|error| Failure(&error).to_string())
     }
 

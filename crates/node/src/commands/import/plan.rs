@@ -99,10 +99,10 @@ pub(super) async fn steps(
 ) -> Result<Vec<Step>, CommandError> {
     let mut found = stream::iter(users)
         .map(|(place, user)| async move {
-            let existing = directory.user(&user.name).await;
-            existing
-                .map(|existing| (place, user.clone(), existing))
-                .map_err(|error| CommandError::store(format!("reading the user {}", user.name), error))
+            match directory.user(&user.name).await {
+                Ok(existing) => Ok((place, user, existing)),
+                Err(error) => Err(CommandError::store(format!("reading the user {}", user.name), error)),
+            }
         })
         .buffered(LOOKUPS);
     let mut steps = Vec::new();

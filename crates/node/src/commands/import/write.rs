@@ -1,9 +1,7 @@
 //! Writes a plan: new users many at a time, each batch whole or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -47,9 +45,14 @@ pub(super) struct Written {
 struct Run<'a> {
     directory: &'a dyn Directory,
     progress: &'a (dyn Fn(usize) + Sync),
-    fates: Mutex<BTreeMap<String, Fate>>,
-    failure: Mutex<Option<CommandError>>,
-    stopped: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// How far a run is. It stops at its first failure.
+struct State {
+    written: Written,
+    /// How many users are written.
+    done: usize,
 }
 
 /// Writes the plan. Ends at the first failure, when what runs then has ended: what is written then
@@ -66,25 +69,18 @@ pub(super) async fn write(directory: &dyn Directory, steps: &[Step], progress: &
         }
         fates.insert(user.name.to_string(), Fate::NotWritten);
     }
-    let run = Run {
-        directory,
-        progress,
-        fates: Mutex::new(fates),
-        failure: Mutex::default(),
-        stopped: AtomicBool::new(false),
-    };
+    let state = State { written: Written { fates, failure: None }, done: 0 };
+    let run = Run { directory, progress, state: Mutex::new(state) };
     stream::iter(added).for_each_concurrent(TENANTS, |(tenant, users)| run.add(tenant, users)).await;
     stream::iter(updated).for_each_concurrent(UPDATES, |(user, keys)| run.add_keys(user, keys)).await;
-    let fates = run.fates.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let failure = run.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Written { fates, failure }
+    run.state.into_inner().unwrap_or_else(PoisonError::into_inner).written
 }
 
 impl Run<'_> {
     /// Adds one tenant's users.
     async fn add(&self, tenant: &TenantName, users: Vec<&User>) {
         for batch in batches(users) {
-            if self.stopped.load(Ordering::Relaxed) {
+            if self.has_failed() {
                 return;
             }
             let result = self.directory.create_users(tenant, &batch).await;
@@ -103,7 +99,7 @@ impl Run<'_> {
     /// Adds keys to a user. One that somebody else has added meanwhile is as good.
     async fn add_keys(&self, user: &User, keys: &[AuthorizedKey]) {
         for (done, key) in keys.iter().enumerate() {
-            if self.stopped.load(Ordering::Relaxed) {
+            if self.has_failed() {
                 let fate = if done == 0 { Fate::NotWritten } else { Fate::Uncertain };
                 return self.settle([user.name.as_str()], fate);
             }
@@ -125,17 +121,28 @@ impl Run<'_> {
 
     fn settle<'n>(&self, names: impl IntoIterator<Item = &'n str>, fate: Fate) {
         let done = {
-            let mut fates = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
-            fates.extend(names.into_iter().map(|name| (name.to_owned(), fate)));
-            fates.values().filter(|fate| **fate == Fate::Written).count()
+            let mut state = self.state();
+            for name in names {
+                // Each user is settled once.
+                state.written.fates.insert(name.to_owned(), fate);
+                state.done += usize::from(fate == Fate::Written);
+            }
+            state.done
         };
         (self.progress)(done);
     }
 
     fn fail(&self, error: CommandError) {
-        self.stopped.store(true, Ordering::Relaxed);
         // The first one tells why; others are its company.
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.state().written.failure.get_or_insert(error);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.state().written.failure.is_some()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,16 +151,11 @@ fn unanswered(error: &StoreError) -> Fate {
     if error.kind() == StoreErrorKind::Unavailable { Fate::Uncertain } else { Fate::NotWritten }
 }
 
-/// In the order in which they are given, as many at once as may be.
+/// In the order in which they are given, as many at once as may be. A plan has no user twice.
 fn batches(users: Vec<&User>) -> Vec<Vec<User>> {
     let mut batches: Vec<Vec<User>> = Vec::new();
     let mut room = 0;
-    let mut seen = BTreeSet::new();
     for user in users {
-        // A plan has no user twice; a batch with one would be refused whole.
-        if !seen.insert(&user.name) {
-            continue;
-        }
         let size = size(user);
         match batches.last_mut() {
             Some(batch) if batch.len() < User::MAX_BATCH && size <= room => {

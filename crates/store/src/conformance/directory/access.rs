@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::outcome::done;
-use super::{RACERS, Run, parsed, winners};
+use super::super::outcome::{done, parsed};
+use super::{RACERS, Run, winners};
 use crate::access::{Mapping, Mappings, PermissionRule, PermissionRules, UserChange};
 use crate::account::{Permission, User};
 use crate::tenant_limits::LimitChange;

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, ready};
 use tidegate_store::{
-    BaseVersion, Condition, Multipart, ObjectAttributes, ObjectKey, StoredPart, Tail, Upload, UploadRecord, UploadState,
+    BaseVersion, Body, Condition, Multipart, ObjectAttributes, ObjectKey, StoredPart, Tail, Upload, UploadRecord,
+    UploadState,
 };
 
 use super::{Begun, Running, Target, Transfer};
-use crate::error::FsError;
+use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Earlier, Keeper, NewUpload, Uploads, fenced};
 
 /// How an upload gets its entry.
 #[derive(Clone)]
 pub(crate) struct Journalling {
-    pub(crate) uploads: Uploads,
+    pub(crate) uploads: Arc<Uploads>,
     /// The final size as the client told it; 0 if it did not.
     pub(crate) hint: u64,
     /// What it goes on behind.
@@ -86,12 +87,6 @@ impl Transfer {
         }));
     }
 
-    pub(in crate::writer) fn comes_after(&mut self, earlier: Earlier) {
-        if let Some(journalling) = &mut self.journalling {
-            journalling.earlier = Some(earlier);
-        }
-    }
-
     /// How much of the file the store has as parts without a gap from the beginning on, in bytes.
     pub(in crate::writer) fn reached(&self) -> u64 {
         let landed = self.landed();
@@ -117,33 +112,55 @@ impl Transfer {
         if marking.peek().is_some() { None } else { Some(marking.clone().boxed()) }
     }
 
-    /// Writes down what is durable, with bytes that lie behind the parts. Tells whether anybody can go on
-    /// with it.
+    /// Stores the bytes that lie behind the parts from `offset` on, and writes down what is durable. Tells
+    /// whether anybody can go on with it.
     ///
     /// # Errors
-    /// `Conflict` if another session has the upload; any that the journal gives.
+    /// `Conflict` if another session has the upload; any that store and journal give.
     pub(in crate::writer) async fn note(
+        &mut self,
+        (offset, rest): (u64, Body),
+        attributes: &ObjectAttributes,
+        state: UploadState,
+    ) -> Result<bool, FsError> {
+        let Some(uploads) = self.journalling.as_ref().map(|journalling| Arc::clone(&journalling.uploads)) else {
+            return Ok(false);
+        };
+        let tail = if rest.is_empty() { None } else { Some(uploads.put_tail(offset, rest).await?) };
+        let noted = self.note_tail(tail.clone(), attributes, state).await;
+        let is_in_use = match &noted {
+            Ok(is_known) => *is_known,
+            // Whether it is in the journal is not known.
+            Err(error) => error.kind() != FsErrorKind::Conflict,
+        };
+        if let Some(tail) = tail.filter(|_| !is_in_use) {
+            uploads.remove_tail(&tail).await;
+        }
+        noted
+    }
+
+    async fn note_tail(
         &mut self,
         tail: Option<Tail>,
         attributes: &ObjectAttributes,
         state: UploadState,
     ) -> Result<bool, FsError> {
-        let Some(journalling) = &self.journalling else { return Ok(false) };
-        let running = match &self.begun {
-            Some(begun) => Some(begun.upload.clone().await?),
-            None => None,
+        let Some(journalling) = &mut self.journalling else { return Ok(false) };
+        let keeper = match &self.begun {
+            // None if it was begun while the journal did not answer.
+            Some(begun) => match begun.upload.clone().await?.keeper {
+                Some(keeper) => Some(keeper),
+                None => return Ok(false),
+            },
+            None => journalling.keeper.clone(),
         };
-        let destination = self.target.destination.now();
-        let keeper = match (&running, &journalling.keeper) {
-            (Some(running), _) => running.keeper.clone(),
-            (None, keeper) => keeper.clone(),
-        };
-        let keeper = match (keeper, running.is_some()) {
-            (Some(keeper), _) => {
+        let (key, condition) = self.target.destination.now();
+        let keeper = match (keeper, tail) {
+            (Some(keeper), tail) => {
                 let change = |record: &mut UploadRecord| {
                     record.state = state;
                     record.attributes = attributes.clone();
-                    record.condition = destination.1.clone();
+                    record.condition = condition;
                     record.tail = tail;
                     record.is_rewritten = false;
                 };
@@ -152,24 +169,20 @@ impl Transfer {
                 }
                 keeper
             }
-            // It was begun while the journal did not answer.
-            (None, true) => return Ok(false),
-            (None, false) => {
-                let Some(tail) = tail else { return Ok(false) };
+            (None, Some(tail)) => {
                 if let Some(earlier) = journalling.earlier.clone() {
                     earlier.await;
                 }
-                let new = journalling.new_upload(destination.clone(), attributes.clone());
+                let new = journalling.new_upload((key.clone(), condition), attributes.clone());
                 journalling.uploads.enter_tail(new, tail, state).await?
             }
+            (None, None) => return Ok(false),
         };
-        if state == UploadState::Cut && keeper.key().await != destination.0 {
-            keeper.rename(&destination.0).await?;
+        if state == UploadState::Cut && keeper.key().await != key {
+            keeper.rename(&key).await?;
         }
-        if let Some(journalling) = &mut self.journalling {
-            journalling.rewritten = None;
-            journalling.keeper = Some(keeper);
-        }
+        journalling.rewritten = None;
+        journalling.keeper = Some(keeper);
         Ok(true)
     }
 

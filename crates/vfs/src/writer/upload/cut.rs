@@ -4,20 +4,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
-use tidegate_store::{Body, ByteRange, GuardedParts, Multipart, Tail, UploadState};
+use tidegate_store::{ByteRange, GuardedParts, Multipart, Tail, UploadState};
 
 use super::{Beginning, Upload};
 use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Durable, Interrupted, Keeper, Point, fenced};
-use crate::writer::Admission;
 
 impl Upload {
     /// Makes all bytes durable that were taken without a gap from the beginning on: they outlive the node,
     /// and whoever goes on with the upload finds them.
     ///
     /// # Errors
-    /// The latched failure; `Unsupported` without a journal; any that store and journal give.
+    /// The latched failure; `Unavailable` without a journal; any that store and journal give.
     pub(crate) async fn persist(&mut self) -> Result<(), FsError> {
         self.check()?;
         if self.keep(UploadState::Running).await? || self.end() == self.beginning.len {
@@ -54,10 +54,6 @@ impl Upload {
     }
 
     async fn keep(&mut self, state: UploadState) -> Result<bool, FsError> {
-        let landed = self.transfer.all_landed().await;
-        if state == UploadState::Running {
-            landed?;
-        }
         self.send_first_again().await?;
         self.transfer.all_landed().await.or_else(|error| match state {
             UploadState::Cut => Ok(()),
@@ -65,27 +61,20 @@ impl Upload {
         })?;
         // Without a part in the store, a version that is to be copied is as good as there.
         let reached = if self.transfer.is_begun() { self.transfer.reached() } else { self.beginning.len };
-        let Some(position) = reached.checked_sub(self.beginning.len) else {
-            return self.transfer.note(None, &self.attributes, state).await;
+        // Of what it goes on behind, not everything may be copied yet.
+        let bytes = match reached.checked_sub(self.beginning.len) {
+            Some(position) => self.rest_from(position),
+            None => Vec::new(),
         };
+        self.transfer.note((reached, bytes.into_iter().collect()), &self.attributes, state).await
+    }
+
+    /// All that is here without a gap from a position on.
+    fn rest_from(&mut self, position: u64) -> Vec<Bytes> {
         let mut bytes = self.assembly.run_from(position);
         let end = position + bytes.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         bytes.extend(self.spill.iter().filter(|(offset, _)| *offset == end).map(|(_, data)| data.clone()));
-        let body: Body = bytes.into_iter().collect();
-        if body.is_empty() {
-            return self.transfer.note(None, &self.attributes, state).await;
-        }
-        let tail = self.target.uploads.put_tail(reached, body).await?;
-        let noted = self.transfer.note(Some(tail.clone()), &self.attributes, state).await;
-        let is_known = match &noted {
-            Ok(is_known) => *is_known,
-            // Whether it is in the journal is not known.
-            Err(error) => error.kind() != FsErrorKind::Conflict,
-        };
-        if !is_known {
-            self.target.uploads.remove_tail(&tail).await;
-        }
-        noted
+        bytes
     }
 
     /// Goes on with what another session has left.
@@ -104,12 +93,9 @@ impl Upload {
         let store = Arc::clone(&self.target.store);
         let mut body = store.get(&tail.key, Some(asked), None).await?.body;
         while let Some(chunk) = body.try_next().await? {
-            let len = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            while let Admission::Wait(wait) = self.admit(at, len)? {
-                wait.await;
-            }
-            self.write(at, chunk)?;
-            at += u64::from(len);
+            let len = chunk.len() as u64;
+            self.take(at, chunk).await?;
+            at += len;
         }
         if at < range.end {
             return Err(FsError::new(FsErrorKind::Unavailable, "the rest of the upload could not be read; try again"));
