@@ -391,7 +391,7 @@ variable "noncurrent_version_days" {
 }
 
 variable "abort_multipart_days" {
-  description = "After how many days parts of uploads that were never completed are removed. They cost as much as files and show in no listing."
+  description = "After how many days parts of uploads that were never completed are removed: more than `vfs.upload_age_max`, 7 days unless it is set. They cost as much as files and show in no listing."
   type        = number
   default     = 8
 

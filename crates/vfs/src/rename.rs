@@ -9,6 +9,7 @@ use tidegate_store::{
 };
 
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::contended;
 use crate::links::is_link;
 use crate::mount::Replace;
 use crate::path::VirtualPath;
@@ -90,7 +91,7 @@ impl Files {
             Replace::Existing => Condition::Always,
             Replace::Never => Condition::IfAbsent,
         };
-        Ok(self.uploads.rename(&entry, target).await?)
+        if self.uploads.rename(&entry, target).await? { Ok(()) } else { Err(contended()) }
     }
 
     async fn rename_object(

@@ -1,6 +1,7 @@
 //! The node's file system: what all sessions share, and what each has of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_store::{
     Account, Journal, ObjectStore, ObjectStores, Permission, StoreResult, Tenant, UsageStore, UserName,
@@ -13,7 +14,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
-use crate::journal::{BoundedJournal, Uploads};
+use crate::journal::{BoundedJournal, Life, Sweeps, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) scratch: Scratch,
     copies: CopyRoom,
     journal: Option<Arc<dyn Journal>>,
+    /// How far the reaper has looked for what the journal does not name.
+    sweeps: Sweeps,
     /// Symbolic links that were seen lately.
     pub(crate) links: Arc<SeenLinks>,
     usage: Book,
@@ -121,6 +124,7 @@ impl Vfs {
                 scratch,
                 copies: CopyRoom::default(),
                 journal,
+                sweeps: Sweeps::default(),
                 links: Arc::default(),
                 usage,
             }),
@@ -135,10 +139,17 @@ impl Vfs {
         &self.shared.metrics
     }
 
-    /// A tenant's uploads, for no session.
-    pub(crate) async fn uploads_of(&self, tenant: &Tenant, user: UserName) -> StoreResult<Arc<Uploads>> {
-        let store = self.shared.stores.open(tenant).await?;
-        Ok(self.shared.uploads(store, tenant, user))
+    pub(crate) fn sweeps(&self) -> &Sweeps {
+        &self.shared.sweeps
+    }
+
+    pub(crate) fn upload_age_max(&self) -> Duration {
+        self.shared.config.upload_age_max
+    }
+
+    /// Where a tenant's files lie, for no session.
+    pub(crate) async fn store_of(&self, tenant: &Tenant) -> StoreResult<Arc<dyn ObjectStore>> {
+        self.shared.stores.open(tenant).await
     }
 
     /// The files of an account's tenant as its user may see them.
@@ -224,7 +235,8 @@ pub(crate) struct Files {
 impl Shared {
     /// A tenant's uploads, in this store and for this user.
     fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
-        let (of, life) = ((tenant.name.clone(), user), self.config.upload_life);
+        let of = (tenant.name.clone(), user);
+        let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
         Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, self.metrics.clone())
     }
 

@@ -104,7 +104,7 @@ impl Files {
         for entry in self.uploads.below(source).await? {
             // Those that run have an owner, which publishes them where it opened them.
             if entry.record.state == UploadState::Cut {
-                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
+                let _has_an_owner_now = !self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
             }
         }
         Ok(())

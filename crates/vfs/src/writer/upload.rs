@@ -298,7 +298,7 @@ impl Upload {
             return Ok(Admission::Wait(wait));
         }
         if self.patches(offset, len) {
-            return Ok(self.transfer.rewriting().map_or(Admission::Ready, Admission::Wait));
+            return Ok(self.transfer.rewriting()?.map_or(Admission::Ready, Admission::Wait));
         }
         let overlap = self.overlap(offset);
         let (offset, len) = (offset + overlap, len.saturating_sub(overlap));

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use tidegate_store::faulty::Call;
 use tidegate_vfs::FsErrorKind;
 
-use crate::cluster::{APPEND, Cluster, RESUME, begin, go_on, kill, shown, write_all_from};
+use crate::cluster::{APPEND, Cluster, RESUME, begin, go_on, kill, landed, shown, write_all_from};
 use crate::harness::*;
+use crate::scripted::{ScriptedJournal, Trouble};
 
 #[tokio::test]
 async fn an_upload_that_is_cut_is_resumed_on_another_node_and_no_part_is_sent_again() {
@@ -27,6 +28,8 @@ async fn an_upload_that_is_cut_is_resumed_on_another_node_and_no_part_is_sent_ag
         assert_eq!(one.object("f").await.unwrap(), data);
         assert_eq!(other.calls.calls(Call::PutPart), 4, "the third and the parts behind it");
         assert_eq!(shown(&one.mount, "/f").await, Some(data.len()));
+        assert_eq!(one.metric("tidegate_vfs_uploads_cut_total", ""), 1);
+        assert_eq!(other.metric("tidegate_vfs_uploads_resumed_total", ""), 1);
         cluster.is_clean(&one).await;
     }
 }
@@ -167,6 +170,29 @@ async fn a_beginning_that_was_written_again_is_never_lost_in_silence() {
             assert_eq!(other.object("f").await.unwrap(), patched);
         }
         cluster.is_clean(&other).await;
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_that_can_t_be_marked_as_written_again_is_refused() {
+    for (trouble, expected) in
+        [(Trouble::NoChange, FsErrorKind::Unavailable), (Trouble::Refused, FsErrorKind::Conflict)]
+    {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
+        let data = pattern(3 * PART);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..2 * PART + 20_000)).await;
+        landed(&one).await;
+        journal.is_in(trouble);
+        let refused = write(&mut writer, 0, Bytes::from_static(b"HDR")).await;
+        assert_eq!(kind(refused), Some(expected));
+        let later = write(&mut writer, 2 * PART + 20_000, Bytes::from_static(b"more")).await;
+        assert_eq!(kind(later), Some(expected), "it stays refused");
+        kill(one, writer).await;
+        let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+        within(writer.finish()).await.unwrap();
+        assert_eq!(other.object("f").await.unwrap(), data, "what was acknowledged, and nothing else");
     }
 }
 
