@@ -282,13 +282,13 @@ impl Uploads {
         }
     }
 
-    /// An upload that was cut has another name from now on. What is on that name already is dropped. `false`
-    /// if somebody has taken it over under its old name.
+    /// An upload has another name from now on, which is given. What is on that name already is dropped.
+    /// `None` if somebody else has it.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<bool> {
-        let Some(journal) = &self.journal else { return Ok(true) };
+    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+        let Some(journal) = &self.journal else { return Ok(None) };
         for _ in 0..RENAME_ATTEMPTS {
             let before = journal.read(&self.tenant, to).await?;
             let over = before.as_ref().map(|before| before.generation);
@@ -299,10 +299,10 @@ impl Uploads {
                     self.metrics.interrupted_dropped.inc();
                     self.clear(&before.record).await;
                 }
-                return Ok(true);
+                return Ok(Some(moved));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn record(&self, new: NewUpload, state: UploadState) -> UploadRecord {

@@ -69,6 +69,7 @@ impl Files {
             // to be replaced.
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
             open.rename(target.clone(), moved, condition);
+            open.rename_entry().await;
         }
         drop(relocation);
         self.open_files.rename(&source, &target);
@@ -91,7 +92,7 @@ impl Files {
             Replace::Existing => Condition::Always,
             Replace::Never => Condition::IfAbsent,
         };
-        if self.uploads.rename(&entry, target).await? { Ok(()) } else { Err(contended()) }
+        self.uploads.rename(&entry, target).await?.map(|_| ()).ok_or_else(contended)
     }
 
     async fn rename_object(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_store::{
-    Checksum, JournalEntry, ObjectKey, PartNumber, StoreResult, StoredPart, Tail, Upload, UploadRecord,
+    Checksum, Condition, JournalEntry, ObjectKey, PartNumber, StoreResult, StoredPart, Tail, Upload, UploadRecord,
 };
 use tokio::sync::Mutex;
 
@@ -30,18 +30,22 @@ impl Keeper {
     /// `Conflict` if somebody else has it.
     pub(crate) async fn confirm(&self) -> Result<bool, FsError> {
         let Some(journal) = &self.uploads.journal else { return Ok(true) };
-        let (key, generation, begun, expires) = {
-            let entry = self.entry.lock().await;
-            (entry.key.clone(), entry.generation, entry.record.begun, entry.record.expires)
-        };
-        match journal.read(&self.uploads.tenant, &key).await {
-            Ok(Some(entry)) if entry.generation == generation => {}
-            Ok(_) => {
-                self.uploads.metrics.uploads_fenced.inc();
-                return Err(fenced());
+        let (begun, expires) = loop {
+            let (key, generation, times) = {
+                let entry = self.entry.lock().await;
+                (entry.key.clone(), entry.generation, (entry.record.begun, entry.record.expires))
+            };
+            match journal.read(&self.uploads.tenant, &key).await {
+                Ok(Some(entry)) if entry.generation == generation => break times,
+                // A RENAME of this session has moved it meanwhile.
+                Ok(_) if self.entry.lock().await.generation != generation => {}
+                Ok(_) => {
+                    self.uploads.metrics.uploads_fenced.inc();
+                    return Err(fenced());
+                }
+                Err(_) => return Ok(false),
             }
-            Err(_) => return Ok(false),
-        }
+        };
         if self.uploads.expiry(begun).saturating_sub(expires) > self.uploads.life.idle.as_secs() / 2 {
             // An upload that takes days lives on.
             let _ = self.change(|_| {}).await;
@@ -122,17 +126,21 @@ impl Keeper {
         Ok(is_mine)
     }
 
-    /// The file's name in the journal.
-    pub(crate) async fn key(&self) -> ObjectKey {
-        self.entry.lock().await.key.clone()
-    }
-
-    /// The file has another name by now; `false` if somebody else has taken the upload over.
+    /// The file has this name by now, and is published where `condition` holds.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, to: &ObjectKey) -> StoreResult<bool> {
-        self.uploads.rename(&*self.entry.lock().await, to).await
+    pub(crate) async fn rename(&self, to: &ObjectKey, condition: Condition) -> StoreResult<()> {
+        let mut entry = self.entry.lock().await;
+        if entry.key == *to {
+            return Ok(());
+        }
+        let mut changed = entry.clone();
+        changed.record.condition = condition;
+        if let Some(moved) = self.uploads.rename(&changed, to).await? {
+            *entry = moved;
+        }
+        Ok(())
     }
 
     /// Takes the entry out: the upload was published, or its parts are gone.

@@ -99,12 +99,13 @@ impl Files {
             };
             let condition = file.condition();
             file.rename(to.clone(), moved, condition);
+            file.rename_entry().await;
             self.open_files.rename(&key, &to);
         }
         for entry in self.uploads.below(source).await? {
             // Those that run have an owner, which publishes them where it opened them.
             if entry.record.state == UploadState::Cut {
-                let _has_an_owner_now = !self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
+                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
             }
         }
         Ok(())

@@ -102,7 +102,10 @@ async fn of_two_reapers_at_once_one_removes_an_upload() {
     let both_have_read = Arc::new(Barrier::new(2));
     journal.behind_list(move || {
         let both_have_read = Arc::clone(&both_have_read);
-        async move { drop(both_have_read.wait().await) }.boxed()
+        async move {
+            both_have_read.wait().await;
+        }
+        .boxed()
     });
     let (first, second) = futures::join!(reap(&one), reap(&other));
     assert_eq!((first.removed + second.removed, first.failed + second.failed), (1, 0));
