@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidegate_store::faulty::Call;
-use tidegate_vfs::FsErrorKind;
+use tidegate_vfs::{FsErrorKind, OpenOptions};
 
 use crate::cluster::{APPEND, Cluster, RESUME, begin, go_on, kill, landed, shown, write_all_from};
 use crate::harness::*;
@@ -193,6 +193,29 @@ async fn a_beginning_that_can_t_be_marked_as_written_again_is_refused() {
         let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
         within(writer.finish()).await.unwrap();
         assert_eq!(other.object("f").await.unwrap(), data, "what was acknowledged, and nothing else");
+    }
+}
+
+/// What is open for reading too may be changed anywhere, on scratch: nobody may go on with what was sent before.
+#[tokio::test]
+async fn what_is_changed_in_place_after_it_was_sent_is_not_resumed_without_the_change() {
+    let options = OpenOptions { read: true, ..create() };
+    for is_marked in [true, false] {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
+        let data = pattern(2 * PART + 20_000);
+        let mut writer = open_writer(&one.mount, "/f", options.clone()).await.unwrap();
+        write_all(&mut writer, &data, 10_000).await.unwrap();
+        landed(&one).await;
+        if !is_marked {
+            journal.is_in(Trouble::NoChange);
+        }
+        let written = within(write(&mut writer, PART + 5, Bytes::from_static(b"new"))).await;
+        assert_eq!(kind(written), (!is_marked).then_some(FsErrorKind::Unavailable));
+        kill(one, writer).await;
+        let left = shown(&other.mount, "/f").await;
+        assert_eq!(left, if is_marked { None } else { Some(2 * PART - 1) });
     }
 }
 

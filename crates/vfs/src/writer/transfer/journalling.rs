@@ -26,7 +26,7 @@ pub(crate) struct Journalling {
     pub(crate) earlier: Option<Earlier>,
     /// The entry that it has before it has a part.
     pub(crate) keeper: Option<Arc<Keeper>>,
-    /// Resolves once the entry says that its first part was written to after it had been sent.
+    /// Resolves once the entry says that what the store has was written to again.
     pub(crate) rewritten: Option<Shared<BoxFuture<'static, Result<(), FsError>>>>,
 }
 
@@ -120,19 +120,19 @@ impl Transfer {
         without_gap.map(|((part, _), _)| part.size).sum()
     }
 
-    /// Says in the entry that the first part is written to after it was sent, before that is accepted:
-    /// what is in the store of it is old from then on. Gives what to wait for.
+    /// Says in the entry that what the store has is written to again, before that is accepted: it is old from
+    /// then on. Gives what to wait for.
     ///
     /// # Errors
     /// Where the entry could not be made to say so: `Conflict` if somebody else has the upload; any that the
     /// journal gives. Accepted all the same, the write would be missing from what others go on with.
     pub(in crate::writer) fn rewriting(&mut self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
-        let (Some(begun), Some(journalling)) = (&self.begun, &mut self.journalling) else { return Ok(None) };
-        let upload = begun.upload.clone();
+        let keeper = self.keeper();
+        let Some(journalling) = &mut self.journalling else { return Ok(None) };
         let marking = journalling.rewritten.get_or_insert_with(|| {
             let marking = tokio::spawn(async move {
                 // Without an entry nobody goes on with it.
-                let Some(keeper) = upload.await?.keeper else { return Ok(()) };
+                let Some(keeper) = keeper.await else { return Ok(()) };
                 if keeper.change(|record| record.is_rewritten = true).await? { Ok(()) } else { Err(fenced()) }
             });
             marking.map(|marked| marked.unwrap_or_else(|_| Err(interrupted()))).boxed().shared()
