@@ -12,7 +12,7 @@ use tidegate_store::{Directory, Journal, ObjectStores, StoreResult, Tenant, Uplo
 use tokio::sync::OnceCell;
 
 use crate::attributes::unix_now;
-use crate::journal::{clear, give_up};
+use crate::journal::{OldTails, clear, give_up};
 use crate::vfs::Vfs;
 
 /// Tenants that are gone through at once.
@@ -78,8 +78,11 @@ impl Vfs {
         let (mut reaped, mut after, metrics) = (Reaped::default(), None, self.metrics());
         let opened = OnceCell::new();
         // A tenant without any uploads, and whose tails were looked at, costs no store.
-        let store = async || opened.get_or_try_init(|| self.store_of(tenant)).await.map(Arc::clone);
-        let mut old = self.sweeps().look(&tenant.name, tenant.prefix.as_str(), &store, self.upload_age_max()).await?;
+        let store = || opened.get_or_try_init(|| self.store_of(tenant));
+        let mut old = match self.sweeps().next(tenant) {
+            Some(page) => Some(OldTails::look(&**store().await?, &page, self.upload_age_max()).await?),
+            None => None,
+        };
         loop {
             let page = journal.list(&tenant.name, "", after.as_ref()).await?;
             let now = unix_now();
@@ -93,7 +96,7 @@ impl Vfs {
                 }
                 let store = store().await?;
                 if journal.remove_expired(&tenant.name, entry).await? {
-                    clear(&*store, metrics, &entry.record).await;
+                    clear(&**store, metrics, &entry.record).await;
                     reaped.removed += 1;
                     metrics.uploads_expired.inc();
                 }
@@ -104,7 +107,7 @@ impl Vfs {
             }
         }
         if let Some(old) = old {
-            reaped.tails = old.remove(self.sweeps(), &tenant.name, &*store().await?).await?;
+            reaped.tails = old.remove(self.sweeps(), &tenant.name, &**store().await?).await?;
             metrics.tails_removed.inc_by(reaped.tails);
         }
         Ok(reaped)

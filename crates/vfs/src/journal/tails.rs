@@ -6,12 +6,12 @@
 //! a day for clocks that differ, can be gone on with by nobody.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tidegate_store::{
     Body, Condition, Generation, JournalEntry, ListRequest, ObjectAttributes, ObjectKey, ObjectStore, StoreError,
-    StoreErrorKind, StoreResult, Tail, TenantName, limits,
+    StoreErrorKind, StoreResult, Tail, Tenant, TenantName, limits,
 };
 use tokio::time::Instant;
 
@@ -75,39 +75,36 @@ pub(crate) struct OldTails {
 }
 
 impl Sweeps {
-    /// The next page of a tenant's tails; `None` if all were looked at lately.
-    ///
-    /// # Errors
-    /// Any that the store gives.
-    pub(crate) async fn look(
-        &self,
-        tenant: &TenantName,
-        prefix: &str,
-        store: impl AsyncFnOnce() -> StoreResult<std::sync::Arc<dyn ObjectStore>>,
-        age_max: Duration,
-    ) -> StoreResult<Option<OldTails>> {
-        let start_after = match self.lock().get(tenant) {
-            Some(Sweep::RestsUntil(until)) if Instant::now() < *until => return Ok(None),
+    /// Asks for the next page of a tenant's tails; `None` if all were looked at lately.
+    pub(crate) fn next(&self, tenant: &Tenant) -> Option<ListRequest> {
+        let start_after = match self.lock().get(&tenant.name) {
+            Some(Sweep::RestsUntil(until)) if Instant::now() < *until => return None,
             Some(Sweep::Behind(key)) => Some(key.clone()),
             Some(Sweep::RestsUntil(_)) | None => None,
         };
-        let (store, limit) = (store().await?, limits::LIST_MAX);
-        let request =
-            ListRequest { prefix: tails_of(prefix), delimited: false, limit, continuation: None, start_after };
-        let page = store.list(&request).await?;
-        let now = store.now().unwrap_or_else(SystemTime::now);
-        let is_old = |stored| now.duration_since(stored).is_ok_and(|age| age > age_max + SLACK);
-        let next = page.objects.last().filter(|_| page.next.is_some()).map(|last| last.key.as_str().to_owned());
-        let old = page.objects.into_iter().filter(|object| is_old(object.last_modified));
-        Ok(Some(OldTails { keys: old.map(|object| object.key).collect(), next }))
+        let (prefix, limit) = (tails_of(tenant.prefix.as_str()), limits::LIST_MAX);
+        Some(ListRequest { prefix, delimited: false, limit, continuation: None, start_after })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantName, Sweep>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantName, Sweep>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl OldTails {
+    /// Those of a page that were stored before any upload that is at most `age_max` old.
+    ///
+    /// # Errors
+    /// Any that the store gives.
+    pub(crate) async fn look(store: &dyn ObjectStore, page: &ListRequest, age_max: Duration) -> StoreResult<Self> {
+        let page = store.list(page).await?;
+        let now = store.now().unwrap_or_else(SystemTime::now);
+        let is_old = |stored| now.duration_since(stored).is_ok_and(|age| age > age_max + SLACK);
+        let next = page.objects.last().filter(|_| page.next.is_some()).map(|last| last.key.as_str().to_owned());
+        let old = page.objects.into_iter().filter(|object| is_old(object.last_modified));
+        Ok(Self { keys: old.map(|object| object.key).collect(), next })
+    }
+
     /// Leaves out what an entry names: it may have been written under another greatest age.
     pub(crate) fn spare(&mut self, entry: &JournalEntry) {
         if let Some(tail) = &entry.record.tail {
