@@ -205,7 +205,7 @@ async fn what_is_changed_in_place_after_it_was_sent_is_not_resumed_without_the_c
         let journal = ScriptedJournal::new(cluster.journal.clone());
         let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
         let data = pattern(2 * PART + 20_000);
-        let mut writer = open_writer(&one.mount, "/f", options.clone()).await.unwrap();
+        let mut writer = open_writer(&one.mount, "/f", options).await.unwrap();
         write_all(&mut writer, &data, 10_000).await.unwrap();
         landed(&one).await;
         if !is_marked {
