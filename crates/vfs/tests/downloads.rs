@@ -79,8 +79,6 @@ async fn what_is_not_a_readable_file_says_so() {
     ] {
         assert_eq!(kind(open_reader(&env.mount, name).await), Some(expected), "{name}");
     }
-    let neither = env.mount.open(&path("/link"), OpenOptions::default()).await;
-    assert_eq!(kind(neither), Some(FsErrorKind::Unsupported));
     let writer = env.mount_with(&[Permission::Write]).await;
     assert_eq!(kind(open_reader(&writer, "/implied/child").await), Some(FsErrorKind::PermissionDenied));
 }

@@ -136,9 +136,10 @@ impl SharedFile {
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
     }
 
-    /// Whether nobody but this session knows of it yet.
+    /// Whether it is made or replaced as a whole, as opposed to changed: what it has is this session's alone
+    /// until it is published.
     pub(crate) fn is_new(&self) -> bool {
-        self.state().draft.base.is_none()
+        !matches!(self.condition(), Condition::IfMatch(_))
     }
 
     /// Whether its bytes can be read, as opposed to having gone to the store.
