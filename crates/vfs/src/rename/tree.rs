@@ -96,6 +96,7 @@ impl Files {
             let moved = self.moved_version(&file, &to).await?;
             let condition = file.condition();
             file.rename(to.clone(), moved, condition);
+            file.rename_entry().await;
             self.open_files.rename(&key, &to);
         }
         for (key, file) in others {

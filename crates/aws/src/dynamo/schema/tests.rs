@@ -52,6 +52,7 @@ fn tenant() -> Tenant {
             max_bandwidth_in: Some(Bandwidth::MIN),
             max_bandwidth_out: u64::MAX.try_into().ok(),
             max_open_handles: Some(0),
+            max_in_flight: Some(64 << 20),
             max_sessions: Some(7),
             quota_bytes: Some(1 << 40),
             quota_objects: Some(0),
