@@ -167,7 +167,9 @@ impl Mount {
                 match self.store_empty(path, OpenOptions { exclusive: true, ..options }).await {
                     // Somebody else has made it meanwhile.
                     Err(error) if error.kind() == FsErrorKind::AlreadyExists && !options.exclusive => {}
-                    stored => drop(stored?),
+                    stored => {
+                        stored?;
+                    }
                 }
                 self.open_reader(path, OpenOptions { exclusive: false, ..reading }).await
             }

@@ -69,7 +69,7 @@ impl Files {
             earlier.await;
         }
         for other in others {
-            self.take_along(&other, (&source, &target), moved.clone());
+            self.take_along(&other, (&source, &target), moved.clone()).await;
         }
         if let Some(open) = open {
             // What was moved is the file's own to replace; where nothing was, nothing that appears there is
@@ -85,7 +85,7 @@ impl Files {
 
     /// A file that another session of the node is changing goes on under its new name, if that is the version
     /// which was `moved`.
-    fn take_along(
+    async fn take_along(
         &self,
         open: &Arc<SharedFile>,
         (source, target): (&ObjectKey, &ObjectKey),
@@ -95,6 +95,7 @@ impl Files {
             && before == version
         {
             open.rename(target.clone(), Some((before, after)), Condition::Always);
+            open.rename_entry().await;
             self.vfs.open_everywhere.rename(&self.bucket, source, target, open);
         }
     }

@@ -40,6 +40,9 @@ const RECORD_LIFE: u64 = 7 * 24 * 60 * 60;
 /// How often the directory is gone through anew because files were made in it meanwhile.
 const PASSES_MAX: u32 = 16;
 
+/// A file that is open, and its key.
+type OpenFile = (ObjectKey, Arc<SharedFile>);
+
 impl Files {
     /// Renames what is no file. The target's parent directory exists.
     pub(super) async fn rename_directory(
@@ -87,7 +90,7 @@ impl Files {
     /// other sessions of the node are changing.
     async fn move_open_files(
         &self,
-        (open, others): (Vec<(ObjectKey, Arc<SharedFile>)>, Vec<(ObjectKey, Arc<SharedFile>)>),
+        (open, others): (Vec<OpenFile>, Vec<OpenFile>),
         source: &ObjectKey,
         target: &ObjectKey,
     ) -> Result<(), FsError> {
@@ -102,7 +105,7 @@ impl Files {
         for (key, file) in others {
             let to = moved_key(&key, source, target)?;
             let moved = self.moved_version(&file, &to).await?;
-            self.take_along(&file, (&key, &to), moved);
+            self.take_along(&file, (&key, &to), moved).await;
         }
         for entry in self.uploads.below(source).await? {
             // Those that run have an owner, which publishes them where it opened them.
