@@ -22,7 +22,7 @@ use crate::lookups::{Lookups, TenantLookups};
 use crate::metrics::Metrics;
 use crate::mount::Mount;
 use crate::mounted::Mounted;
-use crate::open_files::OpenFiles;
+use crate::open_files::{OpenEverywhere, OpenFiles};
 use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     /// Symbolic links that were seen lately.
     pub(crate) links: Arc<SeenLinks>,
     usage: Book,
+    /// What all sessions have open for writing.
+    pub(crate) open_everywhere: Arc<OpenEverywhere>,
 }
 
 /// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
@@ -130,6 +132,7 @@ impl Vfs {
                 sweeps: Sweeps::default(),
                 links: Arc::default(),
                 usage,
+                open_everywhere: Arc::default(),
             }),
         }
     }
@@ -191,7 +194,7 @@ impl Vfs {
         };
         let lookups = vfs.lookups.of(&account.tenant.name);
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let open_files = OpenFiles::default();
+        let open_files = OpenFiles::among(Arc::clone(&vfs.open_everywhere), bucket.clone());
         let user = account.user.name.clone();
         let uploads = vfs.uploads(Arc::clone(&store), &account.tenant, user.clone());
         let files = Files {

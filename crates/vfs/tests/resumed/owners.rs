@@ -1,7 +1,12 @@
 //! One session has an upload, and the one before is refused.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_store::faulty::{FaultPlan, Rates};
 use tidegate_store::{Permission, UploadState};
-use tidegate_vfs::FsErrorKind;
+use tidegate_vfs::{FsErrorKind, Mount, OpenOptions, Replace};
 
 use crate::cluster::{Cluster, begin, go_on, landed, shown, write_all_from};
 use crate::harness::*;
@@ -132,4 +137,78 @@ async fn an_entry_says_whether_somebody_works_on_it() {
     assert_eq!(state().await, Some(UploadState::Running));
     within(writer.cut()).await;
     assert_eq!(state().await, Some(UploadState::Cut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_exclusive_creations_on_two_nodes_one_wins() {
+    let exclusive = OpenOptions { exclusive: true, ..create() };
+    let race = async |mount: &Mount, data: &Bytes| {
+        let mut writer = open_writer(mount, "/f", exclusive).await?;
+        let written = write_all(&mut writer, data, 30_000).await;
+        let published = writer.finish().await?;
+        written.map(|()| published.size)
+    };
+    // By one PUT each, by parts each, and one of both.
+    let sizes = [(1_000, 2_000), (3 * PART, 4 * PART + 5), (1_000, 3 * PART)];
+    for (round, (one, other)) in (0..10).flat_map(|round| sizes.map(|sizes| (round, sizes))) {
+        let cluster = Cluster::new();
+        let node = async |seed: u64| {
+            let rates = Rates { delay: 0.6, delay_max: Duration::from_millis(20), ..Rates::default() };
+            let journal = Some(Arc::new(cluster.journal.clone()) as _);
+            env_over(cluster.store.clone(), journal, config(), FaultPlan::seeded(seed, rates)).await
+        };
+        let nodes = [node(2 * round + 1).await, node(2 * round + 2).await];
+        let data = [pattern(one), pattern(other)];
+        let ended = tokio::join!(race(&nodes[0].mount, &data[0]), race(&nodes[1].mount, &data[1]));
+        let winner = match &ended {
+            (Ok(_), Err(lost)) | (Err(lost), Ok(_)) => {
+                let lost = lost.kind();
+                assert!(matches!(lost, FsErrorKind::AlreadyExists | FsErrorKind::Conflict), "{ended:?}");
+                usize::from(ended.0.is_err())
+            }
+            _ => panic!("not exactly one winner in round {round} of {one} and {other} bytes: {ended:?}"),
+        };
+        assert!(nodes[0].object("f").await.unwrap() == data[winner], "round {round} of {one} and {other} bytes");
+        cluster.is_clean(&nodes[0]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_seen_by_other_sessions_with_what_is_durable_of_it() {
+    let cluster = Cluster::new();
+    let (one, elsewhere) = (cluster.node().await, cluster.node().await);
+    let other = one.mount_with(&Permission::ALL).await;
+    let uploader = one.mount_with(&[Permission::Write]).await;
+    let data = pattern(2 * PART + 1_000);
+    let mut writer = open_writer(&uploader, "/f", OpenOptions { attributes: mode(0o600), ..create() }).await.unwrap();
+    write(&mut writer, 0, data.slice(..1_000)).await.unwrap();
+    assert_eq!(shown(&uploader, "/f").await, Some(1_000), "to its own session all of it");
+    let attributes = other.stat(&path("/f")).await.unwrap();
+    assert_eq!((attributes.size, attributes.mode), (0, 0o100_600));
+    assert_eq!(other.lstat(&path("/f")).await.unwrap(), attributes);
+    assert_eq!(shown(&elsewhere.mount, "/f").await, None, "no other node knows of it yet");
+    for offset in (1_000..data.len()).step_by(1_000) {
+        write(&mut writer, offset, data.slice(offset..data.len().min(offset + 1_000))).await.unwrap();
+    }
+    landed(&one).await;
+    for mount in [&other, &elsewhere.mount] {
+        assert_eq!(shown(mount, "/f").await, Some(2 * PART - 1));
+        assert_eq!(names(mount, "/").await, Vec::<String>::new(), "a listing does not show it");
+        assert_eq!(kind(open_reader(mount, "/f").await), Some(FsErrorKind::NotFound));
+    }
+    within(writer.finish()).await.unwrap();
+    assert_eq!(shown(&other, "/f").await, Some(data.len()));
+
+    // What is given up, renamed or removed is not there any more.
+    let begun = async |name| open_writer(&one.mount, name, create()).await.unwrap();
+    begun("/g").await.abandon().await;
+    assert_eq!(shown(&other, "/g").await, None);
+    let renamed = begun("/g").await;
+    one.mount.rename(&path("/g"), &path("/h"), Replace::Never).await.unwrap();
+    assert_eq!((shown(&other, "/g").await, shown(&other, "/h").await), (None, Some(0)));
+    within(renamed.finish()).await.unwrap();
+    let replaced = open_writer(&one.mount, "/h", create()).await.unwrap();
+    one.mount.remove(&path("/h")).await.unwrap();
+    assert_eq!((shown(&other, "/h").await, shown(&one.mount, "/h").await), (None, None));
+    drop(replaced);
 }
