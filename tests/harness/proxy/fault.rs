@@ -39,6 +39,9 @@ pub enum Fault {
         /// How many bytes of it arrive.
         after: u64,
     },
+    /// The service hears nothing of it: DynamoDB's 400 ProvisionedThroughputExceededException, once the
+    /// whole request has come.
+    ThroughputExceeded,
     /// The store hears nothing of it, and there is no answer, with the connection open.
     Unanswered,
 }

@@ -159,6 +159,15 @@ async fn throttled_requests_do_not_reach_the_store() {
     }
     assert_eq!(statuses, [503, 503, 503, 200, 503, 200], "each of them twice");
     assert_eq!(served.load(Ordering::Relaxed), 2);
+
+    proxy.heal();
+    proxy.inject(&[Kind::Other], When::First(1), Fault::ThroughputExceeded);
+    let (status, body) = ask(&proxy, "POST /", b"{}").await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let code = answer["__type"].as_str().and_then(|code| code.rsplit('#').next());
+    assert_eq!((status, code), (400, Some("ProvisionedThroughputExceededException")));
+    assert_eq!(ask(&proxy, "POST /", b"{}").await.unwrap(), (200, b"{}".to_vec()));
+    assert_eq!(served.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
