@@ -28,6 +28,8 @@ pub enum Fault {
     },
     /// The answer's first byte is held back.
     Delay(Duration),
+    /// The request reaches the store so much later: not at all, if its connection has ended by then.
+    DelayRequest(Duration),
     /// The store does what it was asked for, but the connection is reset in place of its answer.
     ResetBeforeAnswer,
     /// The connection is reset when the request's head has come; the store hears nothing of it.

@@ -102,6 +102,7 @@ async fn answer(
         }
         // Until the node gives its connection up.
         Some(Fault::Unanswered) => return std::future::pending().await,
+        Some(Fault::DelayRequest(delay)) => tokio::time::sleep(delay).await,
         _ => {}
     }
     let to_request =

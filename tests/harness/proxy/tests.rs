@@ -132,6 +132,20 @@ async fn what_is_not_answered_keeps_its_connection_and_does_not_reach_the_store(
 }
 
 #[tokio::test]
+async fn a_delayed_request_does_not_reach_the_store_if_its_connection_ends_before() {
+    let (upstream, served) = echo().await;
+    let proxy = FaultProxy::start(upstream);
+    let delay = Duration::from_millis(300);
+    proxy.inject(&[Kind::Put], When::Always, Fault::DelayRequest(delay));
+    // More than the sockets hold.
+    let body = vec![1; 32 << 20];
+    let asked = tokio::time::timeout(delay / 3, ask(&proxy, "PUT /b/k", &body)).await;
+    assert!(asked.is_err(), "{asked:?}");
+    assert_eq!(ask(&proxy, "PUT /b/k", &body).await.unwrap().0, 200);
+    assert_eq!(served.load(Ordering::Relaxed), 1, "of two");
+}
+
+#[tokio::test]
 async fn a_proxy_that_refuses_lets_nothing_through_until_it_is_healed() {
     let (upstream, served) = echo().await;
     let proxy = FaultProxy::start(upstream);
