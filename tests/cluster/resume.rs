@@ -83,7 +83,7 @@ fn jsch(ssh: &Ssh, login: &Login) {
 }
 
 /// Those that go on with what was cut, and how large a file each is to have.
-const CLIENTS: [(GoOn, u64); 4] = [(openssh, 192 * MIB), (lftp, 96 * MIB), (curl, 96 * MIB), (jsch, 96 * MIB)];
+const CLIENTS: [(GoOn, u64); 4] = [(openssh, 192 * MIB), (lftp, 128 * MIB), (curl, 128 * MIB), (jsch, 128 * MIB)];
 
 /// Two nodes that all of them can talk to.
 fn fleet(settings: &[(&str, &str)]) -> Fleet {
@@ -151,7 +151,7 @@ fn of_an_upload_to_a_slow_store_no_more_is_sent_again_than_may_be_on_its_way() {
 
 #[test]
 fn an_upload_whose_node_drains_goes_on_at_another_and_nothing_is_sent_again() {
-    let mut fleet = fleet(&[("TIDEGATE_DRAIN__DEADLINE", "1s"), ("TIDEGATE_DRAIN__DELAY", "500ms")]);
+    let mut fleet = fleet(&[("TIDEGATE_DRAIN__DEADLINE", "500ms"), ("TIDEGATE_DRAIN__DELAY", "500ms")]);
     for client in CLIENTS {
         cut_and_go_on(&mut fleet, client, Fleet::drain, WINDOW);
     }

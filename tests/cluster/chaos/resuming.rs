@@ -38,6 +38,9 @@ pub(crate) struct Resuming {
     resumed: Arc<Resumed>,
     /// The sizes of all its files: of these, a size that is shown may be that of an older one.
     sizes: BTreeSet<u64>,
+    /// Where it has left an upload. Of one that followed there it could not tell the other: TRUNC drops
+    /// what was cut only once the journal answers.
+    left: BTreeSet<String>,
 }
 
 /// One upload, over any number of sessions.
@@ -45,6 +48,8 @@ struct Attempt<'a> {
     path: &'a str,
     content: &'a [u8],
     sizes: &'a BTreeSet<u64>,
+    /// Whether what is shown can be an earlier upload.
+    is_unsure: bool,
     resumed: &'a Resumed,
     /// Behind the last byte that may have arrived.
     reach: u64,
@@ -67,7 +72,8 @@ struct Plan {
 impl Resuming {
     pub(crate) fn new(login: &Login, seed: u64, life: usize, resumed: &Arc<Resumed>) -> Self {
         let random = SmallRng::seed_from_u64(seed);
-        Self { packets: Packets::new(login, life, 0), random, resumed: Arc::clone(resumed), sizes: BTreeSet::new() }
+        let packets = Packets::new(login, life, 0);
+        Self { packets, random, resumed: Arc::clone(resumed), sizes: BTreeSet::new(), left: BTreeSet::new() }
     }
 
     fn plan(&mut self, len: usize) -> Plan {
@@ -105,7 +111,7 @@ impl Attempt<'_> {
 
     /// A handle, and where to go on.
     async fn open(&mut self, sftp: &RawSftpSession) -> Result<(String, u64), Failed> {
-        if self.reach > 0 && self.shows_something(sftp).await? {
+        if self.reach > 0 && !self.is_unsure && self.shows_something(sftp).await? {
             let flags = OpenFlags::CREATE | OpenFlags::WRITE;
             let asked = Instant::now();
             let handle = sftp.open(self.path, flags, FileAttributes::empty()).await?.handle;
@@ -163,8 +169,9 @@ impl Client for Resuming {
         let sizes = self.sizes.clone();
         let (sizes, resumed) = (&sizes, &*resumed);
         let kept = (0, start);
+        let is_unsure = self.left.contains(path);
         let mut attempt =
-            Attempt { path, content, sizes, resumed, reach: 0, kept, has_asked_to_close: false, lost: None };
+            Attempt { path, content, sizes, is_unsure, resumed, reach: 0, kept, has_asked_to_close: false, lost: None };
         let told = loop {
             let plan = self.plan(content.len());
             match self.packets.with(async |sftp| attempt.run(sftp, plan).await) {
@@ -176,7 +183,11 @@ impl Client for Resuming {
             }
         };
         self.packets.disconnect();
-        (told, attempt.lost)
+        let lost = attempt.lost;
+        if told != Told::Done {
+            self.left.insert(path.to_owned());
+        }
+        (told, lost)
     }
 
     fn large_of_100(&self) -> u32 {
@@ -192,6 +203,10 @@ impl Client for Resuming {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Option<Told> {
+        // What was cut is renamed, too.
+        if self.left.contains(from) {
+            self.left.insert(to.to_owned());
+        }
         self.packets.rename(from, to)
     }
 
