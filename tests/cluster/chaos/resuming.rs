@@ -36,18 +36,15 @@ pub(crate) struct Resuming {
     packets: Packets,
     random: SmallRng,
     resumed: Arc<Resumed>,
-    /// The sizes of all its files: of these, a size that is shown may be that of an older one.
-    sizes: BTreeSet<u64>,
-    /// Where it has left an upload. Of one that followed there it could not tell the other: TRUNC drops
-    /// what was cut only once the journal answers.
-    left: BTreeSet<String>,
+    /// Where it has uploaded before, or renamed that to. It could not tell one upload there from the next:
+    /// TRUNC drops what was cut, and CLOSE what it was gone on with, only where the journal answers.
+    used: BTreeSet<String>,
 }
 
 /// One upload, over any number of sessions.
 struct Attempt<'a> {
     path: &'a str,
     content: &'a [u8],
-    sizes: &'a BTreeSet<u64>,
     /// Whether what is shown can be an earlier upload.
     is_unsure: bool,
     resumed: &'a Resumed,
@@ -73,7 +70,7 @@ impl Resuming {
     pub(crate) fn new(login: &Login, seed: u64, life: usize, resumed: &Arc<Resumed>) -> Self {
         let random = SmallRng::seed_from_u64(seed);
         let packets = Packets::new(login, life, 0);
-        Self { packets, random, resumed: Arc::clone(resumed), sizes: BTreeSet::new(), left: BTreeSet::new() }
+        Self { packets, random, resumed: Arc::clone(resumed), used: BTreeSet::new() }
     }
 
     fn plan(&mut self, len: usize) -> Plan {
@@ -143,9 +140,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether there is a beginning of this upload, and not a file that was there before.
+    /// Whether there is a beginning of this upload.
     fn is_mine(&self, size: u64) -> bool {
-        0 < size && size <= self.reach && !self.sizes.contains(&size)
+        0 < size && size <= self.reach
     }
 
     /// One byte less than there is, is shown.
@@ -164,14 +161,11 @@ impl Client for Resuming {
 
     fn publish_alone(&mut self, path: &str, content: &[u8]) -> (Told, Option<String>) {
         let start = Instant::now();
-        self.sizes.insert(content.len() as u64);
         let resumed = Arc::clone(&self.resumed);
-        let sizes = self.sizes.clone();
-        let (sizes, resumed) = (&sizes, &*resumed);
-        let kept = (0, start);
-        let is_unsure = self.left.contains(path);
+        let (resumed, kept) = (&*resumed, (0, start));
+        let is_unsure = !self.used.insert(path.to_owned());
         let mut attempt =
-            Attempt { path, content, sizes, is_unsure, resumed, reach: 0, kept, has_asked_to_close: false, lost: None };
+            Attempt { path, content, is_unsure, resumed, reach: 0, kept, has_asked_to_close: false, lost: None };
         let told = loop {
             let plan = self.plan(content.len());
             match self.packets.with(async |sftp| attempt.run(sftp, plan).await) {
@@ -183,11 +177,7 @@ impl Client for Resuming {
             }
         };
         self.packets.disconnect();
-        let lost = attempt.lost;
-        if told != Told::Done {
-            self.left.insert(path.to_owned());
-        }
-        (told, lost)
+        (told, attempt.lost)
     }
 
     fn large_of_100(&self) -> u32 {
@@ -203,9 +193,8 @@ impl Client for Resuming {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Option<Told> {
-        // What was cut is renamed, too.
-        if self.left.contains(from) {
-            self.left.insert(to.to_owned());
+        if self.used.contains(from) {
+            self.used.insert(to.to_owned());
         }
         self.packets.rename(from, to)
     }
