@@ -1,6 +1,5 @@
 //! The proxy in front of a small server.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,10 +33,10 @@ async fn echo() -> (SocketAddr, Arc<AtomicU64>) {
             let service = service_fn(move |request: Request<Incoming>| {
                 let counter = Arc::clone(&counter);
                 async move {
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let body = request.into_body().collect().await?.to_bytes();
                     counter.fetch_add(1, Ordering::Relaxed);
                     let body = if body.is_empty() { Bytes::from(vec![b'g'; 64 << 10]) } else { body };
-                    Ok::<_, Infallible>(Response::new(Full::new(body)))
+                    Ok::<_, hyper::Error>(Response::new(Full::new(body)))
                 }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
