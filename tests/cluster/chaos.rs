@@ -5,10 +5,13 @@ mod client;
 mod disturb;
 mod packets;
 mod programs;
+mod resuming;
 mod schedule;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +20,7 @@ use tidegate_tests::Ssh;
 use self::client::Client;
 use self::packets::Packets;
 use self::programs::Copier;
+use self::resuming::{Resumed, Resuming};
 use self::worker::{Ground, Worker};
 use crate::fleet::Fleet;
 use crate::history::{Action, Fate, History, Recorder, Sight, check};
@@ -41,7 +45,7 @@ const SETTINGS: [(&str, &str); 12] = [
     ("TIDEGATE_VFS__PREFETCH_FILES", "0"),
     ("TIDEGATE_VFS__REAP_INTERVAL", "2s"),
     // Longer than anything is under way.
-    ("TIDEGATE_VFS__UPLOAD_LIFE", "20s"),
+    ("TIDEGATE_VFS__UPLOAD_LIFE", "30s"),
 ];
 
 fn number_from(variable: &str) -> Option<u64> {
@@ -59,10 +63,13 @@ fn chaos_loses_nothing_that_was_acknowledged() {
 
     let mut fleet = Fleet::start(NODES, &SETTINGS);
     let login = fleet.login();
+    let resumed = Arc::new(Resumed::default());
     let clients: Vec<(&str, Box<dyn Client + Send>)> = vec![
         ("packets-1", Box::new(Packets::new(&login, 12, 9))),
         ("packets-2", Box::new(Packets::new(&login, 5, 0))),
         ("packets-3", Box::new(Packets::new(&login, 30, 11))),
+        ("resuming-1", Box::new(Resuming::new(&login, seed, 12, &resumed))),
+        ("resuming-2", Box::new(Resuming::new(&login, !seed, 4, &resumed))),
         ("openssh", Box::new(Ssh::new(&login))),
         ("rclone", Box::new(Copier::new(&login))),
     ];
@@ -83,7 +90,11 @@ fn chaos_loses_nothing_that_was_acknowledged() {
     let (s3, dynamodb): (u64, u64) =
         (harmed(|member| member.s3.seen().harmed()), harmed(|member| member.dynamodb.seen().harmed()));
     println!("{s3} requests to S3 and {dynamodb} to DynamoDB were harmed");
-    assert!(s3 > 0, "the proxies did what they were told");
+    assert!(s3 > 0 && dynamodb > 0, "the proxies did what they were told");
+    let [uploads, bytes, syncs] =
+        [&resumed.uploads, &resumed.bytes, &resumed.syncs].map(|count| count.load(Ordering::Relaxed));
+    println!("{uploads} uploads were resumed, without {} MiB of theirs, behind {syncs} fsync", bytes >> 20);
+    assert!(uploads > 0 && syncs > 0, "clients have resumed and asked for fsync");
 
     // No client is left, and what their sessions still had under way has ended.
     fleet.wait_until_nothing_is_open();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_tests::{Check, Cluster, FaultProxy, Haproxy, Login, Node, Rclone, until, until_ok};
+use tidegate_tests::{Check, Cluster, FaultProxy, Haproxy, Login, Node, Rclone, until_ok};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -116,11 +116,20 @@ impl Fleet {
         });
     }
 
-    /// Waits until nothing of an upload that was never published is left in the store.
+    /// From now on every answer of S3 to any node is held back for so long.
+    pub(crate) fn delay_s3(&self, by: Duration) {
+        self.members.iter().for_each(|member| member.s3.delay_answers(by));
+    }
+
+    /// Waits until nothing of an upload that was never published is left: no entry in the journal, and in the
+    /// store neither a multipart upload nor the end of one.
     pub(crate) fn wait_until_no_upload_is_left(&self) {
+        self.wait_until_no_upload_is_listed();
         let rclone = Rclone::on_s3(&self.cluster.s3());
-        until("no unpublished upload is left in the store", LIMIT, || {
-            (rclone.unpublished_uploads(Cluster::BUCKET) == 0).then_some(())
+        until_ok("no unpublished upload is left in the store", LIMIT, || {
+            let uploads = rclone.unpublished_uploads(Cluster::BUCKET);
+            let ends = rclone.objects_like(Cluster::BUCKET, "**/.tidegate/tails/**");
+            if uploads == 0 && ends.is_empty() { Ok(()) } else { Err(format!("{uploads} uploads, the ends {ends:?}")) }
         });
     }
 

@@ -5,7 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use russh_sftp::protocol::{OpenFlags, StatusCode};
-use tidegate_tests::{Lftp, Login, Process, Ssh, random_bytes, run_client, sha256_of_file, until, write_random_file};
+use tidegate_tests::{
+    Fault, FaultProxy, Kind, Lftp, Login, Process, Ssh, When, random_bytes, repository_root, run_client,
+    sha256_of_file, until, write_random_file,
+};
 
 use crate::fleet::Fleet;
 use crate::oracle::{Oracle, refusal, refusal_with_message};
@@ -14,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 /// The first parts of an upload.
 const PART: u64 = 8 * MIB;
+/// Parts that may be on their way at once before the node knows how fast the store is.
+const LANES: u64 = 4;
 /// What a client may have sent without an answer.
 const WINDOW: u64 = 4 * MIB;
 /// How much less of the content there is than of what SSH and SFTP make of it, generously.
@@ -47,6 +52,9 @@ fn shown(ssh: &Ssh) -> u64 {
     size.unwrap_or_else(|| panic!("no size: {listing}"))
 }
 
+/// Goes on with the upload of `large`.
+type GoOn = fn(&Ssh, &Login);
+
 fn openssh(ssh: &Ssh, _: &Login) {
     ssh.sftp("reput large\n").ok();
 }
@@ -64,25 +72,40 @@ fn curl(ssh: &Ssh, login: &Login) {
     run_client(command.current_dir(ssh.folder()), LIMIT).ok();
 }
 
+/// JSch with `ChannelSftp.RESUME`.
+fn jsch(ssh: &Ssh, login: &Login) {
+    let program = repository_root().join("tests/cluster/clients/JschResume.java");
+    let mut command = Command::new("java");
+    command.args(["-cp", "/usr/share/java/jsch.jar"]).arg(program);
+    command.args([&login.address.ip().to_string(), &login.port().to_string(), &login.user]);
+    command.arg(login.identity_file.with_file_name(format!("{}.old.key", login.user)));
+    run_client(command.args(["large", "large"]).current_dir(ssh.folder()), LIMIT).ok();
+}
+
+/// Those that go on with what was cut, and how large a file each is to have.
+const CLIENTS: [(GoOn, u64); 4] = [(openssh, 192 * MIB), (lftp, 128 * MIB), (curl, 128 * MIB), (jsch, 128 * MIB)];
+
+/// Two nodes that all of them can talk to.
+fn fleet(settings: &[(&str, &str)]) -> Fleet {
+    let fleet = Fleet::start(2, &[settings, &[("TIDEGATE_SSH__NIST_KEY_EXCHANGE", "true")]].concat());
+    fleet.cluster.add_old_key("alice");
+    fleet
+}
+
 /// Cuts an upload of `size` bytes by `cut`, has a client go on with it through the balancer, and checks
 /// what came of it: the whole file on every node, and no more than `again` bytes sent a second time.
-fn cut_and_go_on(
-    fleet: &mut Fleet,
-    size: u64,
-    client: fn(&Ssh, &Login),
-    cut: impl FnOnce(&mut Fleet, usize),
-    again: u64,
-) {
+fn cut_and_go_on(fleet: &mut Fleet, (client, size): (GoOn, u64), cut: impl FnOnce(&mut Fleet, usize), again: u64) {
     let first = size / 2;
     let login = fleet.login();
     let ssh = Ssh::new(&login);
     let sum = write_random_file(&ssh.file("large"), 1, size);
     let before = sent(fleet);
     let (mut upload, place) = begin(fleet, &ssh, first);
+    let parts = fleet.node(place).metric("tidegate_vfs_parts_in_flight");
     cut(fleet, place);
     assert!(!upload.wait(LIMIT).success(), "the client is told");
     let durable = shown(&ssh);
-    assert!(durable > first - 2 * PART - WINDOW && durable < size, "{durable} bytes are shown");
+    assert!(durable + again + PART > first && durable < size, "{durable} bytes are shown");
     let listing = ssh.sftp("ls -1\n").ok().stdout;
     assert!(!listing.contains("large"), "it is not listed before it is whole: {listing}");
     client(&ssh, &login);
@@ -94,7 +117,7 @@ fn cut_and_go_on(
     }
     fleet.wait_until_nothing_is_open();
     let repeated = sent(fleet).saturating_sub(before + size);
-    println!("{} KiB were sent again, or for SSH", repeated >> 10);
+    println!("{} KiB were sent again, or for SSH; {parts} parts were on their way", repeated >> 10);
     assert!(repeated <= again + size * FRAMING_PERCENT / 100, "{repeated} bytes were sent again");
     ssh.sftp("rm large\n").ok();
     fleet.wait_until_no_upload_is_left();
@@ -102,16 +125,74 @@ fn cut_and_go_on(
 
 #[test]
 fn an_upload_whose_node_is_killed_goes_on_at_another() {
-    let mut fleet = Fleet::start(2, &[]);
-    for (size, client) in [(256 * MIB, openssh as fn(&Ssh, &Login)), (96 * MIB, lftp), (96 * MIB, curl)] {
-        cut_and_go_on(&mut fleet, size, client, Fleet::kill, PART + WINDOW);
+    let mut fleet = fleet(&[]);
+    cut_and_go_on(&mut fleet, (openssh, 256 * MIB), Fleet::kill, PART + WINDOW);
+    for client in &CLIENTS[1..] {
+        cut_and_go_on(&mut fleet, *client, Fleet::kill, PART + WINDOW);
     }
+}
+
+/// What is on its way to the store is lost with its node: the farther the store, the more.
+#[test]
+fn of_an_upload_to_a_slow_store_no_more_is_sent_again_than_may_be_on_its_way() {
+    let mut fleet = Fleet::start(2, &[("TIDEGATE_VFS__UPLOAD_CONCURRENCY", &LANES.to_string())]);
+    let proxies = |fleet: &Fleet, order: fn(&FaultProxy)| {
+        (0..fleet.size()).for_each(|place| order(&fleet.member(place).s3));
+    };
+    proxies(&fleet, |s3| {
+        s3.inject(&[Kind::UploadPart], When::Always, Fault::DelayRequest(Duration::from_millis(500)));
+    });
+    let cut = |fleet: &mut Fleet, place| {
+        fleet.kill(place);
+        proxies(fleet, FaultProxy::heal);
+    };
+    cut_and_go_on(&mut fleet, (openssh, 192 * MIB), cut, (1 + LANES) * PART + WINDOW);
 }
 
 #[test]
 fn an_upload_whose_node_drains_goes_on_at_another_and_nothing_is_sent_again() {
-    let mut fleet = Fleet::start(2, &[("TIDEGATE_DRAIN__DEADLINE", "1s"), ("TIDEGATE_DRAIN__DELAY", "500ms")]);
-    cut_and_go_on(&mut fleet, 192 * MIB, openssh, Fleet::drain, WINDOW);
+    let mut fleet = fleet(&[("TIDEGATE_DRAIN__DEADLINE", "500ms"), ("TIDEGATE_DRAIN__DELAY", "500ms")]);
+    for client in CLIENTS {
+        cut_and_go_on(&mut fleet, client, Fleet::drain, WINDOW);
+    }
+}
+
+/// WinSCP writes `x.filepart`, goes on with that without TRUNC where STAT says, and renames it when it is
+/// closed, once what had the name is removed.
+#[tokio::test]
+async fn a_file_with_a_name_for_its_upload_goes_on_at_another_node_and_gets_its_own_name() {
+    let settings = [("TIDEGATE_DRAIN__DEADLINE", "1s"), ("TIDEGATE_DRAIN__DELAY", "500ms")];
+    let mut fleet = Fleet::start(2, &settings);
+    let (old, content) = (random_bytes(1, 1 << 20), random_bytes(2, (28 << 20) + 77));
+    for cut in [Fleet::kill, Fleet::drain] {
+        let sshs = [0, 1].map(|place| Ssh::new(&fleet.direct_login(place)));
+        let other = Oracle::connect(&sshs[1]).await;
+        other.put("/x", &old).await;
+        {
+            let writer = Oracle::connect(&sshs[0]).await;
+            let handle = writer.open("/x.filepart", create()).await.expect("OPEN");
+            writer.write_all(&handle, 0, &content[..20 << 20]).await.expect("WRITE");
+            // Two parts, which all nodes show.
+            while other.sftp.stat("/x.filepart").await.ok().and_then(|found| found.attrs.size) < Some(2 * PART - 1) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            cut(&mut fleet, 0);
+        }
+        let size = other.sftp.stat("/x.filepart").await.expect("STAT").attrs.size.expect("a size");
+        let handle = other.open("/x.filepart", OpenFlags::CREATE | OpenFlags::WRITE).await.expect("OPEN");
+        other.write_all(&handle, size, &content[size as usize..]).await.expect("WRITE");
+        assert!(other.get("/x").await == old, "what is being replaced stays until then");
+        other.sftp.close(handle).await.expect("CLOSE");
+        other.sftp.remove("/x").await.expect("REMOVE");
+        other.sftp.rename("/x.filepart", "/x").await.expect("RENAME");
+        fleet.replace(0);
+        let replaced = Oracle::connect(&Ssh::new(&fleet.direct_login(0))).await;
+        for oracle in [&replaced, &other] {
+            assert!(oracle.get("/x").await == content, "the whole file");
+            assert_eq!(refusal(oracle.sftp.stat("/x.filepart").await), StatusCode::NoSuchFile);
+        }
+        fleet.wait_until_no_upload_is_left();
+    }
 }
 
 fn create() -> OpenFlags {
@@ -196,7 +277,6 @@ async fn what_nobody_resumes_in_time_is_removed_by_a_node_that_is_left() {
     let sshs = [0, 1].map(|place| Ssh::new(&fleet.direct_login(place)));
     write_without_close(&Oracle::connect(&sshs[0]).await, "/file").await;
     fleet.kill(0);
-    fleet.wait_until_no_upload_is_listed();
     fleet.wait_until_no_upload_is_left();
     let other = Oracle::connect(&sshs[1]).await;
     assert_eq!(refusal(other.sftp.stat("/file").await), StatusCode::NoSuchFile);

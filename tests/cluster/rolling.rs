@@ -96,6 +96,22 @@ fn public_key(login: &Login) -> PathBuf {
     PathBuf::from(format!("{}.pub", login.identity_file.display()))
 }
 
+/// OpenSSH that goes on with what it began.
+struct Resuming<'a>(&'a Ssh);
+
+impl Uploader for Resuming<'_> {
+    fn folder(&self) -> &Path {
+        self.0.folder()
+    }
+
+    fn upload(&self, name: &str) -> Command {
+        fs::write(self.0.file("batch"), format!("reput {name}\n")).unwrap();
+        let mut command = self.0.sftp_command();
+        command.args(["-b", "batch"]).arg(self.0.target());
+        command
+    }
+}
+
 /// Uploads a file, again and again until the client says that it has.
 fn upload(client: &dyn Uploader, name: &str) {
     let mut said = Vec::new();
@@ -129,25 +145,40 @@ fn keep_uploading(client: &dyn Uploader, prefix: &str, closed: &Closed, load: &L
     }
 }
 
-/// An upload that takes two minutes, under way: it is cut when its node goes, whichever that is.
-fn begin_slowly(fleet: &Fleet, ssh: &Ssh) -> Process {
-    fs::write(ssh.file("batch"), "put slow\n").unwrap();
+/// An upload of so many KiB a second, under way: it is cut when its node goes, whichever that is.
+fn begin_slowly(fleet: &Fleet, ssh: &Ssh, name: &str, rate: u64) -> Process {
+    let open = || (0..fleet.size()).map(|place| fleet.node(place).metric("tidegate_vfs_open_writers")).sum::<f64>();
+    let before = open();
+    fs::write(ssh.file("batch"), format!("put {name}\n")).unwrap();
     let mut command = ssh.sftp_command();
-    // -l is in Kbit/s: 512 KiB/s.
-    command.args(["-l", "4096", "-b", "batch"]).arg(ssh.target());
-    let mut upload = Process::start("slow", ssh.folder(), &mut command);
+    // -l is in Kbit/s.
+    command.args(["-l", &(rate * 8).to_string(), "-b", "batch"]).arg(ssh.target());
+    let mut upload = Process::start(name, ssh.folder(), &mut command);
     until("the slow upload is under way", LIMIT, || {
         upload.assert_running();
-        let open = |place| fleet.node(place).metric("tidegate_vfs_open_writers");
-        ((0..fleet.size()).map(open).sum::<f64>() == 1.0).then_some(())
+        (open() > before).then_some(())
     });
     upload
 }
 
+/// The paths that the journal has.
+fn listed(fleet: &Fleet) -> Vec<String> {
+    let uploads = fleet.uploads();
+    let paths = uploads.as_array().expect("a list").iter().map(|upload| upload["path"].as_str().unwrap().to_owned());
+    paths.collect()
+}
+
 #[test]
 fn all_nodes_are_replaced_under_load_and_every_closed_file_is_there_and_whole() {
-    // Less than the largest uploads take that are under way.
-    let mut fleet = Fleet::start(3, &[("TIDEGATE_DRAIN__DEADLINE", "1s")]);
+    let settings = [
+        // Less than the largest uploads take that are under way.
+        ("TIDEGATE_DRAIN__DEADLINE", "1s"),
+        // Parts of the slow ones come in less than half of it.
+        ("TIDEGATE_VFS__PART_SIZE", "5MiB"),
+        ("TIDEGATE_VFS__REAP_INTERVAL", "1s"),
+        ("TIDEGATE_VFS__UPLOAD_LIFE", "20s"),
+    ];
+    let mut fleet = Fleet::start(3, &settings);
     let login = fleet.login();
     let uploaders: [(&str, Box<dyn Uploader>); 4] = [
         ("openssh", Box::new(Ssh::new(&login))),
@@ -156,12 +187,19 @@ fn all_nodes_are_replaced_under_load_and_every_closed_file_is_there_and_whole() 
         ("curl", Box::new(Curl { folder: tempfile::tempdir().unwrap(), login: login.clone() })),
     ];
     let slow = Ssh::new(&login);
-    let slow_sum = write_random_file(&slow.file("slow"), 99, 64 * MIB);
-    let mut slow_upload = begin_slowly(&fleet, &slow);
+    let slow_sum = write_random_file(&slow.file("slow"), 99, 120 * MIB);
+    let mut slow_upload = begin_slowly(&fleet, &slow, "slow", 1 << 10);
+    // Two that nobody goes on with: of parts and an end, and of an end alone.
+    let leaver = Ssh::new(&fleet.direct_login(0));
+    write_random_file(&leaver.file("abandoned"), 98, 120 * MIB);
+    let mut abandoned = vec![begin_slowly(&fleet, &leaver, "abandoned", 1 << 10)];
+    until("a part of it is there", LIMIT, || listed(&fleet).iter().any(|path| path == "abandoned").then_some(()));
+    write_random_file(&leaver.file("left"), 97, 120 * MIB);
+    abandoned.push(begin_slowly(&fleet, &leaver, "left", 64));
     let closed = Closed::default();
     let mut clients: Vec<Client<'_>> = vec![Box::new(|_| {
         assert!(!slow_upload.wait(2 * LIMIT).success(), "its node goes before it can end");
-        upload(&slow, "slow");
+        upload(&Resuming(&slow), "slow");
         closed.lock().unwrap().insert("slow".to_owned(), slow_sum);
     })];
     for (name, uploader) in &uploaders {
@@ -172,6 +210,16 @@ fn all_nodes_are_replaced_under_load_and_every_closed_file_is_there_and_whole() 
         load.wait_for(uploaders.len());
         for place in 0..fleet.size() {
             fleet.drain(place);
+            for mut upload in std::mem::take(&mut abandoned) {
+                assert!(!upload.wait(LIMIT).success(), "its node has gone");
+            }
+            if place == 0 {
+                let listed = listed(&fleet);
+                assert!(
+                    ["abandoned", "left"].iter().all(|path| listed.iter().any(|found| found == path)),
+                    "{listed:?}"
+                );
+            }
             fleet.replace(place);
             println!("node {place} has been replaced");
             load.wait_for(uploaders.len());

@@ -188,6 +188,45 @@ fn without_kms_running_nodes_notice_nothing_and_no_node_starts() {
     assert!(said.contains("the host keys can't be loaded"), "{said}");
 }
 
+/// The file at `path` as another session sees it, in bytes.
+fn shown(ssh: &Ssh, path: &str) -> u64 {
+    let listing = ssh.sftp(&format!("ls -l {path}\n")).ok().stdout;
+    listing.split_whitespace().nth(4).and_then(|size| size.parse().ok()).expect("a size")
+}
+
+#[test]
+fn an_upload_that_was_cut_goes_on_at_a_node_whose_clock_differs() {
+    const SIZE: u64 = 32;
+    // Almost as far apart as S3 lets signatures be, each to its own side.
+    for ahead in [14 * 60, -14 * 60] {
+        let cluster = Cluster::behind_proxy();
+        cluster.add_user("alice");
+        let mut first = cluster.start_node_with_clock("first", ahead, &[]);
+        let second = cluster.start_node_with_clock("second", -ahead, &[]);
+        let [on_first, on_second] = [&first, &second].map(|node| Ssh::new(&cluster.login(node, "alice")));
+        // What it replaces is there already, from whichever node.
+        for ssh in [&on_first, &on_second] {
+            fs::write(ssh.file("file"), "what was there").unwrap();
+            ssh.sftp("put file\n").ok();
+        }
+        let (mut upload, sum) = slow_upload(&first, &on_first, "file", SIZE);
+        until("the other node shows a part", LIMIT, || (shown(&on_second, "file") >= 8 * MIB - 1).then_some(()));
+        first.process().signal("KILL");
+        assert!(!upload.wait(LIMIT).success(), "the client is told");
+        fs::copy(on_first.file("file"), on_second.file("file")).unwrap();
+        let durable = shown(&on_second, "file");
+        on_second.sftp("get file old\nreput file\nget file back\n").ok();
+        assert_eq!(fs::read_to_string(on_second.file("old")).unwrap(), "what was there", "until it is replaced");
+        assert_eq!(sha256_of_file(&on_second.file("back")), sum);
+        let sent = second.metric("tidegate_sftp_bytes_total{direction=\"in\"}") as u64;
+        assert!(sent < SIZE * MIB - durable + MIB, "{sent} bytes were sent where {durable} were there");
+        let again = cluster.start_node_with_clock("again", ahead, &[]);
+        let ssh = Ssh::new(&cluster.login(&again, "alice"));
+        ssh.sftp("get file back\n").ok();
+        assert_eq!(sha256_of_file(&ssh.file("back")), sum);
+    }
+}
+
 #[test]
 fn clocks_that_differ_by_minutes_break_nothing() {
     let cluster = Cluster::behind_proxy();

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use tidegate_tests::{Cluster, Login, keygen, python, repository_root, run_client, sha256_of_file, write_random_file};
+use tidegate_tests::{Cluster, Login, python, repository_root, run_client, sha256_of_file, write_random_file};
 
 use crate::dev::Dev;
 
@@ -44,11 +44,7 @@ fn ssh2_of_node_js_works_with_its_fast_transfers() {
 fn jsch_works_with_what_is_offered_to_older_clients() {
     let cluster = Cluster::on_dev_store();
     cluster.add_user("alice");
-    // It reads no newer keys than these.
-    let identity_file = cluster.folder().join("jsch");
-    keygen(&identity_file, &["-t", "ecdsa", "-m", "PEM"]);
-    let public = identity_file.with_extension("pub").display().to_string();
-    cluster.cli(&["user", "key", "add", "alice", "--key", &public]).ok();
+    let identity_file = cluster.add_old_key("alice");
     let node = cluster.start_node_with("node", &[("TIDEGATE_SSH__NIST_KEY_EXCHANGE", "true")]);
     let login = Login { address: node.ready().sftp, user: "alice".to_owned(), identity_file };
     let (file, back) = (cluster.folder().join("file"), cluster.folder().join("back"));

@@ -271,6 +271,19 @@ impl Cluster {
         key
     }
 
+    /// Adds a key for a user that clients of 2016 read, which take part in no newer key exchange than
+    /// `ssh.nist_key_exchange` allows, and gives the file of its private half.
+    ///
+    /// # Panics
+    /// If the command line refuses.
+    pub fn add_old_key(&self, user: &str) -> PathBuf {
+        let key = self.folder.path().join(format!("{user}.old.key"));
+        keygen(&key, &["-t", "ecdsa", "-m", "PEM"]);
+        let public = key.with_extension("key.pub").display().to_string();
+        self.cli(&["user", "key", "add", user, "--key", &public]).ok();
+        key
+    }
+
     /// Starts a node and waits until it serves.
     ///
     /// # Panics

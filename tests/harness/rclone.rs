@@ -66,6 +66,15 @@ impl Rclone {
         self.run(["backend", "list-multipart-uploads", &format!("s3:{bucket}")]).ok().stdout.matches("UploadId").count()
     }
 
+    /// The keys of all objects of a bucket of `s3:` that match a pattern of rclone's.
+    ///
+    /// # Panics
+    /// If they can't be listed.
+    pub fn objects_like(&self, bucket: &str, pattern: &str) -> Vec<String> {
+        let listed = self.run(["lsf", "--recursive", "--files-only", "--include", pattern, &format!("s3:{bucket}")]);
+        listed.ok().stdout.lines().map(str::to_owned).collect()
+    }
+
     /// rclone with its remotes, but without what it is to do.
     pub fn command(&self) -> Command {
         let mut command = Command::new("rclone");

@@ -88,10 +88,15 @@ pub(crate) fn month(gb: f64, parameters: &Parameters, settings: &Settings, measu
     let large_uploads = files * 0.5 * (1.0 - small_share);
 
     let coordination = &parameters.coordination;
-    let journal = coordination.journal_writes_per_upload + (parts / coordination.journal_parts_per_write.max(1)) as f64;
-    let renewals = hours * 3_600.0 / coordination.lease_renewal_seconds * coordination.writes_per_renewal;
-    let counters = coordination.counter_writes_per_login + coordination.counter_writes_per_logout;
-    let writes = large_uploads * journal + sessions * counters + nodes as f64 * renewals;
+    let renewals = nodes as f64 * hours * 3_600.0 / coordination.lease_renewal_seconds;
+    let counters = (coordination.counter_writes_per_login + coordination.counter_writes_per_logout)
+        * coordination.counter_units(nodes) as f64;
+    let writes = large_uploads * coordination.journal_writes_per_upload + sessions * counters + renewals;
+    let journal: f64 = kinds_of_files(small_share, parts)
+        .map(|(file, share)| files * share * coordination.journal_reads(file, file.stats(measured)))
+        .iter()
+        .sum();
+    let reads = 2.0 * sessions + journal + renewals * coordination.leases_units(nodes) as f64;
 
     let crossing = 1.0 - 1.0 / settings.module.zones;
     let units = balancer_units(gb, sessions, prices);
@@ -105,8 +110,7 @@ pub(crate) fn month(gb: f64, parameters: &Parameters, settings: &Settings, measu
         // Charged on both sides.
         between_zones: gb * crossing * 2.0 * prices.network.between_zones_per_gb,
         endpoints: INTERFACE_ENDPOINTS * settings.module.zones * hours * prices.network.interface_endpoint_per_hour,
-        dynamodb: 2.0 * sessions / 1e6 * prices.dynamodb.per_million_reads
-            + writes / 1e6 * prices.dynamodb.per_million_writes,
+        dynamodb: reads / 1e6 * prices.dynamodb.per_million_reads + writes / 1e6 * prices.dynamodb.per_million_writes,
         s3: files / 1_000.0
             * (requests.writes * prices.s3.per_thousand_puts + requests.reads * prices.s3.per_thousand_gets),
         kms: KMS_KEYS * prices.kms.per_key_month
@@ -120,22 +124,28 @@ pub(crate) fn month(gb: f64, parameters: &Parameters, settings: &Settings, measu
 /// which are charged as PUTs.
 fn mean_requests(small_share: f64, parts: u64, part_size: u64, measured: &Measured) -> Requests {
     let mut sum = Requests::default();
-    for (up, large, share) in [
-        (true, false, small_share),
-        (true, true, 1.0 - small_share),
-        (false, false, small_share),
-        (false, true, 1.0 - small_share),
-    ] {
-        let requests = Moved { up, parts: large.then_some(parts) }.requests(measured, part_size);
-        let lists = match (up, large) {
+    for (file, share) in kinds_of_files(small_share, parts) {
+        let requests = file.requests(measured, part_size);
+        let lists = match (file.up, file.parts) {
             (true, _) => requests.reads,
-            (false, false) => measured.small_down.1,
-            (false, true) => 0.0,
+            (false, None) => measured.small_down.1,
+            (false, Some(_)) => 0.0,
         };
-        sum.writes += 0.5 * share * (requests.writes + lists);
-        sum.reads += 0.5 * share * (requests.reads - lists);
+        sum.writes += share * (requests.writes + lists);
+        sum.reads += share * (requests.reads - lists);
     }
     sum
+}
+
+/// Up and down, of one part and of several, and how many of all files they are.
+fn kinds_of_files(small_share: f64, parts: u64) -> [(Moved, f64); 4] {
+    let kind = |up, parts, share| (Moved { up, parts }, 0.5 * share);
+    [
+        kind(true, None, small_share),
+        kind(true, Some(parts), 1.0 - small_share),
+        kind(false, None, small_share),
+        kind(false, Some(parts), 1.0 - small_share),
+    ]
 }
 
 /// NLCU-hours a month, by what needs most of them in the mean.

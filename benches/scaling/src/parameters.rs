@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::steady::read_units;
+use crate::traffic::Moved;
+
 /// Everything that is assumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parameters {
@@ -68,19 +71,33 @@ pub(crate) struct Profile {
 /// sessions. One place, so that the figures can follow the program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Coordination {
-    /// Journal: writes for each multipart upload, at its beginning and its end. A file that fits into one part
+    /// Journal: writes for each multipart upload, at its beginning and its end (`enter` of
+    /// `crates/vfs/src/journal.rs`, `end` of `journal/keeper.rs`). A file that fits into one part
     /// (`vfs.part_size`) has none.
     pub(crate) journal_writes_per_upload: f64,
-    /// Journal: one more write for so many parts.
-    pub(crate) journal_parts_per_write: u64,
-    /// Counters: writes for each login to a tenant with a limit of sessions, on the tenant's partition.
+    /// Journal: strongly consistent reads for each OPEN for writing (`crates/vfs/src/open.rs`).
+    pub(crate) journal_reads_per_open: u64,
+    /// Journal: the same before each part of a multipart upload, and before its completion
+    /// (`confirm` of `journal/keeper.rs`).
+    pub(crate) journal_reads_per_part: u64,
+    /// Journal: the same for each STAT, whatever the path (`stat` of `crates/vfs/src/namespace.rs`).
+    pub(crate) journal_reads_per_stat: f64,
+    /// Counters: writes for each login to a tenant with a limit of sessions, on the tenant's partition
+    /// (`crates/ssh/src/sessions/telling.rs`).
     pub(crate) counter_writes_per_login: f64,
-    /// Counters: the same for each session's end.
+    /// Counters: the same for each session's end, at most.
     pub(crate) counter_writes_per_logout: f64,
-    /// Leases: each node renews its own once in so many seconds.
+    /// Counters: ends of so many seconds are told together, or with a login that comes meanwhile.
+    pub(crate) counter_gather_seconds: f64,
+    /// Counters: bytes of the item without nodes, and for each node that has had a session of the tenant, which
+    /// in the long run all have (`hold` of `crates/aws/src/dynamo/leases.rs`). DynamoDB counts writes by 1 KB of
+    /// the whole item.
+    pub(crate) counter_item_bytes: (u64, u64),
+    /// Leases: each node renews its own once in so many seconds, with one write, and reads those of all nodes
+    /// with one strongly consistent query (`crates/ssh/src/sessions/keeper.rs`). They have one partition key.
     pub(crate) lease_renewal_seconds: f64,
-    /// Leases: writes for each renewal, each on an item of the node's own.
-    pub(crate) writes_per_renewal: f64,
+    /// Leases: bytes of the item of each node.
+    pub(crate) lease_item_bytes: u64,
     /// Quotas: a node tells what changed in a tenant so many seconds after the first change
     /// (`FLUSH` of `crates/vfs/src/usage.rs`): one write on the tenant's partition.
     pub(crate) usage_flush_seconds: f64,
@@ -219,11 +236,15 @@ impl Default for Parameters {
             ],
             coordination: Coordination {
                 journal_writes_per_upload: 2.0,
-                journal_parts_per_write: 16,
+                journal_reads_per_open: 1,
+                journal_reads_per_part: 1,
+                journal_reads_per_stat: 1.0,
                 counter_writes_per_login: 1.0,
-                counter_writes_per_logout: 0.0,
+                counter_writes_per_logout: 1.0,
+                counter_gather_seconds: 0.5,
+                counter_item_bytes: (60, 35),
                 lease_renewal_seconds: 10.0,
-                writes_per_renewal: 1.0,
+                lease_item_bytes: 45,
                 usage_flush_seconds: 2.0,
                 usage_refresh_seconds: 5.0,
                 role_seconds: 3_600.0,
@@ -280,6 +301,27 @@ impl Default for Parameters {
     }
 }
 
+impl Coordination {
+    /// What DynamoDB counts for a write to a counter of sessions, with so many nodes.
+    pub(crate) fn counter_units(&self, nodes: u64) -> u64 {
+        let (own, of_node) = self.counter_item_bytes;
+        (own + nodes * of_node).div_ceil(1_024)
+    }
+
+    /// What it counts for a look at the leases of so many nodes.
+    pub(crate) fn leases_units(&self, nodes: u64) -> u64 {
+        read_units(nodes * self.lease_item_bytes)
+    }
+
+    /// Reads of the journal for a file that is moved, for which the client sends so many STATs.
+    pub(crate) fn journal_reads(&self, file: Moved, stats: f64) -> f64 {
+        let opened = if file.up { self.journal_reads_per_open } else { 0 };
+        // One more before the completion.
+        let parts = file.parts.filter(|_| file.up).map_or(0, |parts| (parts + 1) * self.journal_reads_per_part);
+        (opened + parts) as f64 + stats * self.journal_reads_per_stat
+    }
+}
+
 impl Parameters {
     /// How many sessions so many nodes have, with `per_node` as the module aims at.
     pub(crate) fn sessions(&self, nodes: usize, per_node: usize) -> usize {
@@ -307,6 +349,22 @@ mod tests {
     fn all_clients_have_a_way_to_try_again() {
         let clients = Parameters::default().clients;
         assert!((clients.iter().map(|kind| kind.share).sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_journal_is_read_for_opens_parts_completions_and_stats() {
+        let coordination = Parameters::default().coordination;
+        let reads = |up, parts, stats| coordination.journal_reads(Moved { up, parts }, stats);
+        assert_eq!(reads(true, None, 0.0), 1.0);
+        assert_eq!(reads(true, Some(8), 2.0), 1.0 + 8.0 + 1.0 + 2.0);
+        assert_eq!(reads(false, Some(8), 1.0), 1.0);
+    }
+
+    #[test]
+    fn items_with_something_of_each_node_grow_with_the_nodes() {
+        let coordination = Parameters::default().coordination;
+        assert_eq!([1, 27, 28, 1000].map(|nodes| coordination.counter_units(nodes)), [1, 1, 2, 35]);
+        assert_eq!([1, 91, 92, 1000].map(|nodes| coordination.leases_units(nodes)), [1, 1, 2, 11]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the queue, and picks its session by chance, which is the same as a timer for each session (the sum of
 //! Poisson processes is one).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,12 +44,27 @@ pub(crate) struct Steady {
     pub(crate) table_peak: Rates,
     /// The same in the busiest second of the busiest partition key.
     pub(crate) hottest_key: Rates,
+    /// Reads a second by cause.
+    pub(crate) reads: ReadsByCause,
     /// Writes a second by cause.
     pub(crate) writes: WritesByCause,
     /// Requests to S3 in a second, in the mean.
     pub(crate) objects: Requests,
     /// The same in the busiest second of the busiest prefix.
     pub(crate) busiest_prefix: Requests,
+}
+
+/// Reads of DynamoDB a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReadsByCause {
+    /// The journal of uploads.
+    pub(crate) journal: f64,
+    /// Leases of nodes.
+    pub(crate) leases: f64,
+    /// Accounts at logins.
+    pub(crate) logins: f64,
+    /// Usage of tenants with a quota.
+    pub(crate) usage: f64,
 }
 
 /// Writes to DynamoDB a second.
@@ -73,6 +88,8 @@ enum Event {
     File,
     /// A node renews its lease.
     Renewal(u32),
+    /// A node tells that sessions of a tenant have ended, unless a login has told it.
+    Ended(u32, u32),
 }
 
 /// What a node knows of a tenant's usage.
@@ -95,11 +112,14 @@ struct Run<'a> {
     places: Vec<u32>,
     caches: Vec<AccountCache>,
     usage: HashMap<(u32, u32), UsageKnown>,
+    /// Nodes and tenants of which sessions have ended that were not told yet.
+    ended: HashSet<(u32, u32)>,
     table: Table,
     prefixes: Prefixes,
     from: Micros,
     logins: u64,
     misses: u64,
+    reads: ReadsByCause,
     writes: WritesByCause,
 }
 
@@ -126,11 +146,13 @@ pub(crate) fn run(
         places,
         caches: (0..nodes).map(|_| AccountCache::default()).collect(),
         usage: HashMap::new(),
+        ended: HashSet::new(),
         table: Table::from(from),
         prefixes: Prefixes::from(from, parameters.cluster.tenants),
         from,
         logins: 0,
         misses: 0,
+        reads: ReadsByCause::default(),
         writes: WritesByCause::default(),
     };
     run.live()
@@ -153,7 +175,9 @@ impl Run<'_> {
             let now = queue.now();
             match event {
                 Event::Login => {
-                    self.login(now);
+                    if let Some(ended) = self.login(now) {
+                        queue.after(micros(self.parameters.coordination.counter_gather_seconds), ended);
+                    }
                     queue.after(micros(self.random.exponential(login_mean)), Event::Login);
                 }
                 Event::File => {
@@ -161,10 +185,17 @@ impl Run<'_> {
                     queue.after(micros(self.random.exponential(file_mean)), Event::File);
                 }
                 Event::Renewal(node) => {
-                    let writes = self.random.times(self.parameters.coordination.writes_per_renewal);
-                    self.table.write(now, Key::Node(node), writes);
-                    self.writes.leases += self.counted(now, writes);
+                    let reads = self.parameters.coordination.leases_units(self.nodes());
+                    self.table.write(now, Key::Leases, 1);
+                    self.table.read(now, Key::Leases, reads);
+                    self.writes.leases += self.counted(now, 1);
+                    self.reads.leases += self.counted(now, reads);
                     queue.after(micros(renewal), Event::Renewal(node));
+                }
+                Event::Ended(node, tenant) => {
+                    if self.ended.remove(&(node, tenant)) {
+                        self.tell(now, tenant, self.parameters.coordination.counter_writes_per_logout);
+                    }
                 }
             }
         }
@@ -176,30 +207,42 @@ impl Run<'_> {
         if now >= self.from { count as f64 } else { 0.0 }
     }
 
-    fn login(&mut self, now: Micros) {
+    fn nodes(&self) -> u64 {
+        self.caches.len() as u64
+    }
+
+    /// A session ends at its node and begins at another. Gives what happens later on.
+    fn login(&mut self, now: Micros) -> Option<Event> {
         let session = self.random.below(self.places.len());
         let (user, tenant) = self.population.who(session);
         let node = self.random.below(self.caches.len());
-        if let Some(place) = self.places.get_mut(session) {
-            *place = node as u32;
-        }
-        let Some(cache) = self.caches.get_mut(node) else { return };
+        let before = std::mem::replace(self.places.get_mut(session)?, node as u32);
+        let cache = self.caches.get_mut(node)?;
         if cache.find(now, user) == Found::Nothing {
             let ready = now + micros(2.0 * self.parameters.login.get_item_ms / 1_000.0);
             cache.ask(now, user, ready, &self.settings.accounts, &mut self.random);
             let cluster = &self.parameters.cluster;
-            self.table.read(now, Key::User(user), read_units(cluster.user_item_bytes));
-            self.table.read(now, Key::Tenant(tenant), read_units(cluster.tenant_item_bytes));
+            let (of_user, of_tenant) = (read_units(cluster.user_item_bytes), read_units(cluster.tenant_item_bytes));
+            self.table.read(now, Key::User(user), of_user);
+            self.table.read(now, Key::Tenant(tenant), of_tenant);
+            self.reads.logins += self.counted(now, of_user + of_tenant);
             self.misses += u64::from(now >= self.from);
         }
         self.logins += u64::from(now >= self.from);
-        if has(tenant, self.parameters.cluster.limited_share) {
-            let coordination = &self.parameters.coordination;
-            let mean = coordination.counter_writes_per_login + coordination.counter_writes_per_logout;
-            let writes = self.random.times(mean);
-            self.table.write(now, Key::Tenant(tenant), writes);
-            self.writes.counters += self.counted(now, writes);
+        if !has(tenant, self.parameters.cluster.limited_share) {
+            return None;
         }
+        // What has ended at its node is told with it.
+        self.ended.remove(&(node as u32, tenant));
+        self.tell(now, tenant, self.parameters.coordination.counter_writes_per_login);
+        self.ended.insert((before, tenant)).then_some(Event::Ended(before, tenant))
+    }
+
+    /// Writes a tenant's counter of sessions so many times in the mean.
+    fn tell(&mut self, now: Micros, tenant: u32, writes: f64) {
+        let units = self.random.times(writes) * self.parameters.coordination.counter_units(self.nodes());
+        self.table.write(now, Key::Tenant(tenant), units);
+        self.writes.counters += self.counted(now, units);
     }
 
     fn file(&mut self, now: Micros) {
@@ -214,11 +257,13 @@ impl Run<'_> {
             self.count_usage(now, session, tenant);
         }
         self.prefixes.count(now, tenant, requests, &mut self.random);
-        if let Moved { up: true, parts: Some(parts) } = file {
-            let coordination = &self.parameters.coordination;
-            let writes = self.random.times(coordination.journal_writes_per_upload)
-                + parts / coordination.journal_parts_per_write.max(1);
-            self.table.write_once(now, writes);
+        let coordination = &self.parameters.coordination;
+        let reads = self.random.times(coordination.journal_reads(file, file.stats(self.measured)));
+        self.table.read(now, Key::Uploads(tenant), reads);
+        self.reads.journal += self.counted(now, reads);
+        if let Moved { up: true, parts: Some(_) } = file {
+            let writes = self.random.times(coordination.journal_writes_per_upload);
+            self.table.write(now, Key::Uploads(tenant), writes);
             self.writes.journal += self.counted(now, writes);
         }
     }
@@ -230,6 +275,7 @@ impl Run<'_> {
         if now >= known.stale {
             known.stale = now + micros(coordination.usage_refresh_seconds);
             self.table.read(now, Key::Tenant(tenant), 1);
+            self.reads.usage += f64::from(u8::from(now >= self.from));
         }
         if now >= known.flushed {
             let flush = now + micros(coordination.usage_flush_seconds);
@@ -244,6 +290,12 @@ impl Run<'_> {
     fn summed_up(self) -> Steady {
         let (logins, misses) = (self.logins as f64, self.misses as f64);
         let share = |part: f64, all: f64| if all > 0.0 { part / all } else { 0.0 };
+        let reads = ReadsByCause {
+            journal: self.reads.journal / MEASURED_SECONDS,
+            leases: self.reads.leases / MEASURED_SECONDS,
+            logins: self.reads.logins / MEASURED_SECONDS,
+            usage: self.reads.usage / MEASURED_SECONDS,
+        };
         let writes = WritesByCause {
             counters: self.writes.counters / MEASURED_SECONDS,
             journal: self.writes.journal / MEASURED_SECONDS,
@@ -260,6 +312,7 @@ impl Run<'_> {
             table: self.table.mean(MEASURED_SECONDS),
             table_peak: self.table.peak(),
             hottest_key: self.table.hottest(),
+            reads,
             writes,
             objects: self.prefixes.mean(MEASURED_SECONDS),
             busiest_prefix: self.prefixes.peak(),
@@ -289,9 +342,43 @@ mod tests {
         let expected = steady.sessions as f64 / parameters.profiles[1].session_seconds;
         assert!((steady.logins_per_second / expected - 1.0).abs() < 0.05, "{steady:?}");
         let from_logins = 2.0 * steady.logins_per_second * (1.0 - steady.logins_from_cache);
-        // The rest are the counters of tenants with a quota, one read for each node and tenant in 7 seconds at most.
-        let usage = steady.table.reads - from_logins;
-        assert!(usage > 0.0 && usage < 5.0 * 100.0 / 5.0, "{steady:?}");
+        assert!((steady.reads.logins - from_logins).abs() < 0.01, "{steady:?}");
+        // The counters of tenants with a quota, one read for each node and tenant in 7 seconds at most.
+        assert!(steady.reads.usage > 0.0 && steady.reads.usage < 5.0 * 100.0 / 5.0, "{steady:?}");
+        let sum = steady.reads.journal + steady.reads.leases + steady.reads.logins + steady.reads.usage;
+        assert!((sum - steady.table.reads).abs() < 0.001 * sum, "{steady:?}");
+    }
+
+    #[test]
+    fn the_journal_is_read_more_often_than_it_is_written() {
+        let (steady, parameters, settings) = steady(1, 5);
+        let profile = &parameters.profiles[1];
+        let uploads = steady.sessions as f64 * profile.files_per_hour / 3_600.0 * profile.upload_share;
+        let large = uploads * profile.large_share;
+        assert!((steady.writes.journal / (2.0 * large) - 1.0).abs() < 0.1, "{steady:?}");
+        let parts = (profile.large_mib << 20).div_ceil(settings.vfs.part_size.as_u64()) as f64;
+        let least = uploads + large * (parts + 1.0);
+        assert!(steady.reads.journal > 0.95 * least && steady.reads.journal < 1.5 * least, "{steady:?}");
+    }
+
+    /// On few nodes most ends of sessions are told with a login that comes meanwhile, on many each alone.
+    #[test]
+    fn ends_of_sessions_are_told_together_where_they_come_together() {
+        let per_login = |nodes| {
+            let (steady, parameters, _) = steady(2, nodes);
+            let units = parameters.coordination.counter_units(nodes as u64) as f64;
+            steady.writes.counters / units / (steady.logins_per_second * limited(&parameters))
+        };
+        let (one, many) = (per_login(1), per_login(20));
+        assert!(1.0 < one && one < many && many < 2.0, "{one} and {many}");
+    }
+
+    /// How many of the sessions are of tenants with a limit.
+    fn limited(parameters: &Parameters) -> f64 {
+        let of = |tenant: usize| 1.0 / (tenant + 1) as f64;
+        let tenants = parameters.cluster.tenants;
+        let limited = (0..tenants).filter(|tenant| has(*tenant as u32, parameters.cluster.limited_share));
+        limited.map(of).sum::<f64>() / (0..tenants).map(of).sum::<f64>()
     }
 
     /// A user with k sessions logs in at a node k / (session × nodes) times a second; users have Poisson many

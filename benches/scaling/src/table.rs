@@ -14,8 +14,10 @@ pub(crate) enum Key {
     Tenant(u32),
     /// `USER#…`.
     User(u32),
-    /// Of a node, for its lease.
-    Node(u32),
+    /// `LEASES`: those of all nodes.
+    Leases,
+    /// The uploads of a tenant.
+    Uploads(u32),
 }
 
 /// What happened in the time that is looked at.
@@ -52,24 +54,18 @@ impl Table {
     }
 
     pub(crate) fn read(&mut self, at: Micros, key: Key, units: u64) {
-        self.count(at, Some(key), units, 0);
+        self.count(at, key, units, 0);
     }
 
     pub(crate) fn write(&mut self, at: Micros, key: Key, units: u64) {
-        self.count(at, Some(key), 0, units);
+        self.count(at, key, 0, units);
     }
 
-    /// Writes to a key that is used once, such as an upload's.
-    pub(crate) fn write_once(&mut self, at: Micros, units: u64) {
-        self.count(at, None, 0, units);
-    }
-
-    fn count(&mut self, at: Micros, key: Option<Key>, reads: u64, writes: u64) {
+    fn count(&mut self, at: Micros, key: Key, reads: u64, writes: u64) {
         let Some(since) = at.checked_sub(self.from) else { return };
         let second = second(since);
         add(&mut self.reads, second, reads);
         add(&mut self.writes, second, writes);
-        let Some(key) = key else { return };
         let busy = self.keys.entry(key).or_default();
         if busy.second != second {
             *busy = Busy { second, ..Busy::default() };
@@ -135,10 +131,10 @@ mod tests {
             table.read(second * SECOND, key, units);
         }
         table.write(12 * SECOND, Key::Tenant(1), 2);
-        table.write_once(12 * SECOND, 7);
+        table.write(12 * SECOND, Key::Leases, 7);
         assert_eq!(table.mean(4.0), Rates { reads: 3.0, writes: 2.25 });
         assert_eq!(table.peak(), Rates { reads: 7.0, writes: 9.0 });
-        assert_eq!(table.hottest(), Rates { reads: 5.0, writes: 2.0 });
+        assert_eq!(table.hottest(), Rates { reads: 5.0, writes: 7.0 });
         assert_eq!(table.reads_in_this_second(12 * SECOND + 5, Key::User(1)), 5);
         assert_eq!(table.reads_in_this_second(13 * SECOND, Key::User(1)), 0);
         assert_eq!(table.all_reads_in_this_second(10 * SECOND), 7);

@@ -37,14 +37,22 @@ impl Moved {
         Self { up, parts: random.chance(profile.large_share).then_some(parts) }
     }
 
+    /// STATs of the client for it, in the mean: each of them has a HEAD or a LIST among the other requests.
+    pub(crate) fn stats(self, measured: &Measured) -> f64 {
+        match (self.up, self.parts) {
+            (true, None) => measured.small_up.1,
+            (true, Some(_)) => (measured.large_up_others - 2.0).max(0.0),
+            (false, None) => measured.small_down.1,
+            (false, Some(_)) => 1.0,
+        }
+    }
+
     /// What the file takes in the mean. Large uploads have the two requests that frame them among the others;
     /// what is left of those are questions of the client. Large downloads end with a HEAD for the checksum.
     pub(crate) fn requests(self, measured: &Measured, part_size: u64) -> Requests {
         match (self.up, self.parts) {
             (true, None) => Requests { writes: measured.small_up.0, reads: measured.small_up.1 },
-            (true, Some(parts)) => {
-                Requests { writes: parts as f64 + 2.0, reads: (measured.large_up_others - 2.0).max(0.0) }
-            }
+            (true, Some(parts)) => Requests { writes: parts as f64 + 2.0, reads: self.stats(measured) },
             (false, None) => Requests { writes: 0.0, reads: measured.small_down.0 + measured.small_down.1 },
             (false, Some(parts)) => {
                 let segments = parts.saturating_mul(part_size).div_ceil(SEGMENT);

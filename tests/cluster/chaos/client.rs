@@ -20,6 +20,14 @@ pub(crate) enum Told {
 pub(crate) trait Client {
     /// Makes or replaces a file.
     fn publish(&mut self, path: &str, content: &[u8]) -> Told;
+    /// The same where nobody else writes; and what was lost of it that had to be kept, if anything was.
+    fn publish_alone(&mut self, path: &str, content: &[u8]) -> (Told, Option<String>) {
+        (self.publish(path, content), None)
+    }
+    /// Of a hundred files that nobody else writes, how many are to be of several parts.
+    fn large_of_100(&self) -> u32 {
+        6
+    }
     /// Reads a file to its end; `None` if that told nothing.
     fn fetch(&mut self, path: &str) -> Option<Sight>;
     fn remove(&mut self, path: &str) -> Told;

@@ -39,9 +39,13 @@ fn begin(fleet: &mut Fleet, step: &Step, seed: u64) {
             }
         }
         Disturbance::Pause => fleet.signal(step.place, "STOP"),
-        Disturbance::Throttle => {
+        Disturbance::Throttle(service) => {
             let seed = seed ^ step.at.as_millis() as u64;
-            fleet.member(step.place).s3.inject(&Kind::ALL, When::Percent { of_100: 60, seed }, Fault::SlowDown);
+            let fault = match service {
+                Service::DynamoDb => Fault::ThroughputExceeded,
+                Service::S3 => Fault::SlowDown,
+            };
+            proxy(fleet, step.place, service).inject(&Kind::ALL, When::Percent { of_100: 60, seed }, fault);
         }
     }
 }
@@ -53,9 +57,10 @@ fn end(fleet: &mut Fleet, step: &Step) {
             fleet.replace(step.place);
         }
         Disturbance::Kill => fleet.replace(step.place),
-        Disturbance::Partition(service, _) => proxy(fleet, step.place, service).heal(),
+        Disturbance::Partition(service, _) | Disturbance::Throttle(service) => {
+            proxy(fleet, step.place, service).heal();
+        }
         Disturbance::Pause => fleet.signal(step.place, "CONT"),
-        Disturbance::Throttle => fleet.member(step.place).s3.heal(),
     }
 }
 

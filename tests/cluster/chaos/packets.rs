@@ -18,7 +18,7 @@ use crate::history::{Sight, recognise};
 
 /// How long a login or an answer may take, before the client gives its connection up.
 const LIMIT: Duration = Duration::from_secs(8);
-const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 128 << 10;
 
 /// A client with one session at a time. It is another one after some requests, which the balancer may
 /// bring elsewhere, and after every failure.
@@ -40,7 +40,7 @@ struct Session {
 }
 
 /// What became of a request.
-enum Failed {
+pub(super) enum Failed {
     Lost,
     Refused(StatusCode),
 }
@@ -61,7 +61,7 @@ impl Packets {
     }
 
     /// Runs one request after the other in a session; none is left behind a failure.
-    fn with<T>(&mut self, run: impl AsyncFnOnce(&RawSftpSession) -> Result<T, Failed>) -> Result<T, Failed> {
+    pub(super) fn with<T>(&mut self, run: impl AsyncFnOnce(&RawSftpSession) -> Result<T, Failed>) -> Result<T, Failed> {
         let session = self.session.take().filter(|session| session.left > 0);
         let Self { ssh, runtime, life, .. } = self;
         let (result, session) = runtime.block_on(async {
@@ -93,6 +93,11 @@ impl Packets {
             Err(Failed::Refused(StatusCode::NoSuchFile)) => Told::Missing,
             Err(Failed::Lost | Failed::Refused(_)) => Told::InDoubt,
         }
+    }
+
+    /// Gives the session up; what it has open is cut.
+    pub(super) fn disconnect(&mut self) {
+        self.session = None;
     }
 
     /// Makes a directory, or finds it.
@@ -139,7 +144,7 @@ impl Client for Packets {
             Err(_) if asked_to_close => Told::InDoubt,
             Err(_) => {
                 // Without its session the open file is given up.
-                self.session = None;
+                self.disconnect();
                 Told::Unclosed
             }
         }

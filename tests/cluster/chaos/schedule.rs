@@ -18,8 +18,8 @@ pub(crate) enum Disturbance {
     Partition(Service, Manner),
     /// SIGSTOP, and SIGCONT at its end.
     Pause,
-    /// S3 throttles most of its requests.
-    Throttle,
+    /// A service throttles most of its requests.
+    Throttle(Service),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ pub(crate) enum Manner {
 }
 
 impl Disturbance {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Drain,
         Self::Kill,
         Self::Partition(Service::DynamoDb, Manner::LoseAnswers),
@@ -49,7 +49,8 @@ impl Disturbance {
         Self::Partition(Service::S3, Manner::Refuse),
         Self::Partition(Service::S3, Manner::Stall),
         Self::Pause,
-        Self::Throttle,
+        Self::Throttle(Service::DynamoDb),
+        Self::Throttle(Service::S3),
     ];
 }
 

@@ -90,7 +90,7 @@ impl<'a> Worker<'a> {
         };
         let path = file(&mut self.random, place);
         match self.random.random_range(0..100) {
-            0..40 => self.publish(path),
+            0..40 => self.publish(path, place == self.number),
             40..50 => {
                 let to = file(&mut self.random, place);
                 if to != path {
@@ -110,18 +110,27 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn publish(&mut self, path: String) {
+    fn publish(&mut self, path: String, alone: bool) {
         self.uploads += 1;
         let version = Version(((self.number as u64 + 1) << 32) | self.uploads);
-        let len = match self.random.random_range(0..100) {
-            0..70 => self.random.random_range(16..60_000),
-            70..94 => self.random.random_range(60_000..1_000_000),
+        let large = if alone { self.client.large_of_100() } else { 6 };
+        let len = match self.random.random_range(0..100_u32) {
             // Two parts and three.
-            _ => self.random.random_range((6 << 20)..(12 << 20)),
+            number if number < large => self.random.random_range((6 << 20)..(12 << 20)),
+            number if number < large + 24 => self.random.random_range(60_000..1_000_000),
+            _ => self.random.random_range(16..60_000),
         };
         let content = content(version, len);
         let from = self.recorder.now();
-        let fate = match self.client.publish(&path, &content) {
+        let (told, lost) = match alone {
+            true => self.client.publish_alone(&path, &content),
+            false => (self.client.publish(&path, &content), None),
+        };
+        if let Some(lost) = lost {
+            let sight = Sight::Damaged(format!("of upload {}, {lost}", version.0));
+            self.record(from, Action::See { path: path.clone(), sight }, Fate::Done);
+        }
+        let fate = match told {
             Told::Done => Fate::Done,
             Told::InDoubt | Told::Missing => Fate::InDoubt,
             Told::Unclosed => Fate::Never,

@@ -28,6 +28,8 @@ pub enum Fault {
     },
     /// The answer's first byte is held back.
     Delay(Duration),
+    /// The request reaches the store so much later: not at all, if its connection has ended by then.
+    DelayRequest(Duration),
     /// The store does what it was asked for, but the connection is reset in place of its answer.
     ResetBeforeAnswer,
     /// The connection is reset when the request's head has come; the store hears nothing of it.
@@ -39,6 +41,9 @@ pub enum Fault {
         /// How many bytes of it arrive.
         after: u64,
     },
+    /// The service hears nothing of it: DynamoDB's 400 ProvisionedThroughputExceededException, once the
+    /// whole request has come.
+    ThroughputExceeded,
     /// The store hears nothing of it, and there is no answer, with the connection open.
     Unanswered,
 }

@@ -27,6 +27,11 @@ const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Cod
                          reduce your request rate to arn:aws:s3:::the-bucket.</Message><RequestId>4442587FB7D0A2F9\
                          </RequestId><HostId>host-of-aws</HostId></Error>";
 
+/// What DynamoDB says when it throttles.
+const THROUGHPUT_EXCEEDED: &str = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#\
+                                   ProvisionedThroughputExceededException\",\"message\":\"The level of configured \
+                                   provisioned throughput for the table the-table was exceeded.\"}";
+
 /// The greatest chunk read from a socket at once, in bytes.
 const READ_MAX: usize = 512 << 10;
 
@@ -89,14 +94,15 @@ async fn answer(
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Some(Fault::SlowDown) => {
-            let _ = request.into_body().collect().await.map_err(io::Error::other)?;
-            let mut response = Response::new(Passing::own(SLOW_DOWN));
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-            return Ok(response);
+            return throttle(request, StatusCode::SERVICE_UNAVAILABLE, "application/xml", SLOW_DOWN).await;
+        }
+        Some(Fault::ThroughputExceeded) => {
+            let json = "application/x-amz-json-1.0";
+            return throttle(request, StatusCode::BAD_REQUEST, json, THROUGHPUT_EXCEEDED).await;
         }
         // Until the node gives its connection up.
         Some(Fault::Unanswered) => return std::future::pending().await,
+        Some(Fault::DelayRequest(delay)) => tokio::time::sleep(delay).await,
         _ => {}
     }
     let to_request =
@@ -121,6 +127,20 @@ async fn answer(
     };
     remove_hop_by_hop(response.headers_mut());
     Ok(response.map(|body| Passing::new(body, harm)))
+}
+
+/// Takes a request to its end, and answers it with words of the proxy's own.
+async fn throttle(
+    request: Request<Incoming>,
+    status: StatusCode,
+    content_type: &'static str,
+    text: &'static str,
+) -> io::Result<Response<Passing>> {
+    let _ = request.into_body().collect().await.map_err(io::Error::other)?;
+    let mut response = Response::new(Passing::own(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
 }
 
 /// What is the same for each try of one request, and differs between requests.

@@ -1,6 +1,5 @@
 //! The proxy in front of a small server.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,10 +33,10 @@ async fn echo() -> (SocketAddr, Arc<AtomicU64>) {
             let service = service_fn(move |request: Request<Incoming>| {
                 let counter = Arc::clone(&counter);
                 async move {
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let body = request.into_body().collect().await?.to_bytes();
                     counter.fetch_add(1, Ordering::Relaxed);
                     let body = if body.is_empty() { Bytes::from(vec![b'g'; 64 << 10]) } else { body };
-                    Ok::<_, Infallible>(Response::new(Full::new(body)))
+                    Ok::<_, hyper::Error>(Response::new(Full::new(body)))
                 }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -132,6 +131,20 @@ async fn what_is_not_answered_keeps_its_connection_and_does_not_reach_the_store(
 }
 
 #[tokio::test]
+async fn a_delayed_request_does_not_reach_the_store_if_its_connection_ends_before() {
+    let (upstream, served) = echo().await;
+    let proxy = FaultProxy::start(upstream);
+    let delay = Duration::from_millis(300);
+    proxy.inject(&[Kind::Put], When::Always, Fault::DelayRequest(delay));
+    // More than the sockets hold.
+    let body = vec![1; 32 << 20];
+    let asked = tokio::time::timeout(delay / 3, ask(&proxy, "PUT /b/k", &body)).await;
+    assert!(asked.is_err(), "{asked:?}");
+    assert_eq!(ask(&proxy, "PUT /b/k", &body).await.unwrap().0, 200);
+    assert_eq!(served.load(Ordering::Relaxed), 1, "of two");
+}
+
+#[tokio::test]
 async fn a_proxy_that_refuses_lets_nothing_through_until_it_is_healed() {
     let (upstream, served) = echo().await;
     let proxy = FaultProxy::start(upstream);
@@ -159,6 +172,15 @@ async fn throttled_requests_do_not_reach_the_store() {
     }
     assert_eq!(statuses, [503, 503, 503, 200, 503, 200], "each of them twice");
     assert_eq!(served.load(Ordering::Relaxed), 2);
+
+    proxy.heal();
+    proxy.inject(&[Kind::Other], When::First(1), Fault::ThroughputExceeded);
+    let (status, body) = ask(&proxy, "POST /", b"{}").await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let code = answer["__type"].as_str().and_then(|code| code.rsplit('#').next());
+    assert_eq!((status, code), (400, Some("ProvisionedThroughputExceededException")));
+    assert_eq!(ask(&proxy, "POST /", b"{}").await.unwrap(), (200, b"{}".to_vec()));
+    assert_eq!(served.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

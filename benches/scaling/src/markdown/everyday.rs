@@ -75,7 +75,33 @@ fn reads(results: &Results) -> String {
         "busiest key, reads / writes at most",
         "US dollars a month",
     ];
-    format!("\n{}", table(&head, lines))
+    let coordination = &results.inputs.parameters.coordination;
+    let most = results.steady_of("partners").last();
+    let mut causes = most.map_or_else(Vec::new, |steady| {
+        vec![
+            (steady.reads.journal, "journal of uploads"),
+            (steady.reads.leases, "leases of nodes"),
+            (steady.reads.logins, "accounts"),
+            (steady.reads.usage, "usage of tenants with a quota"),
+        ]
+    });
+    causes.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let causes: Vec<_> = causes.iter().map(|(reads, cause)| format!("{} for the {cause}", rate(*reads))).collect();
+    format!(
+        "\n{}\nWhat counts as a read: two for a login that is not remembered; of the journal {} for each file that is opened \
+         for writing, {} before each part and before the completion of an upload in parts, and {} for each STAT; one for \
+         each node and tenant with a quota in {} s while files go up; and for each node every {} s one for each {} leases. \
+         All are strongly consistent. Of partners on {} nodes, these are a second: {}.\n",
+        table(&head, lines),
+        coordination.journal_reads_per_open,
+        coordination.journal_reads_per_part,
+        rate(coordination.journal_reads_per_stat),
+        rate(coordination.usage_flush_seconds + coordination.usage_refresh_seconds),
+        rate(coordination.lease_renewal_seconds),
+        4_096 / coordination.lease_item_bytes.max(1),
+        most.map_or_else(String::new, |steady| count(steady.nodes as f64)),
+        causes.join(", "),
+    )
 }
 
 const CACHE: &str = "\nA login asks the cache four times, so that the metrics of a node show three hits of four even if each login \
@@ -97,13 +123,15 @@ fn writes(results: &Results) -> String {
     });
     causes.sort_by(|one, other| other.0.total_cmp(&one.0));
     format!(
-        "\nWhat counts as a write: {} for a login to a tenant with a limit, {} for an upload in parts and one more for {} \
-         parts, one for each lease every {} s, and one for each node and tenant with a quota in {} s while files \
-         change: a busy tenant is busy on all nodes, and all of them write to its one item. On {} nodes, most writes are \
-         for the {}. Writes are {} of what partners' requests to DynamoDB cost there.\n",
+        "\nWhat counts as a write: {} for a login to a tenant with a limit and at most {} for its end, each as often as the \
+         counter has KB, of which every node that has had such a session takes {} bytes; {} for an upload in parts, one for each lease every {} s, and \
+         one for each node and tenant with a quota in {} s while files change: a busy tenant is busy on all nodes, and all \
+         of them write to its one item. On {} nodes, most writes are for the {}. Writes are {} of what partners' requests \
+         to DynamoDB cost there.\n",
         rate(coordination.counter_writes_per_login),
+        rate(coordination.counter_writes_per_logout),
+        coordination.counter_item_bytes.1,
         rate(coordination.journal_writes_per_upload),
-        coordination.journal_parts_per_write,
         rate(coordination.lease_renewal_seconds),
         rate(coordination.usage_flush_seconds),
         most.map_or_else(String::new, |steady| count(steady.nodes as f64)),

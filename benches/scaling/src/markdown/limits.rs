@@ -107,16 +107,39 @@ fn services(results: &Results) -> Vec<Vec<String>> {
     let roles = quotas.sts.requests_per_second as f64;
     let tenants = inputs.parameters.cluster.tenants as f64;
     let most_nodes = inputs.parameters.cluster.nodes.iter().copied().max().unwrap_or(1) as f64;
+    let counter_writes = coordination.counter_writes_per_login + coordination.counter_writes_per_logout;
+    // Where each session that begins is one that ends.
+    let counted = |nodes: u64| partition.1 / counter_writes / coordination.counter_units(nodes) as f64;
+    let small = (1..).take_while(|nodes| coordination.counter_units(*nodes) == 1).last().unwrap_or(1);
+    let lease_reads =
+        |nodes: u64| (nodes * coordination.leases_units(nodes)) as f64 / coordination.lease_renewal_seconds;
+    let lease_nodes = (1..).take_while(|nodes| lease_reads(*nodes) <= partition.0).last().unwrap_or(1);
     vec![
         line(
             "DynamoDB: the counter of a tenant with a limit of sessions",
-            format!("{} writes a second on one key", count(partition.1)),
+            format!("{} writes of 1 KB a second on one key", count(partition.1)),
             format!(
-                "{} logins a second of one tenant: {} nodes that do nothing else",
-                count(partition.1 / coordination.counter_writes_per_login),
-                by_rate(partition.1 / coordination.counter_writes_per_login)
+                "{} logins a second of one tenant on up to {} nodes, which the logins of {} nodes come to; {} on {}, as \
+                 the counter grows with the nodes",
+                count(counted(1)),
+                count(small as f64),
+                by_rate(counted(1)),
+                count(counted(most_nodes as u64)),
+                count(most_nodes),
             ),
-            "Only in storms. Leave the limit of such a tenant off, or make several tenants of it",
+            "Leave the limit of such a tenant off, or make several tenants of it; fewer, larger nodes. Logins that wait on one node share a write",
+        ),
+        line(
+            "DynamoDB: the journal of a tenant's uploads",
+            format!("{} reads a second on one key", count(partition.0)),
+            format!("{} STATs, files or parts a second of one tenant", count(partition.0)),
+            "Uploads go on without the journal while it throttles, but can't be resumed, and OPEN without TRUNC fails. DynamoDB splits a key that stays busy by its paths",
+        ),
+        line(
+            "DynamoDB: the nodes' leases",
+            format!("{} reads a second on one key", count(partition.0)),
+            format!("{} nodes, as each of them reads all", count(lease_nodes as f64)),
+            "A longer `ssh.session_lease`; fewer, larger nodes",
         ),
         line(
             "DynamoDB: a tenant's item, read at every login that is not remembered",

@@ -9,7 +9,7 @@ pub(super) fn section(results: &Results, charts: &[Chart]) -> String {
     let parameters = &results.inputs.parameters;
     let mut text =
         "## After a death\n\nA session lives on one node. When that dies, its clients have to notice, log in \
-        again on another node and go on; what was not closed is sent again. They come back as their programs do:\n\n"
+        again on another node and go on; of uploads they send again what was not durable, or all if they don't resume. They come back as their programs do:\n\n"
             .to_owned();
     text.push_str(&table(
         &["clients", "of all", "first try after", "then after", "at most", "less by chance"],

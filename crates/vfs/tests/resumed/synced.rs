@@ -36,6 +36,31 @@ async fn fsync_keeps_every_byte_from_the_death_of_the_node() {
 }
 
 #[tokio::test]
+async fn what_fsync_kept_is_there_however_often_it_is_gone_on_with() {
+    let cluster = Cluster::new();
+    for len in [1_000, PART, PART + 50_000] {
+        let node = cluster.node().await;
+        let data = pattern(3 * PART);
+        let mut writer = begin(&node.mount, "/f", &data.slice(..len)).await;
+        within(writer.sync()).await.unwrap();
+        kill(node, writer).await;
+        for _ in 0..3 {
+            let node = cluster.node().await;
+            // Nothing of what it takes reaches the store.
+            let writer = go_on(&node.mount, "/f", &data, len + 500, WRITE).await;
+            kill(node, writer).await;
+            assert_eq!(shown(&cluster.node().await.mount, "/f").await, Some(len - 1));
+        }
+        let node = cluster.node().await;
+        let writer = go_on(&node.mount, "/f", &data, data.len(), WRITE).await;
+        within(writer.finish()).await.unwrap();
+        assert_eq!(node.object("f").await.unwrap(), data);
+        within(node.mount.remove(&path("/f"))).await.unwrap();
+        cluster.is_clean(&node).await;
+    }
+}
+
+#[tokio::test]
 async fn fsync_does_not_disturb_an_upload() {
     let cluster = Cluster::new();
     let node = cluster.node().await;

@@ -121,7 +121,8 @@ pub(crate) async fn settle(interrupted: &Interrupted, point: Point) -> Result<()
             multipart.guarded = Some(guarded);
         }
         record.tail = record.tail.take().filter(|_| to > end).map(|tail| {
-            let len = to - tail.offset;
+            // Its last byte is written once more, where the size that is shown says; until then it is durable.
+            let len = if to + 1 == tail.offset + tail.len { tail.len } else { to - tail.offset };
             Tail { len, ..tail }
         });
     });
