@@ -192,14 +192,26 @@ impl Figure {
 pub(crate) enum Operation {
     /// Upload of one file.
     Upload,
+    /// CPU of the node for it.
+    UploadCpu,
+    /// Requests to the store for it.
+    UploadRequests,
     /// Download of one file.
     Download,
+    /// CPU of the node for it.
+    DownloadCpu,
+    /// Requests to the store for it.
+    DownloadRequests,
     /// Eight uploads at once.
     EightUp,
     /// Eight downloads at once.
     EightDown,
+    /// The most memory in both.
+    EightPeak,
     /// `sftp -r` upwards.
     SmallUp,
+    /// Requests to the store for it.
+    SmallUpRequests,
     /// `lftp mirror -R --parallel=8`.
     SmallUpLftp,
     /// `sftp -r` downwards.
@@ -210,23 +222,32 @@ pub(crate) enum Operation {
     LsWarm,
     /// Logins.
     Logins,
+    /// CPU of the node for them.
+    LoginCpu,
     /// Memory of idle sessions.
     Sessions,
 }
 
 impl Operation {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Upload,
+        Self::UploadCpu,
+        Self::UploadRequests,
         Self::Download,
+        Self::DownloadCpu,
+        Self::DownloadRequests,
         Self::EightUp,
         Self::EightDown,
+        Self::EightPeak,
         Self::SmallUp,
+        Self::SmallUpRequests,
         Self::SmallUpLftp,
         Self::SmallDown,
         Self::LsCold,
         Self::LsWarm,
         Self::Logins,
+        Self::LoginCpu,
         Self::Sessions,
     ];
 
@@ -234,22 +255,33 @@ impl Operation {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Upload => "upload",
+            Self::UploadCpu => "CPU of an upload",
+            Self::UploadRequests => "requests of an upload",
             Self::Download => "download",
+            Self::DownloadCpu => "CPU of a download",
+            Self::DownloadRequests => "requests of a download",
             Self::EightUp => "eight uploads at once",
             Self::EightDown => "eight downloads at once",
+            Self::EightPeak => "peak memory of eight",
             Self::SmallUp => "small files up, sftp -r",
+            Self::SmallUpRequests => "requests of small files up",
             Self::SmallUpLftp => "small files up, lftp",
             Self::SmallDown => "small files down, sftp -r",
             Self::LsCold => "ls -l, cold",
             Self::LsWarm => "ls -l, again",
             Self::Logins => "logins",
+            Self::LoginCpu => "CPU of logins",
             Self::Sessions => "idle sessions",
         }
     }
 
     /// What its cost is counted in.
     pub(crate) fn unit(self) -> &'static str {
-        if self == Self::Sessions { "MiB" } else { "s" }
+        match self {
+            Self::EightPeak | Self::Sessions => "MiB",
+            Self::DownloadRequests | Self::SmallUpRequests | Self::UploadRequests => "requests",
+            _ => "s",
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Bench, Step, idle, listing, logins, many, small};
 use crate::error::{BenchError, during};
 use crate::figure::{Operation, mib};
 use crate::files;
+use crate::measure::Usage;
 use crate::server::ServerKind;
 
 /// Times the work.
@@ -38,8 +39,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
             bench.step(&format!("growth {factor}x, small files"), ServerKind::Tidegate, run, small).await;
             let sessions = async |step: &mut Step<'_>| {
                 step.delay(work.delay).await?;
-                let seconds = logins::log_in(&step.server.login, work.logins * factor / WHOLE).await?;
+                let login = step.server.login.clone();
+                let logins = logins::log_in(&login, work.logins * factor / WHOLE);
+                let (seconds, usage) = step.measured(logins).await?;
                 step.add_growth(Operation::Logins, factor, seconds);
+                step.add_growth(Operation::LoginCpu, factor, usage.server_cpu);
                 Ok(())
             };
             bench.step(&format!("growth {factor}x, logins"), ServerKind::Tidegate, run, sessions).await;
@@ -74,23 +78,38 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<(), BenchError> {
 async fn transfers(step: &mut Step<'_>, factor: u64, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
     let file = format!("grown-{factor}");
-    let seconds = step.sftp(format!("put {file} {file}")).await?;
+    let (seconds, usage) = measured(step, format!("put {file} {file}")).await?;
     step.add_growth(Operation::Upload, factor, seconds);
-    let seconds = step.sftp(format!("get {file} {NOWHERE}")).await?;
+    step.add_growth(Operation::UploadCpu, factor, usage.server_cpu);
+    step.add_growth(Operation::UploadRequests, factor, usage.requests.total() as f64);
+    let (seconds, usage) = measured(step, format!("get {file} {NOWHERE}")).await?;
     step.add_growth(Operation::Download, factor, seconds);
+    step.add_growth(Operation::DownloadCpu, factor, usage.server_cpu);
+    step.add_growth(Operation::DownloadRequests, factor, usage.requests.total() as f64);
     step.sftp(format!("rm {file}")).await?;
     let (up, down) = many::cost_of_eight(step, &format!("grown-eighth-{factor}"), delay).await?;
     step.add_growth(Operation::EightUp, factor, up);
     step.add_growth(Operation::EightDown, factor, down);
+    if let Some(peak) = many::peak(step) {
+        step.add_growth(Operation::EightPeak, factor, peak);
+    }
     Ok(())
+}
+
+/// One command of one client: its seconds, and what it has cost.
+async fn measured(step: &mut Step<'_>, command: String) -> Result<(f64, Usage), BenchError> {
+    let (login, command) = (step.server.login.clone(), [command]);
+    let (done, usage) = step.measured(login.sftp(&command)).await?;
+    Ok((done.seconds(), usage))
 }
 
 async fn small_files(step: &mut Step<'_>, factor: u64, run: u32, delay: u64) -> Result<(), BenchError> {
     step.delay(delay).await?;
     let folder = format!("grown-small-{factor}");
     let remote = format!("{folder}-{run}");
-    let seconds = step.sftp(format!("put -r {folder} {remote}")).await?;
+    let (seconds, usage) = measured(step, format!("put -r {folder} {remote}")).await?;
     step.add_growth(Operation::SmallUp, factor, seconds);
+    step.add_growth(Operation::SmallUpRequests, factor, usage.requests.total() as f64);
     let seconds = step.server.login.lftp_mirror(&folder, &format!("{remote}-lftp"), small::CONNECTIONS).await?;
     step.add_growth(Operation::SmallUpLftp, factor, seconds);
     let seconds = step.sftp(format!("get -r {remote} received")).await?;

@@ -161,7 +161,7 @@ fn received(stream: usize) -> String {
 }
 
 /// The most memory of the processes that were started; sshd's for single sessions are gone.
-fn peak(step: &Step<'_>) -> Option<f64> {
+pub(super) fn peak(step: &Step<'_>) -> Option<f64> {
     let peaks = step.server.pids().into_iter().map(peak_memory).collect::<Option<Vec<u64>>>()?;
     Some(mib(peaks.iter().sum()))
 }

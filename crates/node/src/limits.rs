@@ -22,6 +22,10 @@ pub struct LimitArgs {
     /// limit for each session holds
     #[arg(long, value_name = "N")]
     pub max_open_handles: Option<u32>,
+    /// File content that they may have in each node's memory at once, on its way to the store or from it;
+    /// one part or one read per open file comes on top; without it, there is no such limit
+    #[arg(long, value_name = "SIZE")]
+    pub max_in_flight: Option<SizeArg>,
     /// Sessions at once, over all nodes; without it, the nodes' own limits hold
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<u32>,
@@ -48,6 +52,10 @@ pub struct LimitChangeArgs {
     /// Files and directories that they may have open at once on each node; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_open_handles: Option<Lifted<u32>>,
+    /// File content that they may have in each node's memory at once, on its way to the store or from it;
+    /// "none" lifts the limit
+    #[arg(long, value_name = "SIZE|none")]
+    pub max_in_flight: Option<Lifted<SizeArg>>,
     /// Sessions at once, over all nodes; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_sessions: Option<Lifted<u32>>,
@@ -99,6 +107,7 @@ impl LimitArgs {
             max_bandwidth_in: self.max_bandwidth_in.map(|limit| limit.0),
             max_bandwidth_out: self.max_bandwidth_out.map(|limit| limit.0),
             max_open_handles: self.max_open_handles,
+            max_in_flight: self.max_in_flight.map(|limit| limit.0),
             max_sessions: self.max_sessions,
             quota_bytes: self.quota_bytes.map(|limit| limit.0),
             quota_objects: self.quota_objects,
@@ -113,6 +122,7 @@ impl LimitChangeArgs {
             max_bandwidth_in: change(self.max_bandwidth_in, |limit| limit.0),
             max_bandwidth_out: change(self.max_bandwidth_out, |limit| limit.0),
             max_open_handles: change(self.max_open_handles, |limit| limit),
+            max_in_flight: change(self.max_in_flight, |limit| limit.0),
             max_sessions: change(self.max_sessions, |limit| limit),
             quota_bytes: change(self.quota_bytes, |limit| limit.0),
             quota_objects: change(self.quota_objects, |limit| limit),
@@ -195,6 +205,7 @@ mod tests {
         let arguments = LimitChangeArgs {
             max_bandwidth_in: Some("none".parse().unwrap()),
             max_open_handles: Some("0".parse().unwrap()),
+            max_in_flight: Some("8MiB".parse().unwrap()),
             quota_bytes: Some("1MiB".parse().unwrap()),
             quota_objects: Some("none".parse().unwrap()),
             ..LimitChangeArgs::default()
@@ -202,6 +213,7 @@ mod tests {
         let expected = TenantLimitsChange {
             max_bandwidth_in: LimitChange::Lift,
             max_open_handles: LimitChange::Set(0),
+            max_in_flight: LimitChange::Set(8 << 20),
             quota_bytes: LimitChange::Set(1 << 20),
             quota_objects: LimitChange::Lift,
             ..TenantLimitsChange::default()

@@ -23,6 +23,9 @@ pub struct Config {
     /// the file takes 4 bytes, any other 100; a client that sends more is cut off. Default 8 MiB:
     /// two million READs, or a file of 64 GiB asked for in 32 KiB requests before an answer is read.
     pub request_queue: ByteSize,
+    /// What they, and answers beyond `output_buffer`, may take in all sessions of the node. Beyond it, a
+    /// session that has more than 64 KiB of them is cut off as soon as it is looked at. Default 32 MiB.
+    pub request_queue_total: ByteSize,
     /// Requests on paths (STAT, OPEN, RENAME…) that may run or wait at once. Default 128.
     pub max_path_requests: u32,
     /// File content that one session may send, in bytes per second, at least 64 KiB. Its WRITEs
@@ -48,6 +51,7 @@ impl Default for Config {
             max_open_directories: 16,
             output_buffer: ByteSize::kib(512),
             request_queue: ByteSize::mib(8),
+            request_queue_total: ByteSize::mib(32),
             max_path_requests: 128,
             max_bandwidth_in: None,
             max_bandwidth_out: None,
@@ -73,6 +77,9 @@ impl Config {
         }
         if self.request_queue.as_u64() < 4096 {
             return refuse("request_queue", "must be at least 4 KiB");
+        }
+        if self.request_queue_total < self.request_queue {
+            return refuse("request_queue_total", "must be at least request_queue");
         }
         if self.max_path_requests == 0 {
             return refuse("max_path_requests", "must be at least 1");

@@ -11,6 +11,7 @@ use prometheus::{
 pub struct Metrics {
     pub(crate) sessions: IntGauge,
     pub(crate) handles: IntGauge,
+    pub(crate) queued: IntGauge,
     pub(crate) malformed: IntCounter,
     pub(crate) write_stalls: IntCounter,
     pub(crate) bytes_in: IntCounter,
@@ -42,6 +43,10 @@ impl Metrics {
         let metrics = Self {
             sessions: IntGauge::new("tidegate_sftp_sessions", "SFTP sessions that are open.")?,
             handles: IntGauge::new("tidegate_sftp_handles", "Files and directories that are open.")?,
+            queued: IntGauge::new(
+                "tidegate_sftp_queued_bytes",
+                "What requests that wait, and answers beyond sftp.output_buffer, take in all sessions.",
+            )?,
             malformed: IntCounter::new(
                 "tidegate_sftp_malformed_packets_total",
                 "Packets that could not be decoded; each ended its session.",
@@ -78,6 +83,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.sessions.clone()))?;
         registry.register(Box::new(metrics.handles.clone()))?;
+        registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.write_stalls.clone()))?;
         registry.register(Box::new(bytes))?;

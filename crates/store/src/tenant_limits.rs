@@ -20,6 +20,10 @@ pub struct TenantLimits {
     /// Files and directories that all its sessions together may have open at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_open_handles: Option<u32>,
+    /// Bytes of file content that all its sessions together may have in the node's memory at once, on
+    /// their way to the store or from it; what each open file needs to go on at all comes on top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u64>,
     /// Sessions at once, over all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
@@ -48,6 +52,8 @@ pub struct TenantLimitsChange {
     pub max_bandwidth_out: LimitChange<Bandwidth>,
     /// See [`TenantLimits::max_open_handles`].
     pub max_open_handles: LimitChange<u32>,
+    /// See [`TenantLimits::max_in_flight`].
+    pub max_in_flight: LimitChange<u64>,
     /// See [`TenantLimits::max_sessions`].
     pub max_sessions: LimitChange<u32>,
     /// See [`TenantLimits::quota_bytes`].
@@ -76,6 +82,7 @@ impl TenantLimitsChange {
             max_bandwidth_in: self.max_bandwidth_in.apply(limits.max_bandwidth_in),
             max_bandwidth_out: self.max_bandwidth_out.apply(limits.max_bandwidth_out),
             max_open_handles: self.max_open_handles.apply(limits.max_open_handles),
+            max_in_flight: self.max_in_flight.apply(limits.max_in_flight),
             max_sessions: self.max_sessions.apply(limits.max_sessions),
             quota_bytes: self.quota_bytes.apply(limits.quota_bytes),
             quota_objects: self.quota_objects.apply(limits.quota_objects),
@@ -168,6 +175,7 @@ mod tests {
             max_bandwidth_in: None,
             max_bandwidth_out: Some(Bandwidth(1 << 20)),
             max_open_handles: Some(3),
+            max_in_flight: None,
             max_sessions: Some(2),
             quota_bytes: Some(0),
             quota_objects: None,

@@ -39,6 +39,10 @@ pub struct Config {
     /// for it before the file fails. Default: 30 seconds.
     #[serde(with = "humantime_serde")]
     pub budget_wait: Duration,
+    /// How many bytes of file content one session may have in memory at once, on their way to the store or
+    /// from it; at least `part_size`. What each open file needs to go on at all comes on top: one part of an
+    /// upload, a range that a READ waits for. Default: no limit but the session's fair share.
+    pub session_in_flight_max: Option<ByteSize>,
     /// What each running transfer takes of `memory_budget` beside the file's content, for its buffers in
     /// SSH and SFTP: an upload with its first byte, a download once it goes beyond its first 256 KiB.
     /// At most 16 MiB. Default: 1280 KiB.
@@ -143,6 +147,7 @@ impl Default for Config {
             memory_budget: None,
             write_share: 50,
             budget_wait: Duration::from_secs(30),
+            session_in_flight_max: None,
             transfer_overhead: ByteSize::kib(1280),
             part_size: ByteSize::mib(8),
             part_size_max: ByteSize::mib(64),
@@ -182,6 +187,11 @@ impl Config {
             ),
             ((10..=90).contains(&self.write_share), "write_share", "takes 10 to 90 (percent)"),
             (!self.budget_wait.is_zero(), "budget_wait", "takes more than 0"),
+            (
+                self.session_in_flight_max.is_none_or(|max| max >= self.part_size),
+                "session_in_flight_max",
+                "takes at least part_size",
+            ),
             (self.transfer_overhead <= ByteSize::mib(16), "transfer_overhead", "takes at most 16 MiB"),
             ((limits::PART_MIN..=limits::PART_MAX).contains(&parts), "part_size", "takes 5 MiB to 5 GiB"),
             (

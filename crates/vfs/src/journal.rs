@@ -294,23 +294,25 @@ impl Uploads {
         }
     }
 
-    /// An upload that was cut has another name from now on. What is on that name already is dropped.
+    /// An upload has another name from now on, which is given. What is on that name already is dropped.
+    /// `None` if somebody else has it.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<()> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+        let Some(journal) = &self.journal else { return Ok(None) };
         let record = entry.record.clone();
         let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
         let before = journal.replace(&self.tenant, &moved).await?;
-        if !journal.remove(&self.tenant, &entry.key, entry.generation).await? {
+        let is_mine = journal.remove(&self.tenant, &entry.key, entry.generation).await?;
+        if !is_mine {
             // Somebody has taken it over under its old name.
             journal.remove(&self.tenant, to, moved.generation).await?;
         }
         if let Some(before) = before {
             self.clear(&before.record).await;
         }
-        Ok(())
+        Ok(is_mine.then_some(moved))
     }
 
     fn record(&self, new: NewUpload, state: UploadState) -> UploadRecord {

@@ -14,6 +14,7 @@ mod directory;
 mod edit;
 mod error;
 mod hashed_names;
+mod in_flight;
 mod journal;
 mod key;
 mod known_directories;

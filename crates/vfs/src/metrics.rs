@@ -11,6 +11,8 @@ pub struct Metrics {
     pub(crate) scratch_used: IntGauge,
     pub(crate) scratch_limit: IntGauge,
     pub(crate) budget_refusals: IntCounter,
+    pub(crate) limited_by_session: IntCounter,
+    pub(crate) limited_by_tenant: IntCounter,
     pub(crate) read_ahead_refusals: IntCounter,
     pub(crate) read_ahead_dropped: IntCounter,
     pub(crate) read_waits: IntCounter,
@@ -85,6 +87,14 @@ impl Metrics {
             &["cause"],
         )?;
         registry.register(Box::new(stalls.clone()))?;
+        let limited = IntCounterVec::new(
+            Opts::new(
+                "tidegate_vfs_in_flight_limited_total",
+                "Times that a transfer had to do with fewer bytes in flight, by whose limit it was (session, tenant)",
+            ),
+            &["limit"],
+        )?;
+        registry.register(Box::new(limited.clone()))?;
         let checks = IntCounterVec::new(
             Opts::new(
                 "tidegate_vfs_download_checks_total",
@@ -106,6 +116,8 @@ impl Metrics {
                 "tidegate_vfs_budget_refusals_total",
                 "Files and writes refused because the memory budget stayed in use",
             )?,
+            limited_by_session: limited.with_label_values(&["session"]),
+            limited_by_tenant: limited.with_label_values(&["tenant"]),
             read_ahead_refusals: counter(
                 "tidegate_vfs_read_ahead_refusals_total",
                 "Times that read-ahead was left out because the file had its share of the memory budget, or it was in use",

@@ -68,6 +68,7 @@ impl Files {
             // to be replaced.
             let condition = if moved.is_some() || may_replace { Condition::Always } else { Condition::IfAbsent };
             open.rename(target.clone(), moved, condition);
+            open.rename_entry().await;
         }
         drop(relocation);
         self.open_files.rename(&source, &target);
@@ -90,7 +91,8 @@ impl Files {
             Replace::Existing => Condition::Always,
             Replace::Never => Condition::IfAbsent,
         };
-        Ok(self.uploads.rename(&entry, target).await?)
+        self.uploads.rename(&entry, target).await?;
+        Ok(())
     }
 
     async fn rename_object(

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub(crate) use self::ledger::Urgency;
 use self::ledger::{Ask, Ledger, Ticket};
 use crate::budget::UNIT;
+use crate::in_flight::InFlight;
 
 /// A fixed number of bytes for all uploads of a node. Clones share it.
 #[derive(Clone)]
@@ -72,9 +73,9 @@ impl Shares {
         self.inner.total
     }
 
-    /// One tenant's view.
-    pub(crate) fn tenant(&self, name: TenantName) -> TenantShare {
-        TenantShare { shares: self.clone(), tenant: Arc::new(name) }
+    /// One tenant's view, for a session whose limits are these.
+    pub(crate) fn tenant(&self, name: TenantName, in_flight: InFlight) -> TenantShare {
+        TenantShare { shares: self.clone(), tenant: Arc::new(name), in_flight }
     }
 }
 
@@ -83,12 +84,18 @@ impl Shares {
 pub(crate) struct TenantShare {
     shares: Shares,
     tenant: Arc<TenantName>,
+    in_flight: InFlight,
 }
 
 impl TenantShare {
     /// For a writer that holds nothing yet.
     pub(crate) fn writer(&self) -> WriterShare {
-        WriterShare { inner: Arc::clone(&self.shares.inner), tenant: Arc::clone(&self.tenant), held: Arc::default() }
+        WriterShare {
+            inner: Arc::clone(&self.shares.inner),
+            tenant: Arc::clone(&self.tenant),
+            in_flight: self.in_flight.clone(),
+            held: Arc::default(),
+        }
     }
 }
 
@@ -97,6 +104,7 @@ impl TenantShare {
 pub(crate) struct WriterShare {
     inner: Arc<Inner>,
     tenant: Arc<TenantName>,
+    in_flight: InFlight,
     /// Units.
     held: Arc<AtomicU64>,
 }
@@ -114,15 +122,16 @@ impl WriterShare {
 
     /// Takes `bytes`, rounded up to whole units, if they may be had now.
     pub(crate) fn try_take(&self, bytes: u64, urgency: Urgency) -> Option<Grant> {
-        self.ask(bytes, urgency).claim()
+        self.ask(bytes, urgency)?.claim()
     }
 
-    /// Takes `bytes`, rounded up to whole units, when its turn comes; `None` if that was not in time.
+    /// Takes `bytes`, rounded up to whole units, when its turn comes; `None` if that was not in time, or an
+    /// extra is beyond what the session or its tenant may have.
     pub(crate) async fn take(&self, bytes: u64, urgency: Urgency, within: Duration) -> Option<Grant> {
         if bytes > self.inner.total {
             return None;
         }
-        let mut place = self.ask(bytes, urgency);
+        let mut place = self.ask(bytes, urgency)?;
         // A time that ran out and a turn that came are told apart under the lock.
         let first = within / 2;
         if tokio::time::timeout(first, &mut place.turn).await.is_err() {
@@ -172,15 +181,20 @@ impl WriterShare {
         }
     }
 
-    fn ask(&self, bytes: u64, urgency: Urgency) -> Place {
+    fn ask(&self, bytes: u64, urgency: Urgency) -> Option<Place> {
         let units = bytes.div_ceil(UNIT);
+        match urgency {
+            Urgency::Need => self.in_flight.add(units * UNIT),
+            Urgency::Extra if self.in_flight.try_add(units * UNIT) => {}
+            Urgency::Extra => return None,
+        }
         let ask = Ask { units, held: self.held.load(Ordering::Relaxed), urgency };
         let (called, turn) = oneshot::channel();
         let mut state = self.inner.state();
         let ticket = state.ledger.ask(&self.tenant, ask);
         state.waiting.insert(ticket, called);
         self.inner.serve(state);
-        Place { writer: self.clone(), units, ticket, turn, left: false }
+        Some(Place { writer: self.clone(), units, ticket, turn, left: false })
     }
 
     fn grant(&self, units: u64) -> Grant {
@@ -217,7 +231,7 @@ impl Place {
         self.leave().then(|| self.writer.grant(self.units))
     }
 
-    /// Whether its turn had come.
+    /// Whether its turn had come. If not, what it asked for is not in flight.
     fn leave(&mut self) -> bool {
         self.left = true;
         let inner = &self.writer.inner;
@@ -225,6 +239,7 @@ impl Place {
         if state.waiting.remove(&self.ticket).is_none() {
             return true;
         }
+        self.writer.in_flight.sub(self.units * UNIT);
         state.ledger.withdraw(&self.writer.tenant, self.ticket);
         // It may have stood before others.
         inner.serve(state);
@@ -235,6 +250,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.left && self.leave() {
+            self.writer.in_flight.sub(self.units * UNIT);
             self.writer.inner.release(&self.writer.tenant, self.units);
         }
     }
@@ -270,6 +286,7 @@ impl Drop for Grant {
     fn drop(&mut self) {
         if self.units > 0 {
             self.writer.held.fetch_sub(self.units, Ordering::Relaxed);
+            self.writer.in_flight.sub(self.units * UNIT);
             self.writer.inner.release(&self.writer.tenant, self.units);
         }
     }

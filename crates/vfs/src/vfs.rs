@@ -13,6 +13,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
+use crate::in_flight::TenantsInFlight;
 use crate::journal::{BoundedJournal, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     write_shares: Shares,
     read_memory: ReadMemory,
+    in_flight: TenantsInFlight,
     pub(crate) attributes: AttributeCache,
     lookups: Lookups,
     /// Where the pages of large directories begin.
@@ -112,6 +114,7 @@ impl Vfs {
                 metrics,
                 write_shares,
                 read_memory,
+                in_flight: TenantsInFlight::default(),
                 attributes,
                 lookups: Lookups::new(),
                 boundaries: Boundaries::default(),
@@ -164,8 +167,11 @@ impl Vfs {
         ));
         let keys = KeySpace::new(Mounted::new(&account.tenant.prefix, &account.user.mappings)?);
         let rights = Rights::new(account.user.permissions.clone(), &account.user.rules);
-        let read_memory = vfs.read_memory.of(account.tenant.name.clone());
-        let write_share = vfs.write_shares.tenant(account.tenant.name.clone());
+        let session_max = vfs.config.session_in_flight_max.map(|max| max.as_u64());
+        let limits = (session_max, account.tenant.limits.max_in_flight);
+        let in_flight = vfs.in_flight.session(&account.tenant.name, limits, &vfs.metrics);
+        let read_memory = vfs.read_memory.of(account.tenant.name.clone(), in_flight.clone());
+        let write_share = vfs.write_shares.tenant(account.tenant.name.clone(), in_flight);
         let prefetch = if rights.has_anywhere(Permission::List) && rights.has_anywhere(Permission::Read) {
             let (vfs, store, memory) = (vfs.clone(), store.clone(), read_memory.clone());
             Prefetch::new(Opener { vfs, store, memory, bucket: bucket.clone(), keys: keys.clone() })
@@ -251,6 +257,6 @@ impl Shared {
     }
 
     pub(crate) fn read_memory_of_test(&self) -> TenantMemory {
-        self.read_memory.of("test".parse().unwrap())
+        self.read_memory.of("test".parse().unwrap(), crate::in_flight::InFlight::unlimited())
     }
 }

@@ -38,6 +38,7 @@ pub(super) const WITH_ACCESS: &str = "2";
 const MAX_BANDWIDTH_IN: &str = "max_bandwidth_in";
 const MAX_BANDWIDTH_OUT: &str = "max_bandwidth_out";
 const MAX_OPEN_HANDLES: &str = "max_open_handles";
+const MAX_IN_FLIGHT: &str = "max_in_flight";
 /// A user has this one, too.
 pub(super) const MAX_SESSIONS: &str = "max_sessions";
 const QUOTA_BYTES: &str = "quota_bytes";
@@ -167,6 +168,7 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
         (MAX_BANDWIDTH_IN, limits.max_bandwidth_in.map(number)),
         (MAX_BANDWIDTH_OUT, limits.max_bandwidth_out.map(number)),
         (MAX_OPEN_HANDLES, limits.max_open_handles.map(number)),
+        (MAX_IN_FLIGHT, limits.max_in_flight.map(number)),
         (MAX_SESSIONS, limits.max_sessions.map(number)),
         (QUOTA_BYTES, limits.quota_bytes.map(number)),
         (QUOTA_OBJECTS, limits.quota_objects.map(number)),
@@ -190,6 +192,7 @@ pub(super) fn limits_update(change: &TenantLimitsChange) -> Option<Update> {
         (MAX_BANDWIDTH_IN, ":in", value(change.max_bandwidth_in)),
         (MAX_BANDWIDTH_OUT, ":out", value(change.max_bandwidth_out)),
         (MAX_OPEN_HANDLES, ":handles", value(change.max_open_handles)),
+        (MAX_IN_FLIGHT, ":flight", value(change.max_in_flight)),
         (MAX_SESSIONS, ":sessions", value(change.max_sessions)),
         (QUOTA_BYTES, ":bytes", value(change.quota_bytes)),
         (QUOTA_OBJECTS, ":objects", value(change.quota_objects)),
@@ -254,6 +257,7 @@ pub(super) fn tenant_of(item: &Item, operation: &'static str) -> Result<Tenant, 
             max_bandwidth_in: fields.optional_number(MAX_BANDWIDTH_IN)?,
             max_bandwidth_out: fields.optional_number(MAX_BANDWIDTH_OUT)?,
             max_open_handles: fields.optional_number(MAX_OPEN_HANDLES)?,
+            max_in_flight: fields.optional_number(MAX_IN_FLIGHT)?,
             max_sessions: fields.optional_number(MAX_SESSIONS)?,
             quota_bytes: fields.optional_number(QUOTA_BYTES)?,
             quota_objects: fields.optional_number(QUOTA_OBJECTS)?,

@@ -144,6 +144,7 @@ async fn limits_are_set_and_lifted_and_shown() {
     let change = TenantLimitsChange {
         max_bandwidth_in: LimitChange::Set((10 << 20).try_into().unwrap()),
         max_open_handles: LimitChange::Set(100),
+        max_in_flight: LimitChange::Set(64 << 20),
         ..TenantLimitsChange::default()
     };
     let text = printed!(Output::Text, |printer| tenants::set(&directory, &MemoryUsage::new(), &acme, &change, printer))
@@ -152,6 +153,7 @@ async fn limits_are_set_and_lifted_and_shown() {
         "max bandwidth in:  10.0 MiB/s",
         "max bandwidth out: no limit",
         "max open handles:  100",
+        "max in flight:     64.0 MiB",
         "max sessions:      no limit",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");

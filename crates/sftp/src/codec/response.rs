@@ -56,7 +56,7 @@ pub struct NameEntry {
 }
 
 impl NameEntry {
-    fn wire_len(&self) -> usize {
+    pub(crate) fn wire_len(&self) -> usize {
         // Two length fields, and the ATTRS structure behind the names.
         8 + self.name.len() + self.longname.len() + 32
     }

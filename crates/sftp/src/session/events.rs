@@ -6,7 +6,7 @@ use std::time::Instant;
 use tidegate_vfs::{Directory, DirectoryEntry, FileAttributes, FsError, OpenFile, Published, ReadData, VirtualPath};
 
 use super::audit;
-use super::handles::{DirectoryHandle, OpenHandle, READDIR_BYTES, ReadHandle, WriteHandle};
+use super::handles::{DirectoryHandle, OpenHandle, ReadHandle, WriteHandle};
 use super::order::Ticket;
 use super::reads::ReadQueue;
 use super::run::Session;
@@ -64,7 +64,10 @@ impl Session {
     /// Acts on an event.
     pub(super) fn complete(&mut self, event: Event) {
         match event {
-            Event::Page { handle, directory, result } => self.complete_page(handle, directory, result),
+            Event::Page { handle, directory, result } => {
+                self.take_page(handle, directory, result);
+                self.make_ready(handle);
+            }
             Event::Path(event) => self.complete_path(event),
             Event::Read { handle, slot, result } => {
                 if let Some(open) = self.handles.any(handle).and_then(OpenHandle::readable) {
@@ -122,6 +125,7 @@ impl Session {
                     path: origin.path.clone(),
                     directory: Some(directory),
                     entries: std::collections::VecDeque::new(),
+                    failed: None,
                     waiting: std::collections::VecDeque::new(),
                     ended: false,
                     closing: None,
@@ -185,7 +189,8 @@ impl Session {
         self.context.metrics.answered(operation, code.as_str(), arrived.elapsed());
     }
 
-    fn complete_page(
+    /// Puts what a directory gave behind what it gave before.
+    pub(super) fn take_page(
         &mut self,
         handle: HandleId,
         directory: Directory,
@@ -203,14 +208,8 @@ impl Session {
                 }));
             }
             Ok(None) => open.ended = true,
-            Err(error) => {
-                let Some((id, arrived)) = open.waiting.pop_front() else { return };
-                let origin = Origin { id, operation: "readdir", path: open.path.clone(), arrived };
-                self.queued_bytes -= READDIR_BYTES;
-                self.fail(&origin, &error);
-            }
+            Err(error) => open.failed = Some(error),
         }
-        self.make_ready(handle);
     }
 }
 

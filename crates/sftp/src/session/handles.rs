@@ -57,8 +57,10 @@ pub(super) struct DirectoryHandle {
     pub(super) path: VirtualPath,
     /// `None` while a page is fetched.
     pub(super) directory: Option<Directory>,
-    /// Fetched and not sent yet: less than a page.
+    /// Fetched and not sent yet: less than two pages.
     pub(super) entries: VecDeque<NameEntry>,
+    /// How the listing failed behind these.
+    pub(super) failed: Option<FsError>,
     /// READDIRs to answer: id and arrival.
     pub(super) waiting: VecDeque<(u32, Instant)>,
     pub(super) ended: bool,

@@ -18,6 +18,7 @@ mod extensions;
 mod handles;
 mod order;
 mod pump;
+mod queued;
 mod reads;
 mod requests;
 mod run;

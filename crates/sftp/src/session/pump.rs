@@ -8,7 +8,7 @@ use super::events::{Event, Origin};
 use super::handles::{Closing, OpenHandle, READDIR_BYTES};
 use super::reads::ReadAnswer;
 use super::run::Session;
-use crate::codec::{HandleId, StatusCode};
+use crate::codec::{HandleId, MAX_PACKET, NameEntry, StatusCode};
 
 /// What a READ is charged at least while it runs: one far from the others is a request to the
 /// store of its own, however few bytes it asks for, so their number is bounded too.
@@ -166,11 +166,20 @@ impl Session {
             if !has_room {
                 return Turn::NoRoom;
             }
+            self.fill_up(id);
+            let Some(OpenHandle::Directory(open)) = self.handles.any(id) else { return Turn::Done };
             let sent = self.replies.names(request, &open.entries);
             open.entries.drain(..sent.min(open.entries.len()));
             open.waiting.pop_front();
             self.queued_bytes -= READDIR_BYTES;
             self.context.metrics.answered("readdir", StatusCode::Ok.as_str(), arrived.elapsed());
+            return Turn::Again;
+        }
+        if let Some(error) = open.failed.take() {
+            open.waiting.pop_front();
+            let origin = Origin { id: request, operation: "readdir", path: open.path.clone(), arrived };
+            self.queued_bytes -= READDIR_BYTES;
+            self.fail(&origin, &error);
             return Turn::Again;
         }
         if open.ended {
@@ -189,6 +198,21 @@ impl Session {
             );
         }
         Turn::Done
+    }
+
+    /// Takes the next page as well where a packet has room for more than is left of the last one and it is
+    /// here already.
+    fn fill_up(&mut self, id: HandleId) {
+        let Some(OpenHandle::Directory(open)) = self.handles.any(id) else { return };
+        let left: usize = open.entries.iter().map(NameEntry::wire_len).sum();
+        if left >= MAX_PACKET || open.ended || open.failed.is_some() {
+            return;
+        }
+        let Some(mut directory) = open.directory.take() else { return };
+        match directory.next_page().now_or_never() {
+            Some(result) => self.take_page(id, directory, result),
+            None => open.directory = Some(directory),
+        }
     }
 
     /// How many bytes more of answers may wait for the client now.

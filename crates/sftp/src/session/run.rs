@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::events::Event;
 use super::handles::{Handles, OpenHandle};
 use super::order::PathOrder;
+use super::queued::Queued;
 use super::requests::Call;
 use super::throttle::{Throttle, until};
 use super::{SessionContext, SessionEnd, SessionReport, audit};
@@ -29,6 +30,8 @@ const LARGE_BLOCK: usize = 2 * MAX_PACKET;
 /// How many bytes of answers may wait above `output_buffer`: small answers to requests that were
 /// already on their way when it was full.
 const OUTPUT_SLACK: usize = 4 << 20;
+/// What the queues of one session may take whatever those of others do, in bytes.
+const QUEUE_SURE: usize = 64 << 10;
 /// How long requests that run may take once the client is gone: files whose CLOSE was received
 /// become durable, a rename does not stop half-way.
 const FINISH_GRACE: Duration = Duration::from_secs(60);
@@ -80,6 +83,7 @@ pub(super) struct Session {
     pub(super) ready: VecDeque<HandleId>,
     /// What the queues of READs and READDIRs that wait take, in bytes.
     pub(super) queued_bytes: usize,
+    queued: Queued,
     /// Bytes that READs in progress may yet add to the answers.
     pub(super) reading: usize,
     pub(super) bytes_in: u64,
@@ -116,6 +120,7 @@ where
 
 impl Session {
     fn new(context: SessionContext) -> Self {
+        let queued = Queued::new(context.metrics.queued.clone());
         Self {
             handles: Handles::new(context.metrics.handles.clone()),
             ended: context.gone.child_token(),
@@ -134,6 +139,7 @@ impl Session {
             pending: FuturesUnordered::new(),
             ready: VecDeque::new(),
             queued_bytes: 0,
+            queued,
             reading: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -198,7 +204,14 @@ impl Session {
         self.pump();
         let output_limit = usize::try_from(self.context.config.output_buffer.as_u64()).unwrap_or(usize::MAX);
         let queue_limit = usize::try_from(self.context.config.request_queue.as_u64()).unwrap_or(usize::MAX);
-        if self.queued_bytes > queue_limit || self.replies.len() > output_limit.saturating_add(OUTPUT_SLACK) {
+        let overflow = self.replies.len().saturating_sub(output_limit);
+        let queued = self.queued_bytes + overflow;
+        self.queued.set(queued);
+        let is_sure = queued <= QUEUE_SURE;
+        if self.queued_bytes > queue_limit
+            || overflow > OUTPUT_SLACK
+            || (!is_sure && self.queued.sum() > self.context.config.request_queue_total.as_u64())
+        {
             return Err(SessionEnd::NotReading);
         }
         Ok(())

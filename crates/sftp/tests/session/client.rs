@@ -33,10 +33,14 @@ impl Node {
     }
 
     pub fn over(stores: Arc<dyn ObjectStores>) -> Self {
+        Self::with(stores, tidegate_vfs::Config::default())
+    }
+
+    pub fn with(stores: Arc<dyn ObjectStores>, config: tidegate_vfs::Config) -> Self {
         let registry = Registry::new();
         let vfs_metrics = tidegate_vfs::Metrics::register(&registry).unwrap();
         Self {
-            vfs: Vfs::new(stores, tidegate_vfs::Config::default(), vfs_metrics),
+            vfs: Vfs::new(stores, config, vfs_metrics),
             config: Config::default(),
             shutdown: Shutdown::default(),
             metrics: Metrics::register(&registry).unwrap(),
@@ -87,13 +91,18 @@ impl Node {
 }
 
 impl Node {
-    /// The value of a counter, by its name and the value of its one label.
+    /// The value of a counter or gauge, by its name and the value of its one label.
     pub fn metric(&self, name: &str, label: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
         let labelled =
             |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|pair| pair.value() == label);
-        family.get_metric().iter().find(labelled).unwrap().get_counter().get_value()
+        family
+            .get_metric()
+            .iter()
+            .find(labelled)
+            .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+            .unwrap()
     }
 }
 

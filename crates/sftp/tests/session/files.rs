@@ -180,6 +180,35 @@ async fn a_directory_of_thousands_is_listed_once_each_under_pipelined_readdirs()
     assert_eq!(listed, expected);
 }
 
+/// Names so long that a page takes more than two packets: what is left of one goes with the next one.
+#[tokio::test(start_paused = true)]
+async fn answers_to_readdir_are_filled_across_the_pages_of_a_listing() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    for n in 0..2500 {
+        client.put(&format!("/{n:0250}"), b"").await;
+    }
+    let id = client.id();
+    client.send(oracle::OpenDir { id, path: "/".to_owned() }).await;
+    let handle = client.handle().await;
+    let mut counts = Vec::new();
+    loop {
+        // Everything that can be fetched ahead is there by then.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let id = client.id();
+        client.send(oracle::ReadDir { id, handle: handle.clone() }).await;
+        match client.receive().await {
+            Packet::Name(names) => counts.push(names.files.len()),
+            Packet::Status(status) => break assert_eq!(status.status_code, StatusCode::Eof),
+            other => panic!("{other:?}"),
+        }
+    }
+    let full = counts[0];
+    assert!((300..500).contains(&full), "{full}");
+    assert_eq!(counts.iter().sum::<usize>(), 2500);
+    assert!(counts.iter().rev().skip(1).all(|count| *count == full), "{counts:?}");
+}
+
 #[tokio::test]
 async fn append_goes_to_the_end_whatever_the_offset() {
     let node = Node::new();

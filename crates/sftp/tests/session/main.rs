@@ -13,4 +13,5 @@ mod files;
 mod in_place;
 mod links;
 mod order;
+mod paused;
 mod throttled;

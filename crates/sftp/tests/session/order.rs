@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use bytesize::ByteSize;
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
-
+use tidegate_sftp::SessionEnd;
 use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::MemoryObjectStore;
+use tokio::io::AsyncWriteExt;
 
 use crate::client::Node;
 
@@ -154,6 +157,41 @@ async fn ten_thousand_reads_are_taken_in_before_an_answer_is_read() {
     }
     client.send_close(&handle).await;
     client.ok().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_sessions_leave_waiting_is_limited_too() {
+    let mut node = Node::new();
+    node.config.request_queue = ByteSize::kib(512);
+    node.config.request_queue_total = ByteSize::kib(512);
+    let mut patient = node.session().await;
+    patient.put("/big", &vec![1; 4 << 20]).await;
+    let kept = patient.open("/big", OpenFlags::READ).await;
+    let mut greedy = Vec::new();
+    for _ in 0..6 {
+        let mut client = node.session().await;
+        let handle = client.open("/big", OpenFlags::READ).await;
+        // At 100 bytes each, 200 KiB: two sessions may have as much, three not.
+        for n in 0..2_000_u64 {
+            let (id, offset) = (client.id(), (n * 7_919_009) % (4 << 20));
+            let read = oracle::Read { id, handle: handle.clone(), offset, len: 32_768 };
+            if client.stream.write_all(&Bytes::try_from(Packet::from(read)).unwrap()).await.is_err() {
+                break;
+            }
+        }
+        greedy.push(client);
+    }
+    let mut cut = 0;
+    for client in &mut greedy {
+        // Nothing happens any more where none of them ends.
+        if let Ok(report) = tokio::time::timeout(Duration::from_secs(1), &mut client.session).await {
+            assert!(matches!(report.unwrap().end, SessionEnd::NotReading));
+            cut += 1;
+        }
+    }
+    assert_eq!(cut, 4);
+    patient.send_read(&kept, 0, 1000).await;
+    assert!(matches!(patient.receive().await, Packet::Data(data) if data.data == [1; 1000]));
 }
 
 // Each READ far from the others is a request to the store. A client can ask for a byte a thousand

@@ -4,6 +4,7 @@ use futures::FutureExt;
 use prometheus::{IntCounter, IntGauge};
 
 use super::*;
+use crate::in_flight::InFlight;
 use crate::shares::Shares;
 
 #[tokio::test]
@@ -12,7 +13,7 @@ async fn a_write_that_was_admitted_is_taken_though_a_flush_finds_nothing_in_betw
     let gauge = |name: &str| IntGauge::new(name, name).unwrap();
     let (used, refusals) = (gauge("used"), IntCounter::new("refusals", "refusals").unwrap());
     let scratch = Scratch::new(folder.path().to_owned(), 1 << 20, gauge("scratch"));
-    let share = Shares::new(1 << 20, used.clone()).tenant("tenant".parse().unwrap()).writer();
+    let share = Shares::new(1 << 20, used.clone()).tenant("tenant".parse().unwrap(), InFlight::unlimited()).writer();
     let mut edit = Edit::new(None, 0, &scratch, Memory::new(share, Duration::from_secs(5), refusals), 0);
 
     let admitted = edit.admit(0, 3, || futures::future::pending().boxed());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_store::{JournalEntry, ObjectKey, StoreResult, StoredPart, Tail, UploadRecord};
+use tidegate_store::{Condition, JournalEntry, ObjectKey, StoreResult, StoredPart, Tail, UploadRecord};
 use tokio::sync::Mutex;
 
 use super::Uploads;
@@ -29,18 +29,22 @@ impl Keeper {
     /// `Conflict` if somebody else has it.
     pub(crate) async fn confirm(&self) -> Result<(), FsError> {
         let Some(journal) = &self.uploads.journal else { return Ok(()) };
-        let (key, generation, expires) = {
-            let entry = self.entry.lock().await;
-            (entry.key.clone(), entry.generation, entry.record.expires)
-        };
-        match journal.read(&self.uploads.tenant, &key).await {
-            Ok(Some(entry)) if entry.generation == generation => {}
-            Ok(_) => {
-                self.uploads.metrics.uploads_fenced.inc();
-                return Err(fenced());
+        let expires = loop {
+            let (key, generation, expires) = {
+                let entry = self.entry.lock().await;
+                (entry.key.clone(), entry.generation, entry.record.expires)
+            };
+            match journal.read(&self.uploads.tenant, &key).await {
+                Ok(Some(entry)) if entry.generation == generation => break expires,
+                // A RENAME of this session has moved it meanwhile.
+                Ok(_) if self.entry.lock().await.generation != generation => {}
+                Ok(_) => {
+                    self.uploads.metrics.uploads_fenced.inc();
+                    return Err(fenced());
+                }
+                Err(_) => return Ok(()),
             }
-            Err(_) => return Ok(()),
-        }
+        };
         if expires.saturating_sub(unix_now()) < self.uploads.life.as_secs() / 2 {
             // An upload that takes days lives on.
             let _ = self.change(|_| {}).await;
@@ -93,17 +97,21 @@ impl Keeper {
         Ok(is_mine)
     }
 
-    /// The file's name in the journal.
-    pub(crate) async fn key(&self) -> ObjectKey {
-        self.entry.lock().await.key.clone()
-    }
-
-    /// The file has another name by now.
+    /// The file has this name by now, and is published where `condition` holds.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, to: &ObjectKey) -> StoreResult<()> {
-        self.uploads.rename(&*self.entry.lock().await, to).await
+    pub(crate) async fn rename(&self, to: &ObjectKey, condition: Condition) -> StoreResult<()> {
+        let mut entry = self.entry.lock().await;
+        if entry.key == *to {
+            return Ok(());
+        }
+        let mut changed = entry.clone();
+        changed.record.condition = condition;
+        if let Some(moved) = self.uploads.rename(&changed, to).await? {
+            *entry = moved;
+        }
+        Ok(())
     }
 
     /// Takes the entry out: the upload was published, or its parts are gone.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::ready;
 use tidegate_store::{Condition, ETag, ObjectKey};
 
 use super::file::{Content, SharedFile};
@@ -34,6 +36,21 @@ impl SharedFile {
         }
         drop(state);
         self.destination.set(key, condition);
+    }
+
+    /// Behind [`SharedFile::rename`]: its entry in the journal goes with it, so that nothing shows under the
+    /// old name. Where the journal does not answer, it goes when the upload is cut or published.
+    pub(crate) async fn rename_entry(&self) {
+        let keeper = match &self.state().content {
+            Content::Interrupted(interrupted) => ready(Some(Arc::clone(&interrupted.keeper))).boxed(),
+            Content::Upload(upload) => upload.keeper(),
+            Content::Edit(_) | Content::Failed(..) | Content::Moving(_) => return,
+        };
+        let Some(keeper) = keeper.await else { return };
+        let (key, condition) = self.destination.now();
+        if let Err(error) = keeper.rename(&key, condition).await {
+            tracing::warn!(%key, error = %error.report(), "a file that is being uploaded shows under its old name");
+        }
     }
 
     /// What must hold when it is published.

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use self::fairness::Reach;
 use crate::budget::{UNIT, round_up};
 use crate::error::{FsError, FsErrorKind};
+use crate::in_flight::InFlight;
 use crate::metrics::{Counted, Metrics};
 
 /// What every reader may hold, however many there are: with less, one request to the store would not
@@ -92,6 +93,7 @@ struct Waiter {
 struct Member {
     id: u64,
     tenant: TenantName,
+    in_flight: InFlight,
     /// Changed under the lock only.
     held: AtomicU64,
     wants: AtomicU64,
@@ -135,9 +137,9 @@ impl ReadMemory {
         self.node.total
     }
 
-    /// The memory as this tenant may use it.
-    pub(crate) fn of(&self, tenant: TenantName) -> TenantMemory {
-        TenantMemory { node: Arc::clone(&self.node), tenant }
+    /// The memory as this tenant may use it, in a session whose limits are these.
+    pub(crate) fn of(&self, tenant: TenantName, in_flight: InFlight) -> TenantMemory {
+        TenantMemory { node: Arc::clone(&self.node), tenant, in_flight }
     }
 }
 
@@ -146,6 +148,7 @@ impl ReadMemory {
 pub(crate) struct TenantMemory {
     node: Arc<Node>,
     tenant: TenantName,
+    in_flight: InFlight,
 }
 
 impl TenantMemory {
@@ -156,6 +159,7 @@ impl TenantMemory {
         let member = Arc::new(Member {
             id: state.next_reader,
             tenant: self.tenant.clone(),
+            in_flight: self.in_flight.clone(),
             held: AtomicU64::new(0),
             wants: AtomicU64::new(0),
             share: AtomicU64::new(u64::MAX),
@@ -207,10 +211,22 @@ impl Share {
         self.node.state().wanted > 0
     }
 
-    /// Takes `bytes`, rounded up to whole units, if that stays within the share, they can be had at
-    /// once, and nobody waits for memory.
+    /// Takes `bytes`, rounded up to whole units, if that stays within the share and the limits of session and
+    /// tenant, they can be had at once, and nobody waits for memory.
     pub(crate) fn try_take(&self, bytes: u64) -> Option<ReadPermit> {
         let bytes = round_up(bytes);
+        if !self.member.in_flight.try_add(bytes) {
+            return None;
+        }
+        let taken = self.try_take_counted(bytes);
+        if taken.is_none() {
+            self.member.in_flight.sub(bytes);
+        }
+        taken
+    }
+
+    /// The same of bytes that are counted as in flight.
+    fn try_take_counted(&self, bytes: u64) -> Option<ReadPermit> {
         let within = |member: &Member| member.held.load(Relaxed).saturating_add(bytes) <= member.may_hold();
         {
             let mut state = self.node.state();
@@ -239,6 +255,7 @@ impl Share {
         let bytes = round_up(bytes).min(node.total);
         let mut state = node.state();
         if state.wanted == 0 && state.free >= bytes {
+            self.member.in_flight.add(bytes);
             let permit = node.take(&mut state, &self.member, bytes);
             drop(state);
             return Queued::Ready(permit);
@@ -322,6 +339,7 @@ impl Node {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Takes bytes that are free and counted as in flight.
     fn take(self: &Arc<Self>, state: &mut State, member: &Arc<Member>, bytes: u64) -> ReadPermit {
         state.free -= bytes;
         state.tenants.entry(member.tenant.clone()).or_default().held += bytes;
@@ -337,6 +355,7 @@ impl Node {
         let mut state = self.state();
         state.free += bytes;
         member.held.fetch_sub(bytes, Relaxed);
+        member.in_flight.sub(bytes);
         if let Some(tenant) = state.tenants.get_mut(&member.tenant) {
             tenant.held -= bytes;
         }
@@ -364,6 +383,7 @@ impl Node {
             let free = state.free;
             let Some(waiter) = poorest.queue.pop_front_if(|waiter| waiter.bytes <= free) else { break };
             state.wanted -= waiter.bytes;
+            waiter.member.in_flight.add(waiter.bytes);
             let permit = self.take(state, &waiter.member, waiter.bytes);
             served.push((waiter.ready, permit));
         }

@@ -99,6 +99,7 @@ impl Files {
             };
             let condition = file.condition();
             file.rename(to.clone(), moved, condition);
+            file.rename_entry().await;
             self.open_files.rename(&key, &to);
         }
         for entry in self.uploads.below(source).await? {

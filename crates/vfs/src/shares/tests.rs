@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::in_flight::InFlight;
 
 fn shares(units: u64) -> (Shares, IntGauge) {
     let gauge = IntGauge::new("used", "used").unwrap();
@@ -8,7 +9,7 @@ fn shares(units: u64) -> (Shares, IntGauge) {
 }
 
 fn writer(shares: &Shares) -> WriterShare {
-    shares.tenant("tenant".parse().unwrap()).writer()
+    shares.tenant("tenant".parse().unwrap(), InFlight::unlimited()).writer()
 }
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -61,7 +62,10 @@ async fn a_grant_that_nobody_takes_any_more_goes_to_the_next() {
 async fn a_waiter_that_goes_away_lets_those_behind_it_pass() {
     let (shares, _) = shares(4);
     let _held = writer(&shares).try_take(2 * UNIT, Urgency::Need).unwrap();
-    let (first, second) = (shares.tenant("first".parse().unwrap()), shares.tenant("second".parse().unwrap()));
+    let (first, second) = (
+        shares.tenant("first".parse().unwrap(), InFlight::unlimited()),
+        shares.tenant("second".parse().unwrap(), InFlight::unlimited()),
+    );
     let (large, small) = (first.writer(), second.writer());
     let mut waits = Box::pin(large.take(3 * UNIT, Urgency::Need, LIMIT));
     assert!(futures::poll!(&mut waits).is_pending());

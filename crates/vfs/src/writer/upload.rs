@@ -26,7 +26,7 @@ use crate::budget::UNIT;
 use crate::config::Config;
 use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Earlier, Uploads};
+use crate::journal::{Earlier, Keeper, Uploads};
 use crate::shares::{Grant, WriterShare};
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
@@ -236,6 +236,11 @@ impl Upload {
             self.transfer.keep_journal(journalling);
         }
         self
+    }
+
+    /// Its entry in the journal, if it has one.
+    pub(crate) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
+        self.transfer.keeper()
     }
 
     /// Ends it: all that follows fails with this.

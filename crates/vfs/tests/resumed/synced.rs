@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::cluster::{Cluster, begin, go_on, kill, shown};
+use tidegate_vfs::{Replace, SetAttributes};
+
+use crate::cluster::{Cluster, begin, go_on, kill, shown, write_all_from};
 use crate::harness::*;
 
 #[tokio::test]
@@ -41,6 +43,32 @@ async fn fsync_does_not_disturb_an_upload() {
     within(writer.finish()).await.unwrap();
     assert_eq!(node.object("f").await.unwrap(), data);
     cluster.is_clean(&node).await;
+}
+
+/// A file system on sshfs renames what is removed while it is open, and asks at once for the old name.
+#[tokio::test]
+async fn what_is_renamed_while_it_is_written_shows_under_its_new_name_alone() {
+    let cluster = Cluster::new();
+    let data = pattern(3 * PART);
+    for len in [1_000, 2 * PART + 50_000] {
+        let (node, other) = (cluster.node().await, cluster.node().await);
+        within(node.mount.make_directory(&path("/d"), SetAttributes::default())).await.unwrap();
+        let mut writer = begin(&node.mount, "/d/f", &data.slice(..len)).await;
+        within(writer.sync()).await.unwrap();
+        let shows = async |name: &str| (shown(&node.mount, name).await.is_some(), shown(&other.mount, name).await);
+        within(node.mount.rename(&path("/d/f"), &path("/d/g"), Replace::Never)).await.unwrap();
+        assert_eq!((shows("/d/f").await, shows("/d/g").await), ((false, None), (true, Some(len - 1))));
+        write_all_from(&mut writer, &data, len).await.unwrap();
+        within(node.mount.rename(&path("/d"), &path("/e"), Replace::Never)).await.unwrap();
+        let durable = shown(&other.mount, "/e/g").await;
+        assert!(durable >= Some(len - 1), "{durable:?}");
+        assert_eq!((shows("/d/g").await, shows("/e/g").await), ((false, None), (true, durable)));
+        within(writer.finish()).await.unwrap();
+        assert_eq!(node.object("e/g").await.unwrap(), data);
+        within(node.mount.remove(&path("/e/g"))).await.unwrap();
+        within(node.mount.remove_directory(&path("/e"))).await.unwrap();
+        cluster.is_clean(&node).await;
+    }
 }
 
 #[tokio::test]

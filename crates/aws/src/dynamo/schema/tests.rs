@@ -52,6 +52,7 @@ fn tenant() -> Tenant {
             max_bandwidth_in: Some(Bandwidth::MIN),
             max_bandwidth_out: u64::MAX.try_into().ok(),
             max_open_handles: Some(0),
+            max_in_flight: Some(64 << 20),
             max_sessions: Some(7),
             quota_bytes: Some(1 << 40),
             quota_objects: Some(0),
@@ -161,6 +162,7 @@ fn one_update_changes_all_limits_that_are_named() {
         max_bandwidth_in: LimitChange::Set(Bandwidth::MIN),
         max_bandwidth_out: LimitChange::Lift,
         max_open_handles: LimitChange::Set(3),
+        max_in_flight: LimitChange::Set(4),
         max_sessions: LimitChange::Lift,
         quota_bytes: LimitChange::Keep,
         quota_objects: LimitChange::Keep,
@@ -168,9 +170,10 @@ fn one_update_changes_all_limits_that_are_named() {
     let update = limits_update(&change).unwrap();
     assert_eq!(
         update.expression,
-        "SET max_bandwidth_in = :in, max_open_handles = :handles REMOVE max_bandwidth_out, max_sessions"
+        "SET max_bandwidth_in = :in, max_open_handles = :handles, max_in_flight = :flight REMOVE max_bandwidth_out, max_sessions"
     );
-    assert_eq!(update.values, HashMap::from([(":in", number(65_536)), (":handles", number(3))]));
+    let values = [(":in", number(65_536)), (":handles", number(3)), (":flight", number(4))];
+    assert_eq!(update.values, HashMap::from(values));
     let lifted = TenantLimitsChange { max_sessions: LimitChange::Lift, ..TenantLimitsChange::default() };
     assert_eq!(limits_update(&lifted).unwrap().expression, "REMOVE max_sessions");
 }

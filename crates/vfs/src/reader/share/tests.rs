@@ -2,6 +2,7 @@ use prometheus::Registry;
 
 use super::fairness::SHARES_LIFE;
 use super::*;
+use crate::in_flight::InFlight;
 
 fn memory(units: u64) -> ReadMemory {
     let metrics = Metrics::register(&Registry::new()).unwrap();
@@ -9,7 +10,7 @@ fn memory(units: u64) -> ReadMemory {
 }
 
 fn tenant(memory: &ReadMemory, name: &str) -> TenantMemory {
-    memory.of(name.parse().unwrap())
+    memory.of(name.parse().unwrap(), InFlight::unlimited())
 }
 
 fn ready(queued: Queued) -> ReadPermit {

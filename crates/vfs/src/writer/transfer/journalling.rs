@@ -173,14 +173,14 @@ impl Transfer {
                 if let Some(earlier) = journalling.earlier.clone() {
                     earlier.await;
                 }
-                let new = journalling.new_upload((key.clone(), condition), attributes.clone());
+                let new = journalling.new_upload((key, condition), attributes.clone());
                 journalling.uploads.enter_tail(new, tail, state).await?
             }
             (None, None) => return Ok(false),
         };
-        if state == UploadState::Cut && keeper.key().await != key {
-            keeper.rename(&key).await?;
-        }
+        // A RENAME may have come behind the look at its name, or found no answer of the journal.
+        let (key, condition) = self.target.destination.now();
+        keeper.rename(&key, condition).await?;
         journalling.rewritten = None;
         journalling.keeper = Some(keeper);
         Ok(true)
@@ -190,6 +190,15 @@ impl Transfer {
     pub(in crate::writer) fn leave(mut self) {
         self.begun = None;
         self.journalling = None;
+    }
+
+    /// The upload's entry, once it has begun.
+    pub(in crate::writer) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
+        let before = self.journalling.as_ref().and_then(|journalling| journalling.keeper.clone());
+        match &self.begun {
+            Some(begun) => begun.upload.clone().map(|running| running.ok()?.keeper).boxed(),
+            None => ready(before).boxed(),
+        }
     }
 
     /// Whether the upload has an entry, so that what the store has of it is of use.
