@@ -7,8 +7,8 @@ locals {
   bucket_arns = concat([aws_s3_bucket.files.arn], [for bucket in var.additional_buckets : "arn:${local.partition}:s3:::${bucket.name}"])
   object_arns = [for arn in local.bucket_arns : "${arn}/*"]
 
-  # How long nodes keep an upload that was cut, `vfs.upload_life`. Durations are written as in "1d 12h".
-  upload_life = try(tostring(var.settings.vfs.upload_life), "3d")
+  # How long behind its begin an upload ends at most, `vfs.upload_age_max`. Durations are written as in "1d 12h".
+  upload_age = try(tostring(var.settings.vfs.upload_age_max), "7d")
   days_per = merge([for days, units in {
     (1 / 86400) = "s sec secs second seconds"
     (1 / 1440)  = "m min mins minute minutes"
@@ -17,7 +17,7 @@ locals {
     7           = "w week weeks"
   } : { for unit in split(" ", units) : unit => tonumber(days) }]...)
   # -1: it can't be read.
-  upload_life_days = try(sum([for part in regexall("([0-9]+) *([a-z]+)", local.upload_life) : tonumber(part[0]) * local.days_per[part[1]]]), -1)
+  upload_age_days = try(sum([for part in regexall("([0-9]+) *([a-z]+)", local.upload_age) : tonumber(part[0]) * local.days_per[part[1]]]), -1)
 }
 
 resource "aws_s3_bucket" "files" {
@@ -97,7 +97,7 @@ resource "aws_s3_bucket_policy" "files" {
 resource "aws_s3_bucket_lifecycle_configuration" "files" {
   bucket = aws_s3_bucket.files.id
 
-  # Parts that no node knows of any more: what nodes know, they remove themselves after vfs.upload_life.
+  # Parts that no node knows of any more: what nodes know, they remove themselves after vfs.upload_age_max at the latest.
   rule {
     id     = "abort-stale-uploads"
     status = "Enabled"
@@ -120,10 +120,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "files" {
   }
 
   lifecycle {
-    # S3 counts from the beginning of the upload and in whole days, nodes from its last change.
+    # Both count from the beginning of the upload.
     precondition {
-      condition     = local.upload_life_days >= 0 && var.abort_multipart_days > local.upload_life_days + 1
-      error_message = "abort_multipart_days must be more than the setting vfs.upload_life and a day: S3 would remove the parts of uploads that clients may still resume."
+      condition     = local.upload_age_days >= 0 && var.abort_multipart_days > local.upload_age_days
+      error_message = "abort_multipart_days must be more than the setting vfs.upload_age_max: S3 would remove the parts of uploads that clients may still resume."
     }
   }
 

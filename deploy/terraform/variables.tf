@@ -391,13 +391,13 @@ variable "noncurrent_version_days" {
 }
 
 variable "abort_multipart_days" {
-  description = "After how many days parts of uploads that were never completed are removed. They cost as much as files and show in no listing. S3 counts from the beginning of an upload, nodes count `vfs.upload_life` (3 days) from its last change: it must be more than that and a day, and an upload that is cut and resumed for longer than this in all is lost."
+  description = "After how many days parts of uploads that were never completed are removed: more than `vfs.upload_age_max`, 7 days unless it is set. They cost as much as files and show in no listing."
   type        = number
   default     = 8
 
   validation {
     condition     = var.abort_multipart_days >= 1
-    error_message = "It is 1 or more, and more than the setting vfs.upload_life."
+    error_message = "It is 1 or more, and more than the setting vfs.upload_age_max."
   }
 }
 

@@ -130,3 +130,19 @@ fn the_changelog_has_a_place_for_the_next_change() {
     let text = std::fs::read_to_string(repository_root().join("CHANGELOG.md")).expect("CHANGELOG.md");
     assert!(text.contains("\n## [Unreleased]\n"), "Keep a Changelog: changes gather under [Unreleased]");
 }
+
+#[test]
+fn the_lifecycle_rule_leaves_uploads_alone_for_longer_than_they_may_take() {
+    let read = |path: &str| std::fs::read_to_string(repository_root().join(path)).expect("UTF-8");
+    let days = |text: &str, before: &str| -> u32 {
+        let (_, rest) = text.split_once(before).expect("it is named");
+        let digits: String =
+            rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        digits.parse().expect("a number")
+    };
+    let variables = read("deploy/terraform/variables.tf");
+    let (_, variable) = variables.split_once("variable \"abort_multipart_days\"").expect("the variable");
+    let defaults = read("crates/node/src/config/defaults.toml");
+    assert!(days(variable, "default ") > days(&defaults, "upload_age_max = "));
+    assert!(defaults.contains("upload_age_max = \"7d\""), "in days");
+}

@@ -32,6 +32,7 @@ mod pipelines;
 mod programs;
 mod proxied;
 mod rclone;
+mod scp;
 mod ssh_front;
 mod store_corruption;
 mod store_faults;

@@ -277,3 +277,17 @@ fn a_bucket_of_s3fs_and_the_node_s_files_are_the_same() {
     let listed = dev.ssh.sftp("ls -l by-s3fs\n").ok().stdout;
     assert!(listed.contains("-rw-r-----") && listed.contains("lrwx"), "{listed}");
 }
+
+#[test]
+fn flock_makes_the_file_that_it_locks_through_sshfs() {
+    if !can_mount() {
+        return;
+    }
+    let dev = Dev::start();
+    let mounted = Mounted::sshfs(&dev);
+    let lock = mounted.at.join("lock");
+    // It opens a missing file for reading with CREAT.
+    let locked = run_client(Command::new("flock").arg(&lock).args(["echo", "locked"]), LIMIT).ok();
+    assert_eq!(locked.stdout, "locked\n");
+    assert_eq!(dev.ssh.sftp("ls -1\n").ok().stdout.trim(), "lock");
+}

@@ -69,6 +69,14 @@ impl Ssh {
         output
     }
 
+    /// Runs `scp` with these arguments in the client's folder; a path of the server is
+    /// `[Ssh::target]:PATH`.
+    pub fn scp(&self, arguments: &[&str]) -> Output {
+        let mut command = self.program("scp");
+        command.args(["-P", &self.login.port().to_string()]).args(arguments);
+        run(&mut command, "", self.limit)
+    }
+
     /// `sftp` with the login's options, but without its destination ([`Ssh::target`]).
     pub fn sftp_command(&self) -> Command {
         let mut command = self.program("sftp");

@@ -269,8 +269,8 @@ async fn reap(vfs: Vfs, directory: Arc<dyn Directory>, interval: Duration) {
         // Nodes that were started together do not ask at the same moment.
         tokio::time::sleep(interval.mul_f64(rand::random_range(0.5..1.0))).await;
         match vfs.reap(directory.as_ref(), interval).await {
-            Ok(Some(Reaped { removed, failed })) if removed + failed > 0 => {
-                info!(removed, failed, "uploads that nobody has resumed in time");
+            Ok(Some(Reaped { removed, tails, failed, .. })) if removed + tails + failed > 0 => {
+                info!(removed, tails, failed, "uploads that nobody has resumed in time");
             }
             Ok(_) => {}
             Err(error) => warn!(error = %error.report(), "expired uploads can't be removed now"),

@@ -176,11 +176,33 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Any that talking to the service may give.
     async fn update(&self, tenant: &TenantName, expected: Generation, entry: &JournalEntry) -> StoreResult<bool>;
 
-    /// Removes an entry if it has this generation or there is none; `false` if it has another.
+    /// Removes an entry if it has this generation; `false` if it has another, or there is none: it may go on
+    /// under another name.
     ///
     /// # Errors
     /// Any that talking to the service may give.
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool>;
+
+    /// Removes an entry as [`Journal::remove`] does, if it also expires when `entry` says: nobody has let it
+    /// live on since that was read.
+    ///
+    /// # Errors
+    /// Any that talking to the service may give.
+    async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool>;
+
+    /// Puts `to` in the place of `from`, which has another key, in one step: there is never a moment with both
+    /// or neither. `false`, with nothing changed, if `from` has another generation or is gone, or what is at
+    /// the key of `to` does not have the generation `over` (`None`: is there at all).
+    ///
+    /// # Errors
+    /// Any that talking to the service may give.
+    async fn rename(
+        &self,
+        tenant: &TenantName,
+        from: &JournalEntry,
+        to: &JournalEntry,
+        over: Option<Generation>,
+    ) -> StoreResult<bool>;
 
     /// A page of a tenant's uploads whose keys begin with `prefix`, behind `after`.
     ///

@@ -103,10 +103,14 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub directory_life: Duration,
     /// How long an upload that was cut can be resumed, from the last time that something was written to
-    /// it; a second to 30 days. The bucket's lifecycle rule must leave multipart uploads alone for
-    /// longer. Default: 3 days.
+    /// it; a second to 30 days. Default: 3 days.
     #[serde(with = "humantime_serde")]
     pub upload_life: Duration,
+    /// How long an upload may take from its begin to its end, cut or not: then it is removed, even from who
+    /// works on it. At least `upload_life`, at most 90 days. The bucket's lifecycle rule, which counts from the
+    /// begin too, must leave multipart uploads alone for longer. Default: 7 days.
+    #[serde(with = "humantime_serde")]
+    pub upload_age_max: Duration,
     /// How often one node of the cluster looks for uploads that nobody has resumed in time and removes
     /// them; a second to a day. Default: 1 hour.
     #[serde(with = "humantime_serde")]
@@ -140,6 +144,7 @@ const REAP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const REAP_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 const UPLOAD_LIFE_MIN: Duration = Duration::from_secs(1);
 const UPLOAD_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const UPLOAD_AGE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 
 impl Default for Config {
     fn default() -> Self {
@@ -167,6 +172,7 @@ impl Default for Config {
             attribute_cache_entries: 100_000,
             directory_life: Duration::from_secs(10),
             upload_life: Duration::from_secs(3 * 24 * 3600),
+            upload_age_max: Duration::from_secs(7 * 24 * 3600),
             reap_interval: Duration::from_secs(3600),
         }
     }
@@ -223,6 +229,11 @@ impl Config {
                 (UPLOAD_LIFE_MIN..=UPLOAD_LIFE_MAX).contains(&self.upload_life),
                 "upload_life",
                 "takes a second to 30 days",
+            ),
+            (
+                (self.upload_life..=UPLOAD_AGE_MAX).contains(&self.upload_age_max),
+                "upload_age_max",
+                "takes upload_life to 90 days",
             ),
             (
                 (REAP_INTERVAL_MIN..=REAP_INTERVAL_MAX).contains(&self.reap_interval),
@@ -295,6 +306,8 @@ mod tests {
         config =
             Config { memory_budget: Some(ByteSize::mib(128)), part_size_max: ByteSize::mib(65), ..Config::default() };
         assert_eq!(config.validate().unwrap_err().field, "part_size_max");
+        config = Config { upload_age_max: Duration::from_secs(2 * 24 * 3600), ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().field, "upload_age_max", "less than upload_life");
     }
 
     #[test]

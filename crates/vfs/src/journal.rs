@@ -7,6 +7,7 @@
 mod bounded;
 mod durable;
 mod keeper;
+mod tails;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,22 +15,34 @@ use std::time::{Duration, SystemTime};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tidegate_store::{
-    BaseVersion, Body, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta,
-    ObjectStore, StoreErrorKind, StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState,
-    UserName,
+    BaseVersion, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
+    StoreErrorKind, StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState, UserName,
 };
 
 pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
+pub(crate) use self::tails::{OldTails, Sweeps};
+use self::tails::{remove_tail, tails_of};
 use crate::aborting::abort;
 use crate::attributes::{unix_now, unix_seconds};
 use crate::error::{FsError, FsErrorKind};
-use crate::key::RESERVED;
 use crate::metrics::Metrics;
 
 /// Resolves once an upload that was there before is dropped.
 pub(crate) type Earlier = Shared<BoxFuture<'static, ()>>;
+
+/// How often a RENAME of an upload looks again at what is in its way.
+const RENAME_ATTEMPTS: usize = 3;
+
+/// How long an upload stays in the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    /// From the last time that something was written to it.
+    pub(crate) idle: Duration,
+    /// From its begin, in any case: the store removes parts by then, whatever the journal says.
+    pub(crate) whole: Duration,
+}
 
 /// A tenant's uploads.
 #[derive(Debug)]
@@ -41,7 +54,7 @@ pub(crate) struct Uploads {
     user: UserName,
     /// What the keys of tails begin with.
     tails: String,
-    life: Duration,
+    life: Life,
     metrics: Metrics,
 }
 
@@ -70,11 +83,10 @@ impl Uploads {
         store: Arc<dyn ObjectStore>,
         (tenant, user): (TenantName, UserName),
         prefix: &str,
-        life: Duration,
+        life: Life,
         metrics: Metrics,
     ) -> Arc<Self> {
-        let tails = format!("{prefix}{RESERVED}/tails/");
-        Arc::new(Self { journal, store, tenant, user, tails, life, metrics })
+        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, metrics })
     }
 
     /// Whether a journal is kept.
@@ -124,7 +136,11 @@ impl Uploads {
         Ok(Some(Durable::of(record, listed)))
     }
 
-    async fn parts(&self, upload: &Upload) -> StoreResult<Vec<StoredPart>> {
+    /// The parts that the store has of an upload.
+    ///
+    /// # Errors
+    /// Any that the store gives; `NotFound` if it does not have the upload any more.
+    pub(crate) async fn parts(&self, upload: &Upload) -> StoreResult<Vec<StoredPart>> {
         let (mut parts, mut after) = (Vec::new(), None);
         loop {
             let page = self.store.list_parts(upload, after).await?;
@@ -165,10 +181,7 @@ impl Uploads {
         }
         let mine = JournalEntry { generation: Generation::fresh(), ..entry.clone() };
         if !journal.update(&self.tenant, entry.generation, &mine).await? {
-            return Err(FsError::new(
-                FsErrorKind::Unavailable,
-                "another session opens this file at the same moment; try again",
-            ));
+            return Err(contended());
         }
         // Only now: what its owner sent before is there, and nothing is begun behind it.
         match self.durable(&mine.record).await?.filter(Durable::is_something) {
@@ -219,13 +232,7 @@ impl Uploads {
 
     /// Gives up what the store has of an upload.
     pub(crate) async fn clear(&self, record: &UploadRecord) {
-        match (&record.multipart, &record.tail) {
-            (Some(multipart), _) => {
-                abort(&multipart.upload.key, &self.metrics, give_up(&*self.store, record)).await;
-            }
-            (None, Some(tail)) => self.remove_tail(tail).await,
-            (None, None) => {}
-        }
+        clear(&*self.store, &self.metrics, record).await;
     }
 
     /// Enters an upload, in the place of any other of the file, which is dropped. Without an answer of the
@@ -275,25 +282,6 @@ impl Uploads {
         }
     }
 
-    /// Stores bytes behind an upload's parts as an object of their own, which begin at `offset`.
-    ///
-    /// # Errors
-    /// Any that the store gives.
-    pub(crate) async fn put_tail(&self, offset: u64, body: Body) -> StoreResult<Tail> {
-        let key = ObjectKey::new(format!("{}{}", self.tails, Generation::fresh()))
-            .ok_or_else(|| tidegate_store::StoreError::new(StoreErrorKind::InvalidRequest, "put tail"))?;
-        let (len, checksum) = (body.len(), body.checksum());
-        self.store.put(&key, body, checksum, &ObjectAttributes::default(), &Condition::Always).await?;
-        Ok(Tail { key, offset, len })
-    }
-
-    /// Removes bytes that [`Uploads::put_tail`] has stored and nobody needs any more.
-    pub(crate) async fn remove_tail(&self, tail: &Tail) {
-        if let Err(error) = self.store.delete(&tail.key).await {
-            tracing::warn!(key = %tail.key, error = %error.report(), "the end of an upload stays beside the files");
-        }
-    }
-
     /// An upload has another name from now on, which is given. What is on that name already is dropped.
     /// `None` if somebody else has it.
     ///
@@ -301,26 +289,29 @@ impl Uploads {
     /// Any that the journal gives.
     pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        let record = entry.record.clone();
-        let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
-        let before = journal.replace(&self.tenant, &moved).await?;
-        let is_mine = journal.remove(&self.tenant, &entry.key, entry.generation).await?;
-        if !is_mine {
-            // Somebody has taken it over under its old name.
-            journal.remove(&self.tenant, to, moved.generation).await?;
+        for _ in 0..RENAME_ATTEMPTS {
+            let before = journal.read(&self.tenant, to).await?;
+            let over = before.as_ref().map(|before| before.generation);
+            let record = entry.record.clone();
+            let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
+            if journal.rename(&self.tenant, entry, &moved, over).await? {
+                if let Some(before) = before {
+                    self.metrics.interrupted_dropped.inc();
+                    self.clear(&before.record).await;
+                }
+                return Ok(Some(moved));
+            }
         }
-        if let Some(before) = before {
-            self.clear(&before.record).await;
-        }
-        Ok(is_mine.then_some(moved))
+        Ok(None)
     }
 
     fn record(&self, new: NewUpload, state: UploadState) -> UploadRecord {
+        let begun = unix_seconds(self.store.now().unwrap_or_else(SystemTime::now));
         UploadRecord {
             user: self.user.clone(),
             state,
-            begun: unix_seconds(self.store.now().unwrap_or_else(SystemTime::now)),
-            expires: self.expiry(),
+            begun,
+            expires: self.expiry(begun),
             hint: new.hint,
             attributes: new.attributes,
             condition: new.condition,
@@ -331,23 +322,45 @@ impl Uploads {
         }
     }
 
-    fn expiry(&self) -> u64 {
-        unix_seconds(SystemTime::now() + self.life)
+    /// Until when an upload that was begun then lives if it is written to now.
+    fn expiry(&self, begun: u64) -> u64 {
+        (unix_now() + self.life.idle.as_secs()).min(begun + self.life.whole.as_secs())
     }
 }
 
-/// Removes what a store has of an upload.
+/// Gives up what a store has of an upload, and counts and logs what it keeps.
+pub(crate) async fn clear(store: &dyn ObjectStore, metrics: &Metrics, record: &UploadRecord) {
+    match (&record.multipart, &record.tail) {
+        (Some(multipart), _) => abort(&multipart.upload.key, metrics, give_up(store, record)).await,
+        (None, Some(tail)) => remove_tail(store, tail).await,
+        (None, None) => {}
+    }
+}
+
+/// Removes what a store has of an upload: parts and tail, whatever becomes of the other.
 ///
 /// # Errors
 /// Any that the store gives.
 pub(crate) async fn give_up(store: &dyn ObjectStore, record: &UploadRecord) -> StoreResult<()> {
-    if let Some(multipart) = &record.multipart {
-        store.abort_upload(&multipart.upload).await?;
-    }
-    match &record.tail {
-        Some(tail) => store.delete(&tail.key).await,
-        None => Ok(()),
-    }
+    let parts = async {
+        match &record.multipart {
+            Some(multipart) => store.abort_upload(&multipart.upload).await,
+            None => Ok(()),
+        }
+    };
+    let tail = async {
+        match &record.tail {
+            Some(tail) => store.delete(&tail.key).await,
+            None => Ok(()),
+        }
+    };
+    let (parts, tail) = futures::join!(parts, tail);
+    parts.and(tail)
+}
+
+/// What those hear who want an upload that another session takes over.
+pub(crate) fn contended() -> FsError {
+    FsError::new(FsErrorKind::Unavailable, "another session opens this file at the same moment; try again")
 }
 
 fn not_kept() -> FsError {

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub(crate) interrupted_dropped: IntCounter,
     pub(crate) unjournalled: IntCounter,
     pub(crate) uploads_expired: IntCounter,
+    pub(crate) interrupted: IntGauge,
+    pub(crate) tails_removed: IntCounter,
     pub(crate) body_resumes: IntCounter,
     pub(crate) prefetches: IntGauge,
     pub(crate) prefetches_started: IntCounter,
@@ -173,6 +175,15 @@ impl Metrics {
             uploads_expired: counter(
                 "tidegate_vfs_uploads_expired_total",
                 "Uploads that nobody resumed in time and that this node removed",
+            )?,
+            interrupted: gauge(
+                "tidegate_vfs_interrupted_uploads",
+                "Uploads of the whole cluster that were cut and wait to be resumed, as this node counted them when it last \
+                 removed expired ones; 0 once another node's turn has come",
+            )?,
+            tails_removed: counter(
+                "tidegate_vfs_upload_tails_removed_total",
+                "Ends of uploads that no upload named any more and that this node removed",
             )?,
             body_resumes: counter(
                 "tidegate_vfs_read_resumes_total",

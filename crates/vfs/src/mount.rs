@@ -138,7 +138,9 @@ impl Mount {
         *path == self.files.home || self.files.is_plain(path)
     }
 
-    /// Opens a file; a symbolic link opens what it leads to.
+    /// Opens a file; a symbolic link opens what it leads to. As with OpenSSH's server, what asks neither for
+    /// reading nor for writing reads, and a file that is opened for reading is made or emptied first if that is
+    /// asked for: that needs the permissions of writing too.
     ///
     /// # Errors
     /// `NotFound` for a missing file or parent directory; `AlreadyExists`; `IsADirectory`;
@@ -150,17 +152,52 @@ impl Mount {
 
     async fn open_here(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<OpenFile>, FsError> {
         if options.write || options.append {
-            // Which of the two is needed depends on whether the file exists: `open_for_writing`.
-            self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
-            self.files.keys.mounted().may_create(path)?;
-            self.files.has_room(path).await?;
-            Ok(self.files.open_for_writing(path, options).await?.map(OpenFile::Write))
-        } else {
-            self.files.rights.of(path).require(Permission::Read)?;
-            match self.files.join_for_reading(path, options)? {
-                Some(writer) => Ok(Found::Here(OpenFile::Write(writer))),
-                None => Ok(self.files.open_for_reading(path, options).await?.map(OpenFile::Read)),
+            return Ok(self.open_writer(path, options).await?.map(OpenFile::Write));
+        }
+        self.files.rights.of(path).require(Permission::Read)?;
+        let reading = OpenOptions { read: true, ..options };
+        if options.truncate {
+            return match self.store_empty(path, options).await? {
+                Found::Here(()) => self.open_reader(path, OpenOptions { exclusive: false, ..reading }).await,
+                Found::Link => Ok(Found::Link),
+            };
+        }
+        match self.open_reader(path, reading).await {
+            Err(error) if error.kind() == FsErrorKind::NotFound && options.create => {
+                match self.store_empty(path, OpenOptions { exclusive: true, ..options }).await {
+                    // Somebody else has made it meanwhile.
+                    Err(error) if error.kind() == FsErrorKind::AlreadyExists && !options.exclusive => {}
+                    stored => {
+                        stored?;
+                    }
+                }
+                self.open_reader(path, OpenOptions { exclusive: false, ..reading }).await
             }
+            opened => opened,
+        }
+    }
+
+    async fn open_writer(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<Writer>, FsError> {
+        // Which of the two is needed depends on whether the file exists: `open_for_writing`.
+        self.files.rights.of(path).require_any(&[Permission::Write, Permission::Overwrite])?;
+        self.files.keys.mounted().may_create(path)?;
+        self.files.has_room(path).await?;
+        self.files.open_for_writing(path, options).await
+    }
+
+    /// Makes or empties a file, as if it were written and closed.
+    async fn store_empty(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<()>, FsError> {
+        let options = OpenOptions { read: false, write: true, ..options };
+        match self.open_writer(path, options).await? {
+            Found::Here(writer) => writer.finish().await.map(|_| Found::Here(())),
+            Found::Link => Ok(Found::Link),
+        }
+    }
+
+    async fn open_reader(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<OpenFile>, FsError> {
+        match self.files.join_for_reading(path, options)? {
+            Some(writer) => Ok(Found::Here(OpenFile::Write(writer))),
+            None => Ok(self.files.open_for_reading(path, options).await?.map(OpenFile::Read)),
         }
     }
 

@@ -32,7 +32,7 @@ impl Files {
         let key = self.keys.object(path)?;
         let (published, entry) = futures::join!(self.stat_published(path), self.uploads.read(&key));
         // Where the journal does not answer, what is published is what can be told.
-        let Some(entry) = entry.ok().flatten() else { return published };
+        let Some(entry) = entry.ok().flatten() else { return self.or_being_uploaded(published, &key) };
         if matches!(&published, Ok(attributes) if attributes.kind == FileKind::Directory) {
             return published;
         }
@@ -41,7 +41,24 @@ impl Files {
                 let changed = UNIX_EPOCH + Duration::from_secs(entry.record.begun);
                 Ok(FileAttributes::of_upload(size, &entry.record.attributes, changed))
             }
-            None => published,
+            None => self.or_being_uploaded(published, &key),
+        }
+    }
+
+    /// Where nothing is published and nothing durable: what a session of this node is uploading there. All of it
+    /// is shown to that session alone, for another one could go on behind bytes that are lost yet.
+    fn or_being_uploaded(
+        &self,
+        published: Result<FileAttributes, FsError>,
+        key: &ObjectKey,
+    ) -> Result<FileAttributes, FsError> {
+        match published {
+            Err(error) if error.kind() == FsErrorKind::NotFound => {
+                let own = self.open_files.find(key).filter(|file| file.is_new()).map(|file| file.attributes());
+                let other = || self.vfs.open_everywhere.new_file(&self.bucket, key);
+                own.or_else(|| other().map(|file| file.attributes_for_others())).ok_or(error)
+            }
+            published => published,
         }
     }
 

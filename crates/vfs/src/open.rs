@@ -21,14 +21,6 @@ impl Files {
         path: &VirtualPath,
         options: OpenOptions,
     ) -> Result<Found<Reader>, FsError> {
-        if !options.read {
-            return Err(FsError::unsupported(
-                "a file is opened for reading or for writing; the request asks for neither",
-            ));
-        }
-        if options.truncate {
-            return Err(FsError::unsupported("a file that is to be emptied must be opened for writing"));
-        }
         let key = self.keys.object(path)?;
         let vfs = &self.vfs;
         let opened = match self.prefetch.open(path).await {
@@ -40,8 +32,6 @@ impl Files {
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 return Err(if self.has_entries(path).await? {
                     FsError::is_a_directory()
-                } else if options.create {
-                    FsError::unsupported("the file does not exist; open it for writing to make it")
                 } else {
                     FsError::not_found().with_source(error)
                 });
@@ -60,13 +50,14 @@ impl Files {
     /// A handle of a file that the session is changing, for reading it.
     pub(crate) fn join_for_reading(&self, path: &VirtualPath, options: OpenOptions) -> Result<Option<Writer>, FsError> {
         let key = self.keys.object(path)?;
-        let Some(file) = self.open_files.find(&key).filter(|file| options.read && file.is_readable()) else {
+        let Some(file) = self.open_files.find(&key).filter(|file| file.is_readable()) else {
             return Ok(None);
         };
         if options.create && options.exclusive {
             return Err(FsError::already_exists());
         }
-        let access = Access { read: true, may_read: true, write: false, append: false };
+        let may_set = file.is_new() || self.rights.of(path).has(Permission::SetAttributes);
+        let access = Access { read: true, may_read: true, write: false, append: false, may_set };
         file.join(access.read, access.write);
         Ok(Some(Writer::of(file, access, false, &self.vfs.metrics)))
     }
@@ -79,7 +70,9 @@ impl Files {
         let key = self.keys.object(path)?;
         let allowed = self.rights.of(path);
         let may_read = allowed.has(Permission::Read);
-        let access = Access { read: options.read && may_read, may_read, write: true, append: options.append };
+        let may_set = allowed.has(Permission::SetAttributes);
+        let mut access =
+            Access { read: options.read && may_read, may_read, write: true, append: options.append, may_set };
         if let Some(file) = self.open_files.find(&key) {
             return self.join_for_writing(path, file, access, options).await.map(Found::Here);
         }
@@ -118,6 +111,7 @@ impl Files {
             })?;
             if let Some(interrupted) = self.uploads.take_over(entry, existing.as_ref()).await? {
                 let file = SharedFile::of_interrupted(place, interrupted, access.read);
+                access.may_set |= file.is_new();
                 self.open_files.insert(key, &file);
                 return Ok(Found::Here(Writer::of(file, access, false, &self.vfs.metrics)));
             }
@@ -131,7 +125,8 @@ impl Files {
                 } else {
                     // What OPEN says of attributes is for files that it makes, and those that were made just
                     // before, with nothing written (mknod of sshfs).
-                    let set = if meta.size == 0 { options.attributes } else { SetAttributes::default() };
+                    let is_made = meta.size == 0 && may_set;
+                    let set = if is_made { options.attributes } else { SetAttributes::default() };
                     let base = place.base(key.clone(), meta.etag.clone(), meta.size);
                     let draft = Draft::of_version(&meta, base, SetAttributes { size: None, ..set });
                     (draft, Condition::IfMatch(meta.etag))
@@ -150,6 +145,7 @@ impl Files {
         let has_changed = draft.is_dirty();
         let hint = options.attributes.size.unwrap_or(0);
         let file = SharedFile::open(place, draft, condition, (hint, access.read), earlier)?;
+        access.may_set |= file.is_new();
         self.open_files.insert(key, &file);
         Ok(Found::Here(Writer::of(file, access, has_changed, &self.vfs.metrics)))
     }
@@ -158,7 +154,7 @@ impl Files {
         &self,
         path: &VirtualPath,
         file: Arc<SharedFile>,
-        access: Access,
+        mut access: Access,
         options: OpenOptions,
     ) -> Result<Writer, FsError> {
         if options.create && options.exclusive {
@@ -169,6 +165,7 @@ impl Files {
         if !(file.is_new() && allowed.has(Permission::Write)) {
             allowed.require(Permission::Overwrite)?;
         }
+        access.may_set |= file.is_new() || options.truncate;
         file.join(access.read, access.write);
         let mut writer = Writer::of(file, access, false, &self.vfs.metrics);
         if options.truncate {

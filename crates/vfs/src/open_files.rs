@@ -2,6 +2,7 @@
 
 mod copy;
 mod draft;
+mod everywhere;
 mod file;
 mod interrupted;
 mod moving;
@@ -16,33 +17,48 @@ use tidegate_store::ObjectKey;
 
 pub use self::copy::Begun;
 pub(crate) use self::draft::Draft;
+pub(crate) use self::everywhere::OpenEverywhere;
 pub(crate) use self::file::SharedFile;
 pub(crate) use self::place::Place;
 
 /// A session's files by their keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenFiles {
     files: Mutex<HashMap<ObjectKey, Weak<SharedFile>>>,
+    everywhere: Arc<OpenEverywhere>,
+    bucket: Arc<str>,
 }
 
 impl OpenFiles {
+    /// None yet; those that come are among the node's.
+    pub(crate) fn among(everywhere: Arc<OpenEverywhere>, bucket: String) -> Self {
+        Self { files: Mutex::default(), everywhere, bucket: bucket.into() }
+    }
+
     /// The file under a key, if it is open and was not given up.
     pub(crate) fn find(&self, key: &ObjectKey) -> Option<Arc<SharedFile>> {
-        self.files().get(key)?.upgrade().filter(|file| file.is_usable())
+        // Another session may have renamed it.
+        self.files().get(key)?.upgrade().filter(|file| file.is_usable() && file.is_named(key))
     }
 
     /// Makes it the file that further OPENs of its key find.
     pub(crate) fn insert(&self, key: ObjectKey, file: &Arc<SharedFile>) {
         let mut files = self.files();
         files.retain(|_, file| file.strong_count() > 0);
-        files.insert(key, Arc::downgrade(file));
+        let file = Arc::downgrade(file);
+        self.everywhere.insert(&self.bucket, &key, file.clone());
+        files.insert(key, file);
     }
 
     /// RENAME: the file under one key is that under another from now on.
     pub(crate) fn rename(&self, from: &ObjectKey, to: &ObjectKey) {
         let mut files = self.files();
         match files.remove(from) {
-            Some(file) => files.insert(to.clone(), file),
+            Some(file) => {
+                self.everywhere.remove(&self.bucket, from, &file);
+                self.everywhere.insert(&self.bucket, to, file.clone());
+                files.insert(to.clone(), file)
+            }
             None => files.remove(to),
         };
     }
@@ -56,7 +72,9 @@ impl OpenFiles {
 
     /// The key names another file from now on, or none: who has the old one open goes on with that.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        self.files().remove(key);
+        if let Some(file) = self.files().remove(key) {
+            self.everywhere.remove(&self.bucket, key, &file);
+        }
     }
 
     fn files(&self) -> MutexGuard<'_, HashMap<ObjectKey, Weak<SharedFile>>> {

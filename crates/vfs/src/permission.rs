@@ -18,11 +18,11 @@ use crate::path::VirtualPath;
 /// | STAT, LSTAT, READLINK | list, read or write: whoever may upload may see whether it arrived. For a directory, what is allowed in it counts too |
 /// | OPENDIR | list, in the directory itself |
 /// | OPEN for reading | read |
-/// | OPEN for writing | write for a new file, overwrite for an existing one; attributes are part of it |
+/// | OPEN for writing, also to make or empty a file for reading it | write for a new file, overwrite for an existing one |
 /// | MKDIR | mkdir |
 /// | REMOVE, RMDIR | delete |
 /// | RENAME | rename, at both ends; overwrite too where it replaces a file |
-/// | SETSTAT | set-attributes; overwrite for a size |
+/// | SETSTAT, FSETSTAT | set-attributes; overwrite for a size. Through a handle whose OPEN made or replaced the file, what that asked for is enough |
 /// | SYMLINK | symlink |
 ///
 /// Where a request follows a symbolic link, it is asked for anew at what the link leads to.
@@ -101,19 +101,24 @@ impl Allowed<'_> {
         if self.has_any(permissions) {
             return Ok(());
         }
-        let message = match permissions.first() {
-            Some(Permission::Delete) => "this account may not delete here",
-            Some(Permission::List) => "this account may not list directories here",
-            Some(Permission::Mkdir) => "this account may not make directories here",
-            Some(Permission::Overwrite) => "this account may not change or replace files that exist here",
-            Some(Permission::Read) => "this account may not read files here",
-            Some(Permission::Rename) => "this account may not rename here",
-            Some(Permission::SetAttributes) => "this account may not change modes, owners or times here",
-            Some(Permission::Symlink) => "this account may not make symbolic links here",
-            Some(Permission::Write) | None => "this account may not upload files here",
-        };
-        Err(FsError::new(FsErrorKind::PermissionDenied, message))
+        Err(denied(permissions.first().copied().unwrap_or(Permission::Write)))
     }
+}
+
+/// What is said to a user who lacks a permission.
+pub(crate) fn denied(permission: Permission) -> FsError {
+    let message = match permission {
+        Permission::Delete => "this account may not delete here",
+        Permission::List => "this account may not list directories here",
+        Permission::Mkdir => "this account may not make directories here",
+        Permission::Overwrite => "this account may not change or replace files that exist here",
+        Permission::Read => "this account may not read files here",
+        Permission::Rename => "this account may not rename here",
+        Permission::SetAttributes => "this account may not change modes, owners or times here",
+        Permission::Symlink => "this account may not make symbolic links here",
+        Permission::Write => "this account may not upload files here",
+    };
+    FsError::new(FsErrorKind::PermissionDenied, message)
 }
 
 #[cfg(test)]

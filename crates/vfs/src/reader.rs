@@ -5,6 +5,7 @@ mod level;
 mod pace;
 mod random;
 mod share;
+mod source;
 mod verify;
 mod window;
 
@@ -17,11 +18,12 @@ use tidegate_store::{ByteRange, ETag, GetObject, ObjectKey, ObjectMeta, ObjectSt
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::fill::{Claim, Fetch, Source};
+use self::fill::{Claim, Fetch};
 use self::pace::{Latency, Pace};
 use self::random::{Random, Range};
 pub(crate) use self::share::{ReadMemory, TenantMemory};
 use self::share::{ReadPermit, Share, Trim};
+use self::source::Source;
 use self::verify::{Ending, Verification};
 pub(crate) use self::window::FIRST;
 use self::window::{Purpose, Window};
@@ -160,8 +162,7 @@ impl Reader {
         let expected = checksum.filter(|_| is_whole && config.verify_downloads);
         let verification =
             if config.verify_downloads && !is_whole { Verification::new(size) } else { Verification::off() };
-        let latency = Mutex::new(latency);
-        let source = Source { store: Arc::clone(store), key, etag, share, latency, metrics: metrics.clone() };
+        let source = Source::new(Arc::clone(store), key, (etag, size), (share, latency), metrics.clone());
         let source = Arc::new(source);
         let mut state = State::new(size, verification, config, metrics);
         if let Some((mut permit, body)) = first {
@@ -183,7 +184,7 @@ impl Reader {
         config: &Config,
         metrics: &Metrics,
     ) -> Self {
-        let source = Source { store, key, etag, share, latency: Mutex::default(), metrics: metrics.clone() };
+        let source = Source::new(store, key, (etag, size), (share, Latency::default()), metrics.clone());
         let verification = if config.verify_downloads { Verification::new(size) } else { Verification::off() };
         let state = State::new(size, verification, config, metrics);
         let attributes = FileAttributes::listed(size, std::time::UNIX_EPOCH);
@@ -206,7 +207,7 @@ impl Reader {
 
     /// The version that it shows: its key, tag and size.
     pub(crate) fn version(&self) -> (ObjectKey, ETag, u64) {
-        (self.source.key.clone(), self.source.etag.clone(), self.attributes.size)
+        (self.source.key.clone(), self.source.etag(), self.attributes.size)
     }
 
     /// The file's attributes at OPEN.
@@ -257,7 +258,9 @@ impl Reader {
         state.note_passed();
         let State { window, verification, tasks, .. } = &mut *state;
         let first = window.segments().next();
-        if window.reaches_the_end() && first.is_some_and(|first| verification.goes_on_at(first.bytes.start())) {
+        // Early, so that the version is known by its bytes if it gets another tag meanwhile.
+        let is_of_use = end > FIRST || window.reaches_the_end();
+        if is_of_use && first.is_some_and(|first| verification.goes_on_at(first.bytes.start())) {
             verification.expect(|| verify::ask(&self.source, tasks));
         }
         let reaches_the_end = end == self.attributes.size;

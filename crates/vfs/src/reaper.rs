@@ -1,4 +1,5 @@
-//! Removes uploads that were cut and that nobody has resumed in time, over the whole cluster.
+//! Removes uploads that were cut and that nobody has resumed in time, over the whole cluster, and the ends of
+//! uploads that nobody knows any more.
 //!
 //! Every node runs a reaper; the journal lets one of them work at a time. More than one do no harm: an entry
 //! is removed only as it was read, and what its upload has in the store only by who removed the entry.
@@ -7,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tidegate_store::{Directory, Journal, ObjectStores, StoreResult, Tenant};
+use tidegate_store::{Directory, Journal, ObjectStores, StoreResult, Tenant, UploadState};
+use tokio::sync::OnceCell;
 
 use crate::attributes::unix_now;
-use crate::journal::{Uploads, give_up};
+use crate::journal::{OldTails, clear, give_up};
 use crate::vfs::Vfs;
 
 /// Tenants that are gone through at once.
@@ -21,6 +23,10 @@ const TENANTS_AT_ONCE: usize = 8;
 pub struct Reaped {
     /// Uploads that were removed.
     pub removed: u64,
+    /// Ends of uploads that nobody knew any more, and that were removed.
+    pub tails: u64,
+    /// Uploads that were cut and can be resumed.
+    pub waiting: u64,
     /// Tenants whose uploads could not be looked at.
     pub failed: u64,
 }
@@ -36,6 +42,7 @@ impl Vfs {
         let Some(journal) = self.journal() else { return Ok(None) };
         let now = unix_now();
         if !journal.claim_reaping(now, now.saturating_add(interval.as_secs())).await? {
+            self.metrics().interrupted.set(0);
             return Ok(None);
         }
         let (mut reaped, mut after) = (Reaped::default(), None);
@@ -48,7 +55,11 @@ impl Vfs {
             let mut rounds = stream::iter(rounds).buffer_unordered(TENANTS_AT_ONCE);
             while let Some(round) = rounds.next().await {
                 match round {
-                    Ok(removed) => reaped.removed += removed,
+                    Ok(round) => {
+                        reaped.removed += round.removed;
+                        reaped.tails += round.tails;
+                        reaped.waiting += round.waiting;
+                    }
                     Err(error) => {
                         reaped.failed += 1;
                         tracing::warn!(error = %error.report(), "a tenant's expired uploads can't be removed now");
@@ -57,33 +68,49 @@ impl Vfs {
             }
             after = page.next;
             if after.is_none() {
+                self.metrics().interrupted.set(i64::try_from(reaped.waiting).unwrap_or(i64::MAX));
                 return Ok(Some(reaped));
             }
         }
     }
 
-    async fn reap_tenant(&self, journal: Arc<dyn Journal>, tenant: &Tenant) -> StoreResult<u64> {
-        let (mut removed, mut after) = (0, None);
-        let mut uploads: Option<Arc<Uploads>> = None;
+    async fn reap_tenant(&self, journal: Arc<dyn Journal>, tenant: &Tenant) -> StoreResult<Reaped> {
+        let (mut reaped, mut after, metrics) = (Reaped::default(), None, self.metrics());
+        let opened = OnceCell::new();
+        // A tenant without any uploads, and whose tails were looked at, costs no store.
+        let store = || opened.get_or_try_init(|| self.store_of(tenant));
+        let mut old = match self.sweeps().next(tenant) {
+            Some(page) => Some(OldTails::look(&**store().await?, &page, self.upload_age_max()).await?),
+            None => None,
+        };
         loop {
             let page = journal.list(&tenant.name, "", after.as_ref()).await?;
             let now = unix_now();
-            for entry in page.entries.iter().filter(|entry| entry.record.expires <= now) {
-                let uploads = match &mut uploads {
-                    Some(uploads) => uploads,
-                    // A tenant without any costs no store.
-                    none => none.insert(self.uploads_of(tenant, entry.record.user.clone()).await?),
-                };
-                if uploads.drop_entry(entry).await {
-                    removed += 1;
-                    self.metrics().uploads_expired.inc();
+            for entry in &page.entries {
+                if let Some(old) = &mut old {
+                    old.spare(entry);
+                }
+                if entry.record.expires > now {
+                    reaped.waiting += u64::from(entry.record.state == UploadState::Cut);
+                    continue;
+                }
+                let store = store().await?;
+                if journal.remove_expired(&tenant.name, entry).await? {
+                    clear(&**store, metrics, &entry.record).await;
+                    reaped.removed += 1;
+                    metrics.uploads_expired.inc();
                 }
             }
             after = page.next;
             if after.is_none() {
-                return Ok(removed);
+                break;
             }
         }
+        if let Some(old) = old {
+            reaped.tails = old.remove(self.sweeps(), &tenant.name, &**store().await?).await?;
+            metrics.tails_removed.inc_by(reaped.tails);
+        }
+        Ok(reaped)
     }
 }
 

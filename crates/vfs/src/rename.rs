@@ -4,13 +4,17 @@ mod moving;
 mod progress;
 mod tree;
 
+use std::sync::Arc;
+
 use tidegate_store::{
     Condition, CopySource, ETag, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta, Permission, StoreErrorKind,
 };
 
 use crate::error::{FsError, FsErrorKind};
+use crate::journal::contended;
 use crate::links::is_link;
 use crate::mount::Replace;
+use crate::open_files::SharedFile;
 use crate::path::VirtualPath;
 use crate::vfs::Files;
 
@@ -50,7 +54,9 @@ impl Files {
             Replace::Existing if is_directory => return Err(FsError::is_a_directory()),
             _ => {}
         }
-        let relocation = open.as_ref().map(|open| open.relocate());
+        let mut others = self.vfs.open_everywhere.changed_at(&self.bucket, &source);
+        others.retain(|other| open.as_ref().is_none_or(|open| !Arc::ptr_eq(open, other)));
+        let relocations: Vec<_> = open.iter().chain(&others).map(|open| open.relocate()).collect();
         // What was being uploaded to the target is dropped, as by whoever writes it anew.
         let earlier = self.uploads.drop_earlier(&target);
         let moved = match meta {
@@ -63,6 +69,9 @@ impl Files {
         if let Some(earlier) = earlier {
             earlier.await;
         }
+        for other in others {
+            self.take_along(&other, (&source, &target), moved.clone()).await;
+        }
         if let Some(open) = open {
             // What was moved is the file's own to replace; where nothing was, nothing that appears there is
             // to be replaced.
@@ -70,9 +79,26 @@ impl Files {
             open.rename(target.clone(), moved, condition);
             open.rename_entry().await;
         }
-        drop(relocation);
+        drop(relocations);
         self.open_files.rename(&source, &target);
         Ok(())
+    }
+
+    /// A file that another session of the node is changing goes on under its new name, if that is the version
+    /// which was `moved`.
+    async fn take_along(
+        &self,
+        open: &Arc<SharedFile>,
+        (source, target): (&ObjectKey, &ObjectKey),
+        moved: Option<(ETag, ETag)>,
+    ) {
+        if let (Some((before, after)), Some((version, _))) = (moved, open.version())
+            && before == version
+        {
+            open.rename(target.clone(), Some((before, after)), Condition::Always);
+            open.rename_entry().await;
+            self.vfs.open_everywhere.rename(&self.bucket, source, target, open);
+        }
     }
 
     /// Renames what nothing is published of yet.
@@ -91,8 +117,7 @@ impl Files {
             Replace::Existing => Condition::Always,
             Replace::Never => Condition::IfAbsent,
         };
-        self.uploads.rename(&entry, target).await?;
-        Ok(())
+        self.uploads.rename(&entry, target).await?.map(|_| ()).ok_or_else(contended)
     }
 
     async fn rename_object(

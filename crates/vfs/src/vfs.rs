@@ -1,6 +1,7 @@
 //! The node's file system: what all sessions share, and what each has of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_store::{
     Account, Journal, ObjectStore, ObjectStores, Permission, StoreResult, Tenant, UsageStore, UserName,
@@ -14,14 +15,14 @@ use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
 use crate::in_flight::TenantsInFlight;
-use crate::journal::{BoundedJournal, Uploads};
+use crate::journal::{BoundedJournal, Life, Sweeps, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
 use crate::metrics::Metrics;
 use crate::mount::Mount;
 use crate::mounted::Mounted;
-use crate::open_files::OpenFiles;
+use crate::open_files::{OpenEverywhere, OpenFiles};
 use crate::path::VirtualPath;
 use crate::permission::Rights;
 use crate::prefetch::{Opener, Prefetch, Register, Watched};
@@ -71,9 +72,13 @@ pub(crate) struct Shared {
     pub(crate) scratch: Scratch,
     copies: CopyRoom,
     journal: Option<Arc<dyn Journal>>,
+    /// How far the reaper has looked for what the journal does not name.
+    sweeps: Sweeps,
     /// Symbolic links that were seen lately.
     pub(crate) links: Arc<SeenLinks>,
     usage: Book,
+    /// What all sessions have open for writing.
+    pub(crate) open_everywhere: Arc<OpenEverywhere>,
 }
 
 /// Pages of names that all listings together have ahead. A page takes 0.2 MiB where names are short,
@@ -124,8 +129,10 @@ impl Vfs {
                 scratch,
                 copies: CopyRoom::default(),
                 journal,
+                sweeps: Sweeps::default(),
                 links: Arc::default(),
                 usage,
+                open_everywhere: Arc::default(),
             }),
         }
     }
@@ -138,10 +145,17 @@ impl Vfs {
         &self.shared.metrics
     }
 
-    /// A tenant's uploads, for no session.
-    pub(crate) async fn uploads_of(&self, tenant: &Tenant, user: UserName) -> StoreResult<Arc<Uploads>> {
-        let store = self.shared.stores.open(tenant).await?;
-        Ok(self.shared.uploads(store, tenant, user))
+    pub(crate) fn sweeps(&self) -> &Sweeps {
+        &self.shared.sweeps
+    }
+
+    pub(crate) fn upload_age_max(&self) -> Duration {
+        self.shared.config.upload_age_max
+    }
+
+    /// Where a tenant's files lie, for no session.
+    pub(crate) async fn store_of(&self, tenant: &Tenant) -> StoreResult<Arc<dyn ObjectStore>> {
+        self.shared.stores.open(tenant).await
     }
 
     /// The files of an account's tenant as its user may see them.
@@ -180,7 +194,7 @@ impl Vfs {
         };
         let lookups = vfs.lookups.of(&account.tenant.name);
         let known = KnownDirectories::new(vfs.config.directory_life);
-        let open_files = OpenFiles::default();
+        let open_files = OpenFiles::among(Arc::clone(&vfs.open_everywhere), bucket.clone());
         let user = account.user.name.clone();
         let uploads = vfs.uploads(Arc::clone(&store), &account.tenant, user.clone());
         let files = Files {
@@ -230,7 +244,8 @@ pub(crate) struct Files {
 impl Shared {
     /// A tenant's uploads, in this store and for this user.
     fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
-        let (of, life) = ((tenant.name.clone(), user), self.config.upload_life);
+        let of = (tenant.name.clone(), user);
+        let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
         Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, self.metrics.clone())
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use tidegate_store::Permission;
 
 pub use self::copy::Copy;
 pub(crate) use self::destination::{Destination, Relocation};
@@ -24,6 +25,7 @@ use crate::attributes::{FileAttributes, SetAttributes};
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::{Counted, Metrics};
 use crate::open_files::SharedFile;
+use crate::permission::denied;
 use crate::reader::ReadData;
 
 /// Whether a write may come now.
@@ -72,6 +74,9 @@ pub(crate) struct Access {
     pub(crate) write: bool,
     /// Every write goes to the end.
     pub(crate) append: bool,
+    /// Attributes may be set through it: the user may set them of any file, or its OPEN made or replaced
+    /// this one.
+    pub(crate) may_set: bool,
 }
 
 impl Writer {
@@ -128,9 +133,16 @@ impl Writer {
     /// written reads as zeros. It takes its place among reads and writes with this call.
     ///
     /// # Errors
-    /// The latched failure; `TooLarge`; `Unsupported` for holes beyond the limit, and for a size below that
-    /// of an upload of which parts were sent.
+    /// `PermissionDenied` for a size if it was opened for reading, and for all else if the file was there
+    /// before and the user may not set attributes; the latched failure; `TooLarge`; `Unsupported` for holes
+    /// beyond the limit, and for a size below that of an upload of which parts were sent.
     pub fn set_attributes(&mut self, set: SetAttributes) -> BoxFuture<'static, Result<(), FsError>> {
+        if set.size.is_some() && !self.access.write {
+            return ready(Err(not_open_for("writing"))).boxed();
+        }
+        if set.changes_metadata() && !self.access.may_set {
+            return ready(Err(denied(Permission::SetAttributes))).boxed();
+        }
         self.has_changed = true;
         self.file.set_attributes(set)
     }

@@ -3,9 +3,10 @@
 
 mod harness;
 
+use bytes::Bytes;
 use harness::*;
 use tidegate_store::{Mapping, Mappings, Permission, PermissionRule, PermissionRules};
-use tidegate_vfs::{FileKind, FsErrorKind, Mount, OpenOptions, Replace, SetAttributes};
+use tidegate_vfs::{FileKind, FsErrorKind, Mount, OpenFile, OpenOptions, Replace, SetAttributes};
 
 const DENIED: Option<FsErrorKind> = Some(FsErrorKind::PermissionDenied);
 
@@ -274,4 +275,50 @@ async fn permissions_follow_the_paths_that_the_user_sees() {
     account.user.rules = PermissionRules::new(vec![rule("/data/a")]).unwrap();
     let mount = env.vfs.mount(&account).await.unwrap();
     assert_eq!(kind(open_reader(&mount, "/m/a/f").await), None);
+}
+
+#[tokio::test]
+async fn attributes_set_through_a_handle_need_their_permission_unless_its_open_made_the_file() {
+    let env = env().await;
+    let all = [Permission::Read, Permission::Write, Permission::Overwrite];
+    let mount = env.mount_with(&all).await;
+    env.put("f", b"content", &[("mode", "33188"), ("mtime", "1000")]).await;
+    env.put("empty", b"", &[("mode", "33188")]).await;
+
+    // A file that was there, and the same opened to be read while it is written.
+    let mut writer = open_writer(&mount, "/f", READ_WRITE).await.unwrap();
+    assert_eq!(kind(writer.set_attributes(mode(0o600)).await), DENIED);
+    assert_eq!(kind(writer.set_attributes(times(1, 2)).await), DENIED);
+    writer.set_attributes(size(3)).await.unwrap();
+    let joined = OpenOptions { read: true, ..OpenOptions::default() };
+    let OpenFile::Write(mut reader) = mount.open(&path("/f"), joined).await.unwrap() else { panic!() };
+    for set in [mode(0o600), size(1)] {
+        assert_eq!(kind(reader.set_attributes(set).await), DENIED, "{set:?}");
+    }
+    drop(reader);
+    writer.finish().await.unwrap();
+    assert_eq!(env.object("f").await.unwrap(), "con");
+    assert_eq!(env.metadata("f", "mode").await.unwrap(), "33188");
+    let appending = OpenOptions { append: true, ..WRITE };
+    let mut writer = open_writer(&mount, "/f", appending).await.unwrap();
+    assert_eq!(kind(writer.set_attributes(mode(0o600)).await), DENIED);
+    drop(writer);
+    let named = OpenOptions { create: true, attributes: mode(0o600), ..WRITE };
+    open_writer(&mount, "/empty", named).await.unwrap().finish().await.unwrap();
+    assert_eq!(env.metadata("empty", "mode").await.unwrap(), "33188");
+
+    // One that the OPEN makes, or replaces as a whole: `put -p` does this.
+    for name in ["/new", "/f"] {
+        let mut writer = open_writer(&mount, name, create()).await.unwrap();
+        write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
+        writer.set_attributes(SetAttributes { mode: Some(0o640), ..times(5, 7) }).await.unwrap();
+        writer.finish().await.unwrap();
+        let shown = mount.stat(&path(name)).await.unwrap();
+        assert_eq!((shown.mode, shown.mtime), (0o100_640, 7), "{name}");
+    }
+    // Whoever may set attributes may do it through any handle.
+    let mut writer = open_writer(&env.mount, "/f", WRITE).await.unwrap();
+    writer.set_attributes(mode(0o600)).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(env.metadata("f", "mode").await.unwrap(), "33152");
 }

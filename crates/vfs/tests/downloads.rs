@@ -9,7 +9,7 @@ use harness::*;
 use proptest::prelude::*;
 use tidegate_store::faulty::{Call, Fault, FaultPlan, Rates};
 use tidegate_store::{ObjectStore, Permission, StoreErrorKind};
-use tidegate_vfs::{Config, FsErrorKind, OpenOptions};
+use tidegate_vfs::{Config, FsErrorKind, Reader};
 
 #[tokio::test]
 async fn a_small_file_is_one_get() {
@@ -79,8 +79,6 @@ async fn what_is_not_a_readable_file_says_so() {
     ] {
         assert_eq!(kind(open_reader(&env.mount, name).await), Some(expected), "{name}");
     }
-    let neither = env.mount.open(&path("/link"), OpenOptions::default()).await;
-    assert_eq!(kind(neither), Some(FsErrorKind::Unsupported));
     let writer = env.mount_with(&[Permission::Write]).await;
     assert_eq!(kind(open_reader(&writer, "/implied/child").await), Some(FsErrorKind::PermissionDenied));
 }
@@ -102,6 +100,52 @@ async fn a_file_replaced_or_removed_while_read_is_never_a_mixture() {
         assert_eq!(error.kind(), FsErrorKind::Conflict);
         assert!(error.to_string().contains("while it was read"), "{error}");
     }
+}
+
+/// A reader of a file of which all but the first MiB or so is still to be fetched.
+async fn begun(env: &Env, name: &str) -> Reader {
+    let reader = open_reader(&env.mount, name).await.unwrap();
+    for offset in (0..512 << 10).step_by(32 << 10) {
+        reader.read(offset, 32 << 10).await.unwrap();
+    }
+    while env.calls.calls(Call::Checksum) == 0 {
+        tokio::task::yield_now().await;
+    }
+    reader
+}
+
+#[tokio::test]
+async fn attributes_may_be_set_while_a_file_is_read() {
+    let env = env_with(Config { read_ahead_max: ByteSize::kib(512), ..config() }, FaultPlan::none()).await;
+    let data = pattern(8 << 20);
+    upload(&env.mount, "/f", &data).await.unwrap();
+    let reader = begun(&env, "/f").await;
+    let tag = async || env.store.head(&key_of("f")).await.unwrap().etag;
+    let before = tag().await;
+    for (n, offset) in (0..data.len()).step_by(1 << 20).enumerate() {
+        env.mount.set_attributes(&path("/f"), times(n as u32, n as u32)).await.unwrap();
+        // At once: each range has to find the version anew.
+        let reads = join_all([0, 400_000, 800_000].map(|more| reader.read((offset + more) as u64, 30_000))).await;
+        for (read, more) in reads.into_iter().zip([0, 400_000, 800_000]) {
+            assert!(read.unwrap().chunks().concat() == data[offset + more..offset + more + 30_000]);
+        }
+    }
+    assert_ne!(tag().await, before, "it has another tag");
+    env.mount.set_attributes(&path("/f"), mode(0o600)).await.unwrap();
+    assert!(read_all(&reader, 32 << 10).await.unwrap() == data);
+}
+
+#[tokio::test]
+async fn a_file_of_the_same_size_in_its_place_is_another_file() {
+    let env = env_with(Config { read_ahead_max: ByteSize::kib(512), ..config() }, FaultPlan::none()).await;
+    let old = pattern(8 << 20);
+    upload(&env.mount, "/f", &old).await.unwrap();
+    let reader = begun(&env, "/f").await;
+    let mut new = old.to_vec();
+    new[0] ^= 1;
+    upload(&env.mount, "/f", &new.into()).await.unwrap();
+    let error = reader.read((8 << 20) - 500, 500).await.unwrap_err();
+    assert_eq!(error.kind(), FsErrorKind::Conflict);
 }
 
 #[tokio::test(start_paused = true)]

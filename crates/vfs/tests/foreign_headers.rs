@@ -3,11 +3,12 @@
 
 mod harness;
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use harness::*;
 use tidegate_store::faulty::{Call, FaultPlan};
 use tidegate_store::{Body, Condition, ObjectAttributes, ObjectStore, SystemHeaders};
-use tidegate_vfs::{Config, Replace};
+use tidegate_vfs::{Config, OpenOptions, Replace};
 
 fn headers(storage_class: Option<&str>) -> SystemHeaders {
     SystemHeaders {
@@ -57,5 +58,35 @@ async fn headers_and_storage_class_survive_setstat_and_rename() {
         }
         // Those of the directories, one for the parts, and one for each object of a class of its own.
         assert!(env.calls.calls(Call::Head) - looks <= 11, "{}", env.calls.calls(Call::Head) - looks);
+    }
+}
+
+#[tokio::test]
+async fn a_checksum_that_rclone_keeps_goes_with_the_content_that_it_is_of() {
+    let env = env().await;
+    let sum = ("md5chksum", "kAFQmDzST7DWlj99KOF/cg==");
+    let kept = async |key: &str| env.metadata(key, "md5chksum").await;
+    // What changes attributes or the name keeps it.
+    env.put("f", b"abc", &[sum, ("other", "kept")]).await;
+    env.mount.set_attributes(&path("/f"), mode(0o600)).await.unwrap();
+    env.mount.rename(&path("/f"), &path("/g"), Replace::Never).await.unwrap();
+    let mut writer = open_writer(&env.mount, "/g", WRITE).await.unwrap();
+    writer.set_attributes(times(1, 2)).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(kept("g").await.as_deref(), Some(sum.1));
+    // What changes the content drops it, and nothing else.
+    overwrite(&env.mount, "/g", 1, b"x").await;
+    assert_eq!((kept("g").await, env.metadata("g", "other").await.as_deref()), (None, Some("kept")));
+    for len in [3, 3 * PART] {
+        for append in [true, false] {
+            env.put_large("h", &pattern(len), &[sum]).await;
+            let mut writer = open_writer(&env.mount, "/h", OpenOptions { append, ..WRITE }).await.unwrap();
+            write(&mut writer, len, Bytes::from_static(b"more")).await.unwrap();
+            writer.finish().await.unwrap();
+            assert_eq!(kept("h").await, None, "{len} bytes, with APPEND: {append}");
+        }
+        env.put_large("h", &pattern(len), &[sum]).await;
+        env.mount.set_attributes(&path("/h"), size(1)).await.unwrap();
+        assert_eq!(kept("h").await, None, "cut from {len} bytes");
     }
 }

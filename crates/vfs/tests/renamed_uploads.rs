@@ -142,6 +142,45 @@ async fn a_rename_leaves_the_uploads_of_other_sessions_where_they_are() {
     assert_eq!(env.keys().await, ["up"]);
 }
 
+#[tokio::test]
+async fn what_another_session_changes_in_place_follows_the_rename_of_its_file_and_of_its_directory() {
+    for content in sizes() {
+        for append in [false, true] {
+            let env = env().await;
+            let other = env.mount_with(&Permission::ALL).await;
+            env.put_bytes("dir/f", content.clone()).await;
+            let mut writer = open_writer(&other, "/dir/f", WRITE).await.unwrap();
+            let at = if append { content.len() } else { 1 };
+            write(&mut writer, at, Bytes::from_static(b"ab")).await.unwrap();
+            assert_eq!(renamed(&env, "/dir/f", "/dir/g", Replace::Never).await, None);
+            write(&mut writer, at + 2, Bytes::from_static(b"c")).await.unwrap();
+            assert_eq!(renamed(&env, "/dir", "/new", Replace::Never).await, None);
+            writer.finish().await.unwrap();
+            assert_eq!(env.keys().await, ["new/", "new/g"]);
+            let mut expected = content.to_vec();
+            expected.resize(content.len().max(at + 3), 0);
+            expected[at..at + 3].copy_from_slice(b"abc");
+            assert!(env.object("new/g").await.unwrap() == expected, "{} bytes, {append}", content.len());
+            // The old name is free for the session that had it open.
+            upload(&other, "/dir2", &content).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_session_removes_while_it_is_changed_stays_removed_and_close_fails() {
+    for content in sizes() {
+        let env = env().await;
+        let other = env.mount_with(&Permission::ALL).await;
+        env.put_bytes("f", content.clone()).await;
+        let mut writer = open_writer(&other, "/f", WRITE).await.unwrap();
+        write(&mut writer, 1, Bytes::from_static(b"x")).await.unwrap();
+        env.mount.remove(&path("/f")).await.unwrap();
+        assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Conflict));
+        assert_eq!((env.keys().await, env.uploads().await), (Vec::<String>::new(), 0));
+    }
+}
+
 /// Lays bytes behind the first `at` of the whole, up to `end`.
 async fn append(writer: &mut Writer, whole: &Bytes, at: usize, end: usize) {
     for offset in (at..end).step_by(32 << 10) {

@@ -5,17 +5,20 @@ use std::fmt;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{
     Generation, Journal, JournalEntry, JournalPage, ObjectKey, StoreErrorKind, StoreResult, TenantName, UploadRecord,
 };
 
-use super::request::{Table, Update};
+use super::request::{Deleted, Equal, Table, Update};
 use super::schema::{Fields, Item, ItemKey, SK, TTL, number, sort_key, text, uploads_of};
 use crate::error::own_error;
 
 /// How long behind the end of its life DynamoDB removes an item that nobody has removed, in seconds: the
 /// store's lifecycle rule has removed its parts by then.
 const LAST_RESORT: u64 = 7 * 24 * 3600;
+
+const GENERATION: &str = "generation";
 
 /// A journal in the table of tenants and users.
 #[derive(Clone)]
@@ -26,6 +29,14 @@ pub(crate) struct DynamoJournal {
 impl DynamoJournal {
     pub(crate) fn new(client: Client, table: &str) -> Self {
         Self { table: Table::new(client, table) }
+    }
+
+    async fn delete(&self, tenant: &TenantName, key: &ObjectKey, equal: Equal<'_>) -> StoreResult<bool> {
+        Ok(match self.table.delete_if(&ItemKey::upload(tenant, key), equal, "remove upload").await? {
+            Deleted::Yes => true,
+            Deleted::Absent { repeated } => repeated,
+            Deleted::Refused => false,
+        })
     }
 }
 
@@ -40,7 +51,7 @@ fn entry_of(item: &Item, operation: &'static str) -> StoreResult<JournalEntry> {
     let key = ObjectKey::new(sort_key(item, operation)?).ok_or_else(|| fields.refuse(SK, "is no key"))?;
     let record = UploadRecord::from_json(fields.text("record")?)
         .map_err(|error| fields.refuse("record", format!("is refused: {error}")))?;
-    Ok(JournalEntry { key, generation: Generation::new(fields.number("generation")?), record })
+    Ok(JournalEntry { key, generation: Generation::new(fields.number(GENERATION)?), record })
 }
 
 /// The change that writes an entry, if `condition` holds.
@@ -49,7 +60,7 @@ fn writing(entry: &JournalEntry, condition: Option<&'static str>, operation: &'s
         .record
         .to_json()
         .map_err(|error| own_error(StoreErrorKind::InvalidRequest, operation, &entry.key, error))?;
-    let names = [("#v", "v"), ("#generation", "generation"), ("#record", "record"), ("#ttl", TTL)];
+    let names = [("#v", "v"), ("#generation", GENERATION), ("#record", "record"), ("#ttl", TTL)];
     Ok(Update {
         expression: "SET #v = :v, #generation = :generation, #record = :record, #ttl = :ttl".into(),
         condition,
@@ -58,9 +69,14 @@ fn writing(entry: &JournalEntry, condition: Option<&'static str>, operation: &'s
             (":v", number(1)),
             (":generation", number(entry.generation.number())),
             (":record", text(record)),
-            (":ttl", number(entry.record.expires.saturating_add(LAST_RESORT))),
+            (":ttl", ttl(entry)),
         ]),
     })
+}
+
+/// When DynamoDB removes an entry. Moves with the end of its life.
+fn ttl(entry: &JournalEntry) -> AttributeValue {
+    number(entry.record.expires.saturating_add(LAST_RESORT))
 }
 
 #[async_trait]
@@ -94,8 +110,34 @@ impl Journal for DynamoJournal {
     }
 
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
-        let key = ItemKey::upload(tenant, key);
-        self.table.delete_if(&key, "generation", number(generation.number()), "remove upload").await
+        self.delete(tenant, key, &[(GENERATION, number(generation.number()))]).await
+    }
+
+    async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {
+        let as_read = [(GENERATION, number(entry.generation.number())), (TTL, ttl(entry))];
+        self.delete(tenant, &entry.key, &as_read).await
+    }
+
+    async fn rename(
+        &self,
+        tenant: &TenantName,
+        from: &JournalEntry,
+        to: &JournalEntry,
+        over: Option<Generation>,
+    ) -> StoreResult<bool> {
+        const OPERATION: &str = "rename upload";
+        let mut writing = writing(to, Some("attribute_not_exists(pk)"), OPERATION)?;
+        if let Some(over) = over {
+            writing.condition = Some("#generation = :over");
+            writing.values.insert(":over", number(over.number()));
+        }
+        // An update makes an item as well as a put does, and nodes have the right to it.
+        let writes = [
+            self.table.change(&ItemKey::upload(tenant, &to.key), writing),
+            self.table
+                .delete_equal(&ItemKey::upload(tenant, &from.key), &[(GENERATION, number(from.generation.number()))]),
+        ];
+        Ok(self.table.transact(writes, OPERATION).await?.is_empty())
     }
 
     async fn list(&self, tenant: &TenantName, prefix: &str, after: Option<&ObjectKey>) -> StoreResult<JournalPage> {

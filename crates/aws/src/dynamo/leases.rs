@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidegate_store::{ENDED_MAX, HeldSessions, Lease, LeaseId, Leases, SessionScope, StoreErrorKind, StoreResult};
 
-use super::request::{Table, Update};
+use super::request::{Deleted, Table, Update};
 use super::schema::{Fields, Item, ItemKey, LEASES, SK, TTL, VERSION, number};
 use crate::error::own_error;
 
@@ -101,7 +101,9 @@ impl Leases for DynamoLeases {
     }
 
     async fn end(&self, lease: &Lease) -> StoreResult<bool> {
-        self.table.delete_if(&ItemKey::lease(&lease.id), BEAT, number(lease.beat), "end lease").await
+        let deleted =
+            self.table.delete_if(&ItemKey::lease(&lease.id), &[(BEAT, number(lease.beat))], "end lease").await?;
+        Ok(deleted != Deleted::Refused)
     }
 
     async fn all(&self) -> StoreResult<Vec<Lease>> {

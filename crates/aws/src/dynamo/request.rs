@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValue, TransactWriteItem,
+    self, AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValue, TransactWriteItem,
 };
 use aws_smithy_types::error::operation::BuildError;
 use tidegate_store::{Page, StoreErrorKind, StoreResult};
@@ -75,6 +75,31 @@ pub(super) struct Updated {
     pub(super) repeated: bool,
     /// The whole item behind the change; `None` if the condition did not hold.
     pub(super) item: Option<Item>,
+}
+
+/// What became of an item that was to be removed if a condition held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deleted {
+    /// There was none. If it was asked for more than once (`repeated`), it may have met its own effect.
+    Absent { repeated: bool },
+    /// The condition did not hold.
+    Refused,
+    /// It was there, and is gone.
+    Yes,
+}
+
+/// Attributes and the values that an item must have in them.
+pub(super) type Equal<'a> = &'a [(&'static str, AttributeValue)];
+
+type Names = HashMap<String, String>;
+type Values = HashMap<String, AttributeValue>;
+
+/// As a condition, with its aliases.
+fn conjunction(equal: Equal<'_>) -> (String, Names, Values) {
+    let terms: Vec<String> = equal.iter().map(|(attribute, _)| format!("#{attribute} = :{attribute}")).collect();
+    let names = equal.iter().map(|(attribute, _)| (format!("#{attribute}"), (*attribute).to_owned())).collect();
+    let values = equal.iter().map(|(attribute, value)| (format!(":{attribute}"), value.clone())).collect();
+    (terms.join(" AND "), names, values)
 }
 
 /// With names of its own, as the SDK wants them.
@@ -184,27 +209,32 @@ impl Table {
         Ok((output.items.unwrap_or_default(), next))
     }
 
-    /// Removes an item if this attribute of it has this value, or there is no item; `false` otherwise.
+    /// Removes an item if it has these values.
     pub(super) async fn delete_if(
         &self,
         key: &ItemKey,
-        attribute: &str,
-        value: AttributeValue,
+        equal: Equal<'_>,
         operation: &'static str,
-    ) -> StoreResult<bool> {
+    ) -> StoreResult<Deleted> {
+        let attempts = Attempts::default();
+        let (condition, names, values) = conjunction(equal);
         let sent = self
             .client
             .delete_item()
             .table_name(&*self.name)
             .set_key(Some(key.attributes()))
-            .condition_expression("attribute_not_exists(pk) OR #attribute = :value")
-            .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":value", value)
+            .condition_expression(format!("attribute_not_exists(pk) OR ({condition})"))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .return_values(ReturnValue::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await;
         match sent {
-            Ok(_) => Ok(true),
-            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => Ok(false),
+            Ok(output) if output.attributes.as_ref().is_some_and(|item| !item.is_empty()) => Ok(Deleted::Yes),
+            Ok(_) => Ok(Deleted::Absent { repeated: attempts.repeated() }),
+            Err(error) if kind(&error) == StoreErrorKind::PreconditionFailed => Ok(Deleted::Refused),
             Err(error) => Err(store_error(operation, key, error)),
         }
     }
@@ -299,6 +329,32 @@ impl Table {
             .set_condition_expression(condition.map(str::to_owned))
             .build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// Removes an item that has these values.
+    pub(super) fn delete_equal(&self, key: &ItemKey, equal: Equal<'_>) -> Write {
+        let (condition, names, values) = conjunction(equal);
+        let delete = Delete::builder()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// Changes an item if the condition holds.
+    pub(super) fn change(&self, key: &ItemKey, update: Update) -> Write {
+        let change = types::Update::builder()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(update.expression)
+            .set_condition_expression(update.condition.map(str::to_owned))
+            .set_expression_attribute_names(Some(owned(update.names)))
+            .set_expression_attribute_values(Some(owned(update.values)))
+            .build()?;
+        Ok(TransactWriteItem::builder().update(change).build())
     }
 
     pub(super) fn check(&self, key: &ItemKey, condition: Condition) -> Write {

@@ -216,7 +216,8 @@ impl Session {
             exclusive: flags.has(OpenFlags::EXCL),
             attributes,
         };
-        let footprint = if options.write { Footprint::open(&path) } else { Footprint::look(&path) };
+        let changes = options.write || options.create || options.truncate;
+        let footprint = if changes { Footprint::open(&path) } else { Footprint::look(&path) };
         let mount = self.context.mount.clone();
         self.opening += 1;
         self.submit(&call, footprint, path.clone(), async move {

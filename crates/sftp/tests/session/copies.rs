@@ -1,9 +1,12 @@
 //! `copy-data`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh_sftp::protocol::{self as oracle, OpenFlags, Packet, StatusCode};
 use tidegate_store::TenantLimits;
+use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
+use tidegate_store::memory::MemoryObjectStore;
 use tokio::time::Instant;
 
 use crate::client::{Client, Node};
@@ -161,31 +164,32 @@ async fn requests_behind_a_copy_take_effect_behind_it() {
 
 #[tokio::test]
 async fn a_source_that_is_removed_behind_the_close_is_copied() {
-    let node = Node::new();
-    let mut client = node.session().await;
-    let data = pattern(100_000);
-    for n in 0..20 {
+    for is_renamed in [false, true] {
+        // The copy at CLOSE waits for the clock, which moves on only once nothing else is left to do: what
+        // did not wait for the CLOSE would be done by then.
+        let slow = FaultPlan::none().on(Call::Copy, 1, Fault::Delay(Duration::from_secs(3_600)));
+        let node = Node::over(Arc::new(FaultyObjectStore::new(Arc::new(MemoryObjectStore::new()), slow)));
+        let mut client = node.session().await;
+        let data = pattern(100_000);
         client.put("/from", &data).await;
         let (from, to) = (client.open("/from", OpenFlags::READ).await, client.open("/to", NEW).await);
+        tokio::time::pause();
         send_copy(&mut client, &from, (0, 0), &to, 0).await;
         client.send_close(&from).await;
         client.send_close(&to).await;
         let id = client.id();
-        if n % 2 == 0 {
-            client.send(oracle::Remove { id, filename: "/from".to_owned() }).await;
-        } else {
+        if is_renamed {
             let (oldpath, newpath) = ("/from".to_owned(), "/moved".to_owned());
             client.send(oracle::Rename { id, oldpath, newpath }).await;
+        } else {
+            client.send(oracle::Remove { id, filename: "/from".to_owned() }).await;
         }
         for _ in 0..4 {
             client.ok().await;
         }
         assert!(content(&mut client, "/to").await == data);
-        if n % 2 == 1 {
-            let id = client.id();
-            client.send(oracle::Remove { id, filename: "/moved".to_owned() }).await;
-            client.ok().await;
-        }
+        assert_eq!(client.size_of("/from").await, Err(StatusCode::NoSuchFile));
+        tokio::time::resume();
     }
 }
 

@@ -47,7 +47,10 @@ async fn an_upload_shows_its_size_so_far_to_its_session() {
     client.send_write(&handle, 0, b"12345").await;
     client.ok().await;
     assert_eq!(client.size_of("/up").await, Ok(5));
-    assert_eq!(node.session().await.size_of("/up").await, Err(StatusCode::NoSuchFile), "half a file is not shown");
+    let mut other = node.session().await;
+    assert_eq!(other.size_of("/up").await, Ok(0), "it is there, and nothing of it is durable");
+    other.send_open("/up", OpenFlags::READ).await;
+    assert_eq!(other.status().await.1, StatusCode::NoSuchFile, "half a file is not read");
     client.send_close(&handle).await;
     client.ok().await;
     assert_eq!(node.session().await.size_of("/up").await, Ok(5));

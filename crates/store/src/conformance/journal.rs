@@ -19,6 +19,8 @@ pub(super) async fn check(journal: Arc<dyn Journal>) {
     let name = |name: &str| parsed(&format!("conf-{nonce:016x}-{name}"));
     ownership(&*journal, &name("ownership")).await;
     records(&*journal, &name("records")).await;
+    expiry(&*journal, &name("expiry")).await;
+    renames(&*journal, &name("renames")).await;
     race(&journal, &name("race")).await;
     lists(&*journal, &name("lists"), &name("lists-not")).await;
     claims(&*journal).await;
@@ -53,7 +55,7 @@ async fn ownership(journal: &dyn Journal, tenant: &TenantName) {
     assert_eq!(done("read", journal.read(tenant, &first.key).await), None, "there is no entry at first");
     let updated = done("update", journal.update(tenant, first.generation, &first).await);
     assert!(!updated, "what is not there can't be updated");
-    assert!(done("remove", journal.remove(tenant, &first.key, first.generation).await), "nor need it be removed");
+    assert!(!done("remove", journal.remove(tenant, &first.key, first.generation).await), "nor removed");
     assert_eq!(done("replace", journal.replace(tenant, &first).await), None, "nothing was there before");
     assert_eq!(done("read", journal.read(tenant, &first.key).await), Some(first.clone()), "what was put is read");
     assert_eq!(done("replace", journal.replace(tenant, &first).await), None, "its own first attempt is not another");
@@ -79,11 +81,58 @@ async fn ownership(journal: &dyn Journal, tenant: &TenantName) {
         "it may be replaced, and is given"
     );
     assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "an owner may remove its own");
-    assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "and do so again");
+    assert!(!done("remove", journal.remove(tenant, &third.key, third.generation).await), "once");
     assert_eq!(done("read", journal.read(tenant, &third.key).await), None, "then it is gone");
     assert!(done("create", journal.create(tenant, &third).await), "an entry is made where there is none");
     assert!(done("create", journal.create(tenant, &third).await), "and made again by the same");
     assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "remove");
+}
+
+/// What its owner has let live on is not removed by who read it before.
+async fn expiry(journal: &dyn Journal, tenant: &TenantName) {
+    let read = plain("expires");
+    assert!(!done("remove_expired", journal.remove_expired(tenant, &read).await), "there is none");
+    let mut renewed = read.clone();
+    renewed.record.expires += 1;
+    done("replace", journal.replace(tenant, &renewed).await);
+    assert!(!done("remove_expired", journal.remove_expired(tenant, &read).await), "it was renewed since");
+    let other = JournalEntry { generation: Generation::fresh(), ..renewed.clone() };
+    assert!(!done("remove_expired", journal.remove_expired(tenant, &other).await), "it has another owner");
+    assert_eq!(done("read", journal.read(tenant, &read.key).await), Some(renewed.clone()), "so it stays");
+    assert!(done("remove_expired", journal.remove_expired(tenant, &renewed).await), "as it was read it is removed");
+    assert!(!done("remove_expired", journal.remove_expired(tenant, &renewed).await), "once");
+    assert_eq!(done("read", journal.read(tenant, &read.key).await), None, "then it is gone");
+}
+
+/// An entry is under one name at every moment, and moves only as it was read.
+async fn renames(journal: &dyn Journal, tenant: &TenantName) {
+    let (from, to) = (plain("from"), plain("to"));
+    let rename = async |from: &JournalEntry, over| done("rename", journal.rename(tenant, from, &to, over).await);
+    let both = async || {
+        let from = done("read", journal.read(tenant, &from.key).await);
+        (from, done("read", journal.read(tenant, &to.key).await))
+    };
+    assert!(!rename(&from, None).await, "what is not there can't be renamed");
+    assert_eq!(both().await, (None, None), "and leaves nothing");
+
+    done("replace", journal.replace(tenant, &from).await);
+    let taken = JournalEntry { generation: Generation::fresh(), ..from.clone() };
+    assert!(!rename(&taken, None).await, "it has another owner");
+    assert!(!rename(&from, Some(Generation::fresh())).await, "nothing is where something was to be replaced");
+    assert_eq!(both().await, (Some(from.clone()), None), "so nothing has changed");
+    assert!(rename(&from, None).await, "as it was read it may be renamed");
+    assert_eq!(both().await, (None, Some(to.clone())), "and is under its new name alone");
+
+    done("replace", journal.replace(tenant, &from).await);
+    let there = plain("to");
+    done("replace", journal.replace(tenant, &there).await);
+    for over in [None, Some(to.generation)] {
+        assert!(!rename(&from, over).await, "what is there is not what was read");
+        assert_eq!(both().await, (Some(from.clone()), Some(there.clone())), "so both stay");
+    }
+    assert!(rename(&from, Some(there.generation)).await, "what was read is replaced");
+    assert_eq!(both().await, (None, Some(to.clone())), "by what was renamed");
+    assert!(done("remove", journal.remove(tenant, &to.key, to.generation).await), "remove");
 }
 
 /// All that a record holds comes back, under the longest key too.

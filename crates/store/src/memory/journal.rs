@@ -34,6 +34,12 @@ impl MemoryJournal {
     }
 }
 
+impl State {
+    fn remove_if(&mut self, name: &(TenantName, ObjectKey), holds: impl FnOnce(&JournalEntry) -> bool) -> bool {
+        self.entries.get(name).is_some_and(holds) && self.entries.remove(name).is_some()
+    }
+}
+
 fn name(tenant: &TenantName, key: &ObjectKey) -> (TenantName, ObjectKey) {
     (tenant.clone(), key.clone())
 }
@@ -66,12 +72,31 @@ impl Journal for MemoryJournal {
     }
 
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
-        let (mut state, name) = (lock(&self.state), name(tenant, key));
-        let is_other = state.entries.get(&name).is_some_and(|there| there.generation != generation);
-        if !is_other {
-            state.entries.remove(&name);
+        Ok(lock(&self.state).remove_if(&name(tenant, key), |there| there.generation == generation))
+    }
+
+    async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {
+        let is_as_read =
+            |there: &JournalEntry| there.generation == entry.generation && there.record.expires == entry.record.expires;
+        Ok(lock(&self.state).remove_if(&name(tenant, &entry.key), is_as_read))
+    }
+
+    async fn rename(
+        &self,
+        tenant: &TenantName,
+        from: &JournalEntry,
+        to: &JournalEntry,
+        over: Option<Generation>,
+    ) -> StoreResult<bool> {
+        let mut state = lock(&self.state);
+        let target = name(tenant, &to.key);
+        if state.entries.get(&target).map(|there| there.generation) != over
+            || !state.remove_if(&name(tenant, &from.key), |there| there.generation == from.generation)
+        {
+            return Ok(false);
         }
-        Ok(!is_other)
+        state.entries.insert(target, to.clone());
+        Ok(true)
     }
 
     async fn list(&self, tenant: &TenantName, prefix: &str, after: Option<&ObjectKey>) -> StoreResult<JournalPage> {

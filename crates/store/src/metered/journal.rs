@@ -54,6 +54,20 @@ impl Journal for MeteredJournal {
         self.metrics.measure(SERVICE, "remove", self.inner.remove(tenant, key, generation)).await
     }
 
+    async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {
+        self.metrics.measure(SERVICE, "remove_expired", self.inner.remove_expired(tenant, entry)).await
+    }
+
+    async fn rename(
+        &self,
+        tenant: &TenantName,
+        from: &JournalEntry,
+        to: &JournalEntry,
+        over: Option<Generation>,
+    ) -> StoreResult<bool> {
+        self.metrics.measure(SERVICE, "rename", self.inner.rename(tenant, from, to, over)).await
+    }
+
     async fn list(&self, tenant: &TenantName, prefix: &str, after: Option<&ObjectKey>) -> StoreResult<JournalPage> {
         self.metrics.measure(SERVICE, "list", self.inner.list(tenant, prefix, after)).await
     }

@@ -86,6 +86,20 @@ impl Journal for BoundedJournal {
         self.look(self.inner.remove(tenant, key, generation)).await
     }
 
+    async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {
+        self.look(self.inner.remove_expired(tenant, entry)).await
+    }
+
+    async fn rename(
+        &self,
+        tenant: &TenantName,
+        from: &JournalEntry,
+        to: &JournalEntry,
+        over: Option<Generation>,
+    ) -> StoreResult<bool> {
+        self.change(self.inner.rename(tenant, from, to, over)).await
+    }
+
     async fn list(&self, tenant: &TenantName, prefix: &str, after: Option<&ObjectKey>) -> StoreResult<JournalPage> {
         self.look(self.inner.list(tenant, prefix, after)).await
     }

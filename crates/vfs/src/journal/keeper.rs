@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_store::{Condition, JournalEntry, ObjectKey, StoreResult, StoredPart, Tail, UploadRecord};
+use tidegate_store::{
+    Checksum, Condition, JournalEntry, ObjectKey, PartNumber, StoreResult, StoredPart, Tail, Upload, UploadRecord,
+};
 use tokio::sync::Mutex;
 
 use super::Uploads;
-use crate::attributes::unix_now;
 use crate::error::{FsError, FsErrorKind};
 
 /// Keeps the entry of an upload that this session has.
@@ -22,34 +23,66 @@ impl Keeper {
     }
 
     /// Before anything is done that another owner would notice: whether the upload still is this
-    /// session's. A journal that does not answer says nothing against it: nobody takes an upload over
-    /// without the journal, and the tags of the parts keep two owners' parts apart at completion.
+    /// session's; `false` if the journal does not answer. That says nothing against sending a part: the tags
+    /// of the parts keep two owners' apart at completion.
     ///
     /// # Errors
     /// `Conflict` if somebody else has it.
-    pub(crate) async fn confirm(&self) -> Result<(), FsError> {
-        let Some(journal) = &self.uploads.journal else { return Ok(()) };
-        let expires = loop {
-            let (key, generation, expires) = {
+    pub(crate) async fn confirm(&self) -> Result<bool, FsError> {
+        let Some(journal) = &self.uploads.journal else { return Ok(true) };
+        let (begun, expires) = loop {
+            let (key, generation, times) = {
                 let entry = self.entry.lock().await;
-                (entry.key.clone(), entry.generation, entry.record.expires)
+                (entry.key.clone(), entry.generation, (entry.record.begun, entry.record.expires))
             };
             match journal.read(&self.uploads.tenant, &key).await {
-                Ok(Some(entry)) if entry.generation == generation => break expires,
+                Ok(Some(entry)) if entry.generation == generation => break times,
                 // A RENAME of this session has moved it meanwhile.
                 Ok(_) if self.entry.lock().await.generation != generation => {}
                 Ok(_) => {
                     self.uploads.metrics.uploads_fenced.inc();
                     return Err(fenced());
                 }
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(false),
             }
         };
-        if expires.saturating_sub(unix_now()) < self.uploads.life.as_secs() / 2 {
+        if self.uploads.expiry(begun).saturating_sub(expires) > self.uploads.life.idle.as_secs() / 2 {
             // An upload that takes days lives on.
             let _ = self.change(|_| {}).await;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Asks the store where the journal does not answer: whether it has no parts of the upload but `mine`.
+    /// Whoever has taken the upload over and sent other bytes is found out by that.
+    ///
+    /// # Errors
+    /// Any that the store gives; `NotFound` if it does not have the upload any more.
+    pub(crate) async fn is_alone(&self, upload: &Upload, mine: &[(StoredPart, Option<Checksum>)]) -> StoreResult<bool> {
+        let is_mine =
+            |part: &StoredPart| mine.iter().any(|(own, _)| (own.number, &own.etag) == (part.number, &part.etag));
+        Ok(self.found(self.uploads.parts(upload).await?.iter().all(is_mine)))
+    }
+
+    /// The same before a part is sent: whether it takes the place of none. The first may be sent again, and where
+    /// an earlier owner went on there may be parts that do not count.
+    ///
+    /// # Errors
+    /// As [`Keeper::is_alone`].
+    pub(crate) async fn is_free(&self, upload: &Upload, number: PartNumber) -> StoreResult<bool> {
+        if number == PartNumber::FIRST || is_guarded(&self.entry.lock().await.record, number) {
+            return Ok(true);
+        }
+        let page = self.uploads.store.list_parts(upload, PartNumber::new(number.number() - 1)).await?;
+        Ok(self.found(page.parts.first().is_none_or(|part| part.number != number)))
+    }
+
+    /// Counts that an upload was found to be another's, unless it is this session's.
+    fn found(&self, is_mine: bool) -> bool {
+        if !is_mine {
+            self.uploads.metrics.uploads_fenced.inc();
+        }
+        is_mine
     }
 
     /// Notes a part that has landed, where the store's word alone would not do.
@@ -58,11 +91,7 @@ impl Keeper {
     /// `Conflict` if somebody else has the upload; any that the journal gives.
     pub(crate) async fn landed(&self, part: &StoredPart) -> Result<(), FsError> {
         let number = part.number.number();
-        let is_guarded = |record: &UploadRecord| {
-            let guarded = record.multipart.as_ref().and_then(|multipart| multipart.guarded.as_ref());
-            guarded.is_some_and(|guarded| (guarded.after + 1..=guarded.until).contains(&number))
-        };
-        if !is_guarded(&self.entry.lock().await.record) {
+        if !is_guarded(&self.entry.lock().await.record, part.number) {
             return Ok(());
         }
         let kept = self.change(|record| {
@@ -83,7 +112,7 @@ impl Keeper {
         let mut entry = self.entry.lock().await;
         let mut changed = entry.clone();
         change(&mut changed.record);
-        changed.record.expires = self.uploads.expiry();
+        changed.record.expires = self.uploads.expiry(changed.record.begun);
         let is_mine = journal.update(&self.uploads.tenant, entry.generation, &changed).await?;
         if is_mine {
             let stays = |tail: &Tail| changed.record.tail.as_ref().is_some_and(|now| now.key == tail.key);
@@ -138,6 +167,12 @@ impl Keeper {
             self.uploads.remove_tail(&tail).await;
         }
     }
+}
+
+/// Whether an earlier owner may have a part of this number.
+fn is_guarded(record: &UploadRecord, number: PartNumber) -> bool {
+    let guarded = record.multipart.as_ref().and_then(|multipart| multipart.guarded.as_ref());
+    guarded.is_some_and(|guarded| (guarded.after + 1..=guarded.until).contains(&number.number()))
 }
 
 /// What the owner before hears.

@@ -82,7 +82,7 @@ impl SharedFile {
         if let Some(wait) = self.make_room(state, range.end - range.start)? {
             return Ok(Begun::Later(wait));
         }
-        let has_lost_time = state.draft.touch();
+        let has_changed = state.draft.touch();
         if let Content::Upload(upload) = &mut state.content
             && is_stored
             && upload.is_all_here()
@@ -97,7 +97,7 @@ impl SharedFile {
                 ready(Ok(())).boxed()
             }
             Content::Upload(upload) => {
-                if has_lost_time {
+                if has_changed {
                     upload.set_attributes(state.draft.attributes().clone());
                 }
                 if !upload.takes(at, range.end - range.start) {

@@ -8,6 +8,10 @@ use tidegate_store::{ObjectAttributes, ObjectMeta, UploadRecord};
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::edit::Base;
 
+/// Where rclone keeps the MD5 of what it stores in several parts.
+/// Source: rclone documentation, "Amazon S3", "Hashes".
+const RCLONE_MD5: &str = "md5chksum";
+
 /// Attributes of the file to be, and the version that it comes from.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -60,10 +64,13 @@ impl Draft {
         self.times_were_set |= set.times.is_some();
     }
 
-    /// The content changes: a time that was set before is not that of the new one. Tells whether one was.
+    /// The content changes: a time that was set before is not that of the new one, and a checksum that
+    /// another tool keeps is that of the old one. Tells whether there was either.
     pub(super) fn touch(&mut self) -> bool {
         self.changed = SystemTime::now();
-        !self.times_were_set && self.attributes.metadata.remove("mtime").is_some()
+        let metadata = &mut self.attributes.metadata;
+        let had_sum = metadata.remove(RCLONE_MD5).is_some();
+        had_sum | (!self.times_were_set && metadata.remove("mtime").is_some())
     }
 
     /// Whether it has to be published though no byte has changed.

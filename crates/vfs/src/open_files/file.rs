@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use tidegate_store::Condition;
+use tidegate_store::{Condition, ObjectKey};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -136,9 +136,10 @@ impl SharedFile {
         state.handles > 0 && !matches!(&state.content, Content::Failed(..))
     }
 
-    /// Whether nobody but this session knows of it yet.
+    /// Whether it is made or replaced as a whole, as opposed to changed: what it has is this session's alone
+    /// until it is published.
     pub(crate) fn is_new(&self) -> bool {
-        self.state().draft.base.is_none()
+        !matches!(self.condition(), Condition::IfMatch(_))
     }
 
     /// Whether its bytes can be read, as opposed to having gone to the store.
@@ -148,6 +149,22 @@ impl SharedFile {
             Content::Failed(..) | Content::Interrupted(_) => false,
             Content::Upload(upload) => upload.is_all_here(),
         }
+    }
+
+    /// Whether it is to be published under this key.
+    pub(crate) fn is_named(&self, key: &ObjectKey) -> bool {
+        self.key() == *key
+    }
+
+    /// The key that it is to be published under.
+    pub(crate) fn key(&self) -> ObjectKey {
+        self.destination.now().0
+    }
+
+    /// What other sessions are shown of a file of which nothing is durable: it is there, with no byte that they
+    /// could go on behind.
+    pub(crate) fn attributes_for_others(&self) -> FileAttributes {
+        self.state().draft.shown(0)
     }
 
     pub(crate) fn is_last_handle(&self) -> bool {

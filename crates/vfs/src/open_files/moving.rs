@@ -118,6 +118,7 @@ impl SharedFile {
                 if let Some((scratch, spans)) = upload.take_kept().await? {
                     edit.adopt(scratch, &spans);
                 }
+                upload.outdate().await?;
                 edit.store_ahead(bytes.clone()).await?;
                 bytes.iter().for_each(|(offset, bytes)| edit.note_stored(*offset, bytes.len() as u64));
                 edit.set_size(size)

@@ -6,43 +6,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use tidegate_store::{ByteRange, ByteStream, Checksum, ETag, ObjectKey, ObjectStore, StoreError, StoreErrorKind};
+use tidegate_store::{ByteRange, ByteStream, Checksum, StoreError, StoreErrorKind};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::ReadData;
-use super::pace::Latency;
-use super::share::{ReadPermit, Share};
+use super::share::ReadPermit;
+use super::source::Source;
 use super::verify;
 use crate::error::{FsError, FsErrorKind};
-use crate::metrics::Metrics;
 
 /// How often a body that broke off is asked again without a single byte in between, and in all.
 const STALLS_MAX: u32 = 3;
 const RESUMES_MAX: u32 = 32;
 
+/// How often the object may get another tag between two requests for one range.
+const FOLLOWS_MAX: u32 = 8;
+
 /// How long to wait before a body is asked again that gave nothing the last time: this, doubled each
 /// time, give or take a half.
 const BACKOFF: Duration = Duration::from_millis(50);
-
-/// The one version of an object that a handle reads.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) key: ObjectKey,
-    pub(crate) etag: ETag,
-    pub(crate) share: Share,
-    pub(crate) latency: Mutex<Latency>,
-    pub(crate) metrics: Metrics,
-}
-
-impl Source {
-    /// What requests took so far.
-    pub(crate) fn latency(&self) -> MutexGuard<'_, Latency> {
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A range that is fetched. Dropping it stops the request and gives the memory back.
 #[derive(Debug)]
@@ -370,7 +354,7 @@ async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Re
         fill.hold(source.share.queue(len).granted().await?);
     }
     let mut missing = len;
-    let (mut stalls, mut resumes) = (0, 0);
+    let (mut stalls, mut resumes, mut follows) = (0, 0, 0);
     loop {
         let before = missing;
         let asked = Instant::now();
@@ -378,8 +362,19 @@ async fn fetch(source: &Source, fill: &Fill, mut body: Option<ByteStream>) -> Re
             Some(stream) => (stream, false),
             None => {
                 let range = ByteRange::new(start + (len - missing), missing);
-                let answer = source.store.get(&source.key, Some(range), Some(&source.etag)).await;
-                (answer.map_err(read_error)?.body, true)
+                let etag = source.etag();
+                match source.store.get(&source.key, Some(range), Some(&etag)).await {
+                    Ok(answer) => (answer.body, true),
+                    Err(error)
+                        if error.kind() == StoreErrorKind::PreconditionFailed
+                            && follows < FOLLOWS_MAX
+                            && source.follow(&etag).await =>
+                    {
+                        follows += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(read_error(error)),
+                }
             }
         };
         let mut first = None;

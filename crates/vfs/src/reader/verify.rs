@@ -7,7 +7,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tidegate_store::Checksum;
 
-use super::fill::{Fetch, Source};
+use super::fill::Fetch;
+use super::source::Source;
 use super::window::Segment;
 use crate::error::{FsError, FsErrorKind};
 
@@ -137,10 +138,12 @@ pub(crate) fn compare(source: &Source, sum: Checksum, expected: Option<Checksum>
 /// Asks the store for the checksum. What goes wrong there is left to the requests for the bytes.
 pub(crate) fn ask(source: &Arc<Source>, tasks: &mut tokio::task::JoinSet<()>) -> Expected {
     let (answer, answered) = tokio::sync::oneshot::channel();
-    let source = Arc::clone(source);
+    let asking = Arc::clone(source);
     tasks.spawn(async move {
-        let checksum = source.store.checksum(&source.key, Some(&source.etag)).await.ok().flatten();
+        let checksum = asking.store.checksum(&asking.key, Some(&asking.etag())).await.ok().flatten();
         let _ = answer.send(checksum);
     });
-    answered.map(|answer| answer.ok().flatten()).boxed().shared()
+    let expected = answered.map(|answer| answer.ok().flatten()).boxed().shared();
+    source.note_sum(&expected);
+    expected
 }

@@ -59,3 +59,56 @@ impl<'a> Progress<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).moved
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_rename_is_told_after_ten_thousand_objects_and_after_ten_seconds() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(log);
+        let told = || String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        let path = |text: &str| VirtualPath::resolve(&VirtualPath::root(), text.as_bytes()).unwrap();
+        let (from, to) = (path("/a"), path("/b"));
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let progress = Progress::begin(&from, &to, &metrics);
+
+        (1..LOG_OBJECTS).for_each(|_| progress.moved());
+        assert_eq!(told(), "");
+        progress.moved();
+        let line = told();
+        assert!(line.ends_with("path=/a target=/b objects=10000 seconds=0\n"), "{line}");
+
+        tokio::time::advance(LOG_EVERY - Duration::from_millis(1)).await;
+        progress.moved();
+        assert_eq!(told(), "");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        progress.moved();
+        let line = told();
+        assert!(line.ends_with("objects=10002 seconds=10\n"), "{line}");
+        progress.moved();
+        assert_eq!(told(), "", "not with each object from then on");
+        assert_eq!(metrics.renamed_objects.get(), LOG_OBJECTS + 3);
+    }
+}

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt, stream};
 use tidegate_store::{
-    Checksum, Condition, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission, UploadState,
-    limits,
+    Checksum, Condition, ETag, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, Permission,
+    UploadState, limits,
 };
 
 use super::moved_key;
@@ -39,6 +39,9 @@ const RECORD_LIFE: u64 = 7 * 24 * 60 * 60;
 
 /// How often the directory is gone through anew because files were made in it meanwhile.
 const PASSES_MAX: u32 = 16;
+
+/// A file that is open, and its key.
+type OpenFile = (ObjectKey, Arc<SharedFile>);
 
 impl Files {
     /// Renames what is no file. The target's parent directory exists.
@@ -74,33 +77,35 @@ impl Files {
         self.known.forget(from);
         self.known.forget(to);
         let open = self.open_files.below(&source);
-        let relocations: Vec<_> = open.iter().map(|(_, file)| file.relocate()).collect();
+        let mut others = self.vfs.open_everywhere.changed_below(&self.bucket, &source);
+        others.retain(|(_, other)| !open.iter().any(|(_, file)| Arc::ptr_eq(file, other)));
+        let relocations: Vec<_> = open.iter().chain(&others).map(|(_, file)| file.relocate()).collect();
         self.move_all(from, to, (&source, &target)).await?;
-        self.move_open_files(open, &source, &target).await?;
+        self.move_open_files((open, others), &source, &target).await?;
         drop(relocations);
         self.finish(from, to, (&source, &target), attributes).await
     }
 
-    /// Files in the directory that the session is writing go on under their new names.
+    /// Files in the directory that the session is writing go on under their new names, and so do those that
+    /// other sessions of the node are changing.
     async fn move_open_files(
         &self,
-        open: Vec<(ObjectKey, Arc<SharedFile>)>,
+        (open, others): (Vec<OpenFile>, Vec<OpenFile>),
         source: &ObjectKey,
         target: &ObjectKey,
     ) -> Result<(), FsError> {
         for (key, file) in open {
             let to = moved_key(&key, source, target)?;
-            let moved = match file.version() {
-                Some((before, size)) => {
-                    let found = self.head(&to).await?.filter(|meta| meta.size == size);
-                    found.map(|meta| (before, meta.etag))
-                }
-                None => None,
-            };
+            let moved = self.moved_version(&file, &to).await?;
             let condition = file.condition();
             file.rename(to.clone(), moved, condition);
             file.rename_entry().await;
             self.open_files.rename(&key, &to);
+        }
+        for (key, file) in others {
+            let to = moved_key(&key, source, target)?;
+            let moved = self.moved_version(&file, &to).await?;
+            self.take_along(&file, (&key, &to), moved).await;
         }
         for entry in self.uploads.below(source).await? {
             // Those that run have an owner, which publishes them where it opened them.
@@ -109,6 +114,13 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// The version that the changes of an open file began with, and its tag where it was moved to.
+    async fn moved_version(&self, file: &SharedFile, to: &ObjectKey) -> Result<Option<(ETag, ETag)>, FsError> {
+        let Some((before, size)) = file.version() else { return Ok(None) };
+        let found = self.head(to).await?.filter(|meta| meta.size == size);
+        Ok(found.map(|meta| (before, meta.etag)))
     }
 
     /// Whether the directory may take the target's name.

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::journalling::Journalling;
+use self::journalling::{confirm_part, confirm_whole};
 use self::landings::{Flight, Landed, Landings, State};
 use super::destination::Destination;
 use super::kept::Keep;
@@ -255,10 +256,14 @@ impl Transfer {
         self.all_landed().await?;
         let Some(begun) = &self.begun else { return Err(interrupted()) };
         let Running { upload, keeper } = begun.upload.clone().await?;
-        if let Some(keeper) = &keeper {
-            keeper.confirm().await?;
-        }
         let landed = self.landed();
+        if let Some(keeper) = &keeper
+            && let Err(error) = confirm_whole(keeper, &upload, &landed).await
+        {
+            // It stays as it is: whose it is, whoever opens the file next finds out.
+            self.begun = None;
+            return Err(error);
+        }
         // Unknown where the store does not tell that of a part that it copied: then it makes it itself.
         let whole = landed.iter().try_fold(Checksum::EMPTY, |sum, (_, part)| part.map(|part| sum.then(part)));
         let parts: Vec<StoredPart> = landed.into_iter().map(|(part, _)| part).collect();
@@ -412,7 +417,7 @@ async fn send(
     let Running { upload, keeper } = upload.await?;
     let checksum = checksum.unwrap_or_else(|| body.checksum());
     if let Some(keeper) = &keeper {
-        keeper.confirm().await?;
+        confirm_part(keeper, &upload, number).await?;
     }
     let stored = target.store.put_part(&upload, number, body, checksum).await.map_err(upload_error)?;
     if let Some(keeper) = &keeper {

@@ -217,6 +217,17 @@ impl Upload {
         bytes.into_iter().map(|(offset, bytes)| (offset + self.beginning.len, bytes)).collect()
     }
 
+    /// Resolves once nobody goes on with what the store has of it: it is written to somewhere else from now on.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn outdate(&mut self) -> Result<(), FsError> {
+        while let Some(marking) = self.transfer.rewriting()? {
+            marking.await;
+        }
+        Ok(())
+    }
+
     /// How much of the file stands before what it takes, in bytes.
     pub(crate) fn begins_with(&self) -> u64 {
         self.beginning.len
@@ -303,7 +314,7 @@ impl Upload {
             return Ok(Admission::Wait(wait));
         }
         if self.patches(offset, len) {
-            return Ok(self.transfer.rewriting().map_or(Admission::Ready, Admission::Wait));
+            return Ok(self.transfer.rewriting()?.map_or(Admission::Ready, Admission::Wait));
         }
         let overlap = self.overlap(offset);
         let (offset, len) = (offset + overlap, len.saturating_sub(overlap));

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tidegate_store::faulty::FaultPlan;
 use tidegate_store::memory::{MemoryJournal, MemoryObjectStore};
 use tidegate_store::{Journal, JournalEntry, TenantName};
-use tidegate_vfs::{FsError, Mount, OpenOptions, Writer};
+use tidegate_vfs::{Config, FsError, Mount, OpenOptions, Writer};
 
 use crate::harness::*;
+use crate::scripted::ScriptedJournal;
 
 /// Several nodes over one store and one journal.
 pub(crate) struct Cluster {
@@ -29,6 +30,11 @@ impl Cluster {
 
     pub(crate) async fn node(&self) -> Env {
         env_over(self.store.clone(), Some(Arc::new(self.journal.clone())), config(), FaultPlan::none()).await
+    }
+
+    /// One that has this journal and these settings.
+    pub(crate) async fn node_with(&self, journal: ScriptedJournal, config: Config) -> Env {
+        env_over(self.store.clone(), Some(Arc::new(journal)), config, FaultPlan::none()).await
     }
 
     pub(crate) async fn entries(&self) -> Vec<JournalEntry> {

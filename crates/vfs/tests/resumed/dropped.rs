@@ -1,20 +1,16 @@
 //! What takes the place of an upload that was cut, and where no journal answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use tidegate_store::Journal;
 use tidegate_store::faulty::FaultPlan;
-use tidegate_store::memory::{MemoryDirectory, MemoryObjectStore};
-use tidegate_store::{
-    Directory, Generation, Journal, JournalEntry, JournalPage, ObjectKey, StoreError, StoreErrorKind, StoreResult,
-    TenantName,
-};
+use tidegate_store::memory::MemoryObjectStore;
 use tidegate_vfs::{FsErrorKind, Replace};
 
-use crate::cluster::{APPEND, Cluster, begin, go_on, shown, tenant};
+use crate::cluster::{APPEND, Cluster, begin, go_on, landed, shown, tenant, write_all_from};
 use crate::harness::*;
+use crate::scripted::ScriptedJournal;
 
 #[tokio::test]
 async fn trunc_drops_what_was_cut() {
@@ -26,6 +22,7 @@ async fn trunc_drops_what_was_cut() {
         assert_eq!(shown(&one.mount, "/f").await, Some(new.len()));
         assert_eq!(one.object("f").await.unwrap(), new);
         cluster.is_clean(&one).await;
+        assert_eq!(other.metric("tidegate_vfs_interrupted_uploads_dropped_total", ""), 1);
     }
     // Also without a byte, and in the middle of the other upload.
     let (one, other) = (cluster.node().await, cluster.node().await);
@@ -92,6 +89,46 @@ async fn a_file_that_is_renamed_onto_what_was_cut_takes_its_place() {
 }
 
 #[tokio::test]
+async fn what_was_cut_takes_the_place_of_another_that_was() {
+    let cluster = Cluster::new();
+    let one = cluster.node().await;
+    let data = pattern(3 * PART);
+    within(begin(&one.mount, "/f", &data.slice(..2 * PART + 20_000)).await.cut()).await;
+    within(begin(&one.mount, "/g", &pattern(PART + 5)).await.cut()).await;
+    one.mount.rename(&path("/f"), &path("/g"), Replace::Existing).await.unwrap();
+    assert_eq!((shown(&one.mount, "/f").await, shown(&one.mount, "/g").await), (None, Some(2 * PART + 19_999)));
+    assert_eq!((one.uploads().await, one.keys().await.len()), (1, 1), "of the other neither parts nor tail are left");
+    assert_eq!(one.metric("tidegate_vfs_interrupted_uploads_dropped_total", ""), 1);
+    let writer = go_on(&one.mount, "/g", &data, data.len(), APPEND).await;
+    within(writer.finish()).await.unwrap();
+    assert_eq!(one.object("g").await.unwrap(), data);
+    cluster.is_clean(&one).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_an_operator_aborts_fails_for_who_works_on_it() {
+    let cluster = Cluster::new();
+    let one = cluster.node().await;
+    let mut writer = begin(&one.mount, "/f", &pattern(2 * PART + 20_000)).await;
+    landed(&one).await;
+    let entry = cluster.entries().await.remove(0);
+    let abort = async || {
+        let journal = Arc::new(cluster.journal.clone());
+        tidegate_vfs::abort_upload(&one.calls, journal, &account(&[]).tenant, &entry).await.unwrap()
+    };
+    assert!(abort().await);
+    assert!(!abort().await, "it is gone");
+    assert_eq!(one.uploads().await, 0);
+    let failure = match write_all_from(&mut writer, &pattern(5 * PART), 2 * PART + 20_000).await {
+        Err(error) => error,
+        Ok(()) => within(writer.finish()).await.unwrap_err(),
+    };
+    assert_eq!(failure.kind(), FsErrorKind::Conflict);
+    assert_eq!(one.object("f").await, None);
+    cluster.is_clean(&one).await;
+}
+
+#[tokio::test]
 async fn the_server_s_own_objects_are_nobody_s_files() {
     let cluster = Cluster::new();
     let one = cluster.node().await;
@@ -109,64 +146,9 @@ async fn the_server_s_own_objects_are_nobody_s_files() {
 }
 
 #[tokio::test]
-async fn what_nobody_resumes_in_time_is_removed() {
-    let cluster = Cluster::new();
-    let (one, other) = (cluster.node().await, cluster.node().await);
-    let directory = MemoryDirectory::new();
-    directory.create_tenant(&account(&[]).tenant).await.unwrap();
-    within(begin(&one.mount, "/old", &pattern(2 * PART + 20_000)).await.cut()).await;
-    within(begin(&one.mount, "/new", &pattern(2 * PART + 20_000)).await.cut()).await;
-    let mut entry = cluster.journal.read(&tenant(), &key_of("old")).await.unwrap().unwrap();
-    entry.record.expires = 1;
-    assert!(cluster.journal.update(&tenant(), entry.generation, &entry).await.unwrap());
-    assert_eq!(shown(&other.mount, "/old").await, None, "its time is over");
-
-    let interval = Duration::from_secs(60);
-    let reaped = one.vfs.reap(&directory, interval).await.unwrap().unwrap();
-    assert_eq!((reaped.removed, reaped.failed), (1, 0));
-    assert_eq!(other.vfs.reap(&directory, interval).await.unwrap(), None, "one node at a time");
-    assert_eq!((one.uploads().await, cluster.entries().await.len()), (1, 1));
-    assert_eq!(one.keys().await.len(), 1, "the other's tail");
-    assert_eq!(shown(&other.mount, "/new").await, Some(2 * PART + 19_999));
-}
-
-/// A journal that can't be reached.
-#[derive(Debug)]
-struct Unreachable;
-
-fn unreachable<T>() -> StoreResult<T> {
-    Err(StoreError::new(StoreErrorKind::Unavailable, "journal"))
-}
-
-#[async_trait]
-impl Journal for Unreachable {
-    async fn read(&self, _: &TenantName, _: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
-        unreachable()
-    }
-    async fn replace(&self, _: &TenantName, _: &JournalEntry) -> StoreResult<Option<JournalEntry>> {
-        unreachable()
-    }
-    async fn create(&self, _: &TenantName, _: &JournalEntry) -> StoreResult<bool> {
-        unreachable()
-    }
-    async fn update(&self, _: &TenantName, _: Generation, _: &JournalEntry) -> StoreResult<bool> {
-        unreachable()
-    }
-    async fn remove(&self, _: &TenantName, _: &ObjectKey, _: Generation) -> StoreResult<bool> {
-        unreachable()
-    }
-    async fn list(&self, _: &TenantName, _: &str, _: Option<&ObjectKey>) -> StoreResult<JournalPage> {
-        unreachable()
-    }
-    async fn claim_reaping(&self, _: u64, _: u64) -> StoreResult<bool> {
-        unreachable()
-    }
-}
-
-#[tokio::test]
 async fn without_an_answer_of_the_journal_files_are_uploaded_all_the_same() {
     let store = MemoryObjectStore::new().with_part_min(PART as u64);
-    let node = env_over(store, Some(Arc::new(Unreachable)), config(), FaultPlan::none()).await;
+    let node = env_over(store, Some(Arc::new(ScriptedJournal::unreachable())), config(), FaultPlan::none()).await;
     for len in [1_000, 3 * PART] {
         let data = pattern(len);
         upload(&node.mount, "/f", &data).await.unwrap();

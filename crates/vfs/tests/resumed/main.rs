@@ -6,5 +6,7 @@ mod dropped;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod owners;
+mod reaped;
 mod resumed;
+mod scripted;
 mod synced;

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidegate_store::faulty::Call;
-use tidegate_vfs::FsErrorKind;
+use tidegate_vfs::{FsErrorKind, OpenOptions};
 
-use crate::cluster::{APPEND, Cluster, RESUME, begin, go_on, kill, shown, write_all_from};
+use crate::cluster::{APPEND, Cluster, RESUME, begin, go_on, kill, landed, shown, write_all_from};
 use crate::harness::*;
+use crate::scripted::{ScriptedJournal, Trouble};
 
 #[tokio::test]
 async fn an_upload_that_is_cut_is_resumed_on_another_node_and_no_part_is_sent_again() {
@@ -27,6 +28,8 @@ async fn an_upload_that_is_cut_is_resumed_on_another_node_and_no_part_is_sent_ag
         assert_eq!(one.object("f").await.unwrap(), data);
         assert_eq!(other.calls.calls(Call::PutPart), 4, "the third and the parts behind it");
         assert_eq!(shown(&one.mount, "/f").await, Some(data.len()));
+        assert_eq!(one.metric("tidegate_vfs_uploads_cut_total", ""), 1);
+        assert_eq!(other.metric("tidegate_vfs_uploads_resumed_total", ""), 1);
         cluster.is_clean(&one).await;
     }
 }
@@ -167,6 +170,52 @@ async fn a_beginning_that_was_written_again_is_never_lost_in_silence() {
             assert_eq!(other.object("f").await.unwrap(), patched);
         }
         cluster.is_clean(&other).await;
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_that_can_t_be_marked_as_written_again_is_refused() {
+    for (trouble, expected) in
+        [(Trouble::NoChange, FsErrorKind::Unavailable), (Trouble::Refused, FsErrorKind::Conflict)]
+    {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
+        let data = pattern(3 * PART);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..2 * PART + 20_000)).await;
+        landed(&one).await;
+        journal.is_in(trouble);
+        let refused = write(&mut writer, 0, Bytes::from_static(b"HDR")).await;
+        assert_eq!(kind(refused), Some(expected));
+        let later = write(&mut writer, 2 * PART + 20_000, Bytes::from_static(b"more")).await;
+        assert_eq!(kind(later), Some(expected), "it stays refused");
+        kill(one, writer).await;
+        let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+        within(writer.finish()).await.unwrap();
+        assert_eq!(other.object("f").await.unwrap(), data, "what was acknowledged, and nothing else");
+    }
+}
+
+/// What is open for reading too may be changed anywhere, on scratch: nobody may go on with what was sent before.
+#[tokio::test]
+async fn what_is_changed_in_place_after_it_was_sent_is_not_resumed_without_the_change() {
+    let options = OpenOptions { read: true, ..create() };
+    for is_marked in [true, false] {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
+        let data = pattern(2 * PART + 20_000);
+        let mut writer = open_writer(&one.mount, "/f", options).await.unwrap();
+        write_all(&mut writer, &data, 10_000).await.unwrap();
+        landed(&one).await;
+        if !is_marked {
+            journal.is_in(Trouble::NoChange);
+        }
+        let written = within(write(&mut writer, PART + 5, Bytes::from_static(b"new"))).await;
+        assert_eq!(kind(written), (!is_marked).then_some(FsErrorKind::Unavailable));
+        kill(one, writer).await;
+        let left = shown(&other.mount, "/f").await;
+        assert_eq!(left, if is_marked { None } else { Some(2 * PART - 1) });
     }
 }
 

@@ -1,6 +1,11 @@
 //! fsync.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use tidegate_store::StoreErrorKind;
+use tidegate_store::faulty::{Call, Fault, FaultPlan};
+use tidegate_vfs::FsErrorKind;
 
 use tidegate_vfs::{Replace, SetAttributes};
 
@@ -83,4 +88,20 @@ async fn fsync_of_a_file_that_is_changed_in_place_publishes_it() {
     write(&mut writer, 0, Bytes::from_static(b"x")).await.unwrap();
     within(writer.finish()).await.unwrap();
     assert_eq!(node.object("f").await.unwrap(), "x12abc6789");
+}
+
+#[tokio::test]
+async fn fsync_behind_a_failure_tells_its_cause() {
+    let cluster = Cluster::new();
+    let plan = FaultPlan::none().on(Call::PutPart, 2, Fault::Before(StoreErrorKind::Corrupt));
+    let journal = Some(Arc::new(cluster.journal.clone()) as _);
+    let node = env_over(cluster.store.clone(), journal, config(), plan).await;
+    let mut writer = open_writer(&node.mount, "/f", create()).await.unwrap();
+    let written = write_all(&mut writer, &pattern(20 * PART), PART).await;
+    assert_eq!(kind(written), Some(FsErrorKind::Corrupt));
+    for _ in 0..2 {
+        assert_eq!(kind(within(writer.sync()).await), Some(FsErrorKind::Corrupt));
+    }
+    assert_eq!(kind(within(writer.finish()).await), Some(FsErrorKind::Corrupt));
+    assert_eq!(node.object("f").await, None);
 }

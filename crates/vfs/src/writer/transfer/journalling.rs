@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, ready};
 use tidegate_store::{
-    BaseVersion, Body, Condition, Multipart, ObjectAttributes, ObjectKey, StoredPart, Tail, Upload, UploadRecord,
-    UploadState,
+    BaseVersion, Body, Condition, Multipart, ObjectAttributes, ObjectKey, PartNumber, StoredPart, Tail, Upload,
+    UploadRecord, UploadState,
 };
 
-use super::{Begun, Running, Target, Transfer};
+use super::landings::Landed;
+use super::{Begun, Running, Target, Transfer, interrupted, upload_error};
 use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Earlier, Keeper, NewUpload, Uploads, fenced};
 
@@ -25,8 +26,8 @@ pub(crate) struct Journalling {
     pub(crate) earlier: Option<Earlier>,
     /// The entry that it has before it has a part.
     pub(crate) keeper: Option<Arc<Keeper>>,
-    /// Resolves once the entry says that its first part was written to after it had been sent.
-    pub(crate) rewritten: Option<Shared<BoxFuture<'static, ()>>>,
+    /// Resolves once the entry says that what the store has was written to again.
+    pub(crate) rewritten: Option<Shared<BoxFuture<'static, Result<(), FsError>>>>,
 }
 
 impl Journalling {
@@ -62,6 +63,31 @@ impl Journalling {
     }
 }
 
+/// Makes sure that an upload still is this session's before a part is sent. Where the journal does not answer,
+/// that there is no part of this number which it would take the place of.
+pub(super) async fn confirm_part(keeper: &Keeper, upload: &Upload, number: PartNumber) -> Result<(), FsError> {
+    if keeper.confirm().await? || keeper.is_free(upload, number).await.map_err(upload_error)? {
+        return Ok(());
+    }
+    Err(undecided())
+}
+
+/// The same before it is published. Where the journal does not answer, that the store has no parts but those
+/// that `landed`: somebody at a node that reaches the journal may have taken the upload over.
+pub(super) async fn confirm_whole(keeper: &Keeper, upload: &Upload, landed: &[Landed]) -> Result<(), FsError> {
+    if keeper.confirm().await? || keeper.is_alone(upload, landed).await.map_err(upload_error)? {
+        return Ok(());
+    }
+    Err(undecided())
+}
+
+fn undecided() -> FsError {
+    FsError::new(
+        FsErrorKind::Conflict,
+        "another session seems to have opened this file for writing, and the server can't find out; nothing was stored",
+    )
+}
+
 impl Transfer {
     /// Goes on with an upload that another session has begun.
     pub(in crate::writer) fn resume(
@@ -94,22 +120,27 @@ impl Transfer {
         without_gap.map(|((part, _), _)| part.size).sum()
     }
 
-    /// Says in the entry that the first part is written to after it was sent, before that is accepted:
-    /// what is in the store of it is old from then on. Gives what to wait for.
-    pub(in crate::writer) fn rewriting(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let upload = self.begun.as_ref()?.upload.clone();
-        let journalling = self.journalling.as_mut()?;
+    /// Says in the entry that what the store has is written to again, before that is accepted: it is old from
+    /// then on. Gives what to wait for.
+    ///
+    /// # Errors
+    /// Where the entry could not be made to say so: `Conflict` if somebody else has the upload; any that the
+    /// journal gives. Accepted all the same, the write would be missing from what others go on with.
+    pub(in crate::writer) fn rewriting(&mut self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        let keeper = self.keeper();
+        let Some(journalling) = &mut self.journalling else { return Ok(None) };
         let marking = journalling.rewritten.get_or_insert_with(|| {
             let marking = tokio::spawn(async move {
-                if let Ok(Running { keeper: Some(keeper), .. }) = upload.await
-                    && let Err(error) = keeper.change(|record| record.is_rewritten = true).await
-                {
-                    tracing::warn!(error = %error.report(), "the journal does not say that an upload can't be resumed");
-                }
+                // Without an entry nobody goes on with it.
+                let Some(keeper) = keeper.await else { return Ok(()) };
+                if keeper.change(|record| record.is_rewritten = true).await? { Ok(()) } else { Err(fenced()) }
             });
-            marking.map(|_| ()).boxed().shared()
+            marking.map(|marked| marked.unwrap_or_else(|_| Err(interrupted()))).boxed().shared()
         });
-        if marking.peek().is_some() { None } else { Some(marking.clone().boxed()) }
+        match marking.peek() {
+            Some(marked) => marked.clone().map(|()| None),
+            None => Ok(Some(marking.clone().map(|_| ()).boxed())),
+        }
     }
 
     /// Stores the bytes that lie behind the parts from `offset` on, and writes down what is durable. Tells
