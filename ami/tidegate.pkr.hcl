@@ -13,7 +13,7 @@ variable "region" {
 variable "packages" {
   type        = string
   default     = "target/package/"
-  description = "A folder with tidegate_VERSION_ARCH.deb for both architectures and, if there is to be one, the agent's package for each."
+  description = "A folder with tidegate_VERSION_ARCH.deb for both architectures and, for each, the agent's package if there is to be one, and amazon-ssm-agent's (named with the architecture) if Session Manager is to reach the nodes."
 }
 
 variable "agent" {

@@ -1,33 +1,20 @@
 #!/usr/bin/env python3
 """What a month of Tidegate costs, and what the same month costs with AWS Transfer Family.
 
-    docs/cost.py [--gb-in 1000] [--gb-out 1000] [--file-kb 100] … [--price NAME=USD]…
+    docs/cost.py [--gb-in 1000] [--gb-out 1000] [--file-kb 100] … [--price SECTION.NAME=USD]…
 
-Prints a Markdown table. --help lists everything that can be changed; every price below can be, by its name.
+Prints a Markdown table. --help lists everything that can be changed; every price of
+benches/scaling/prices.toml can be, by its name there, such as s3.per_thousand_puts.
 """
 
 import argparse
 import math
+import pathlib
+import tomllib
 
-# US dollars, on demand, us-east-1 (N. Virginia), as published by AWS in 2025. Check them before you rely
-# on a sum: https://aws.amazon.com/pricing/
-PRICES = {
-    "instance-hour": 0.0725,  # c7g.large
-    "disk-gb": 0.08,  # gp3, a month
-    "balancer-hour": 0.0225,  # Network Load Balancer
-    "nlcu-hour": 0.006,  # one is 1 GB of TCP in an hour
-    "address-hour": 0.005,  # public IPv4
-    "endpoint-hour": 0.01,  # interface endpoint in one zone
-    "s3-put": 0.005 / 1000,  # PUT, COPY, POST, LIST
-    "s3-get": 0.0004 / 1000,  # GET, HEAD and all others
-    "s3-gb": 0.023,  # S3 Standard, the first 50 TB, a month
-    "internet-gb": 0.09,  # sent to the internet, the first 10 TB beyond what is free
-    "kms-key": 1.0,  # a month
-    "transfer-hour": 0.30,  # AWS Transfer Family, one protocol of one server
-    "transfer-gb": 0.04,  # AWS Transfer Family, each way
-}
-HOURS = 730
-FREE_INTERNET_GB = 100
+# Prices have one place, with their sources and dates.
+PRICES = tomllib.loads((pathlib.Path(__file__).resolve().parents[1] / "benches/scaling/prices.toml").read_text())
+HOURS = PRICES["hours_per_month"]
 
 # Requests to S3 per file: docs/BENCHMARKS.md, "S3 requests". What is neither PUT nor GET is counted as if
 # all of it were LIST, which costs most.
@@ -37,6 +24,14 @@ OTHERS_DOWN = 0.038
 # to 64 MiB, which this leaves out).
 BESIDE_PARTS = 4
 PART_KB = 8 * 1024
+# Requests to the journal of uploads (docs/SCHEMA.md): a read for each OPEN for writing, each STAT, each part and
+# each completion; two writes for an upload of several parts. Each is one unit of DynamoDB's.
+JOURNAL_WRITES = 2
+
+
+def numbers(prices):
+    """All prices and figures, by SECTION.NAME."""
+    return {f"{section}.{name}": value for section, table in prices.items() if isinstance(table, dict) for name, value in table.items() if not isinstance(value, str)}
 
 
 def arguments():
@@ -49,9 +44,10 @@ def arguments():
     add("--internet-share", type=float, default=1.0, help="how much of what is fetched goes to the internet, 0 to 1")
     add("--nodes", type=int, default=2)
     add("--disk-gb", type=float, default=8, help="of each node")
-    add("--zones", type=int, default=2, help="public addresses of the balancer, and zones with endpoints")
+    add("--zones", type=int, default=3, help="public addresses of the balancer, and zones with nodes and endpoints")
+    add("--no-cross-zone", action="store_true", help="each zone's clients stay in their zone (cross_zone = false)")
     add("--endpoints", type=int, default=6, help="interface endpoints in each zone (deploy/terraform makes 6)")
-    add("--price", action="append", default=[], metavar="NAME=USD", help=f"one of {', '.join(PRICES)}")
+    add("--price", action="append", default=[], metavar="SECTION.NAME=USD", help=f"one of {', '.join(numbers(PRICES))}")
     return parser.parse_args()
 
 
@@ -64,35 +60,42 @@ def lines(given, price):
     gets = files_out * parts
     others = files_in * OTHERS_UP + files_out * OTHERS_DOWN
     moved = given.gb_in + given.gb_out
-    internet = max(given.gb_out * given.internet_share - FREE_INTERNET_GB, 0)
+    internet = max(given.gb_out * given.internet_share - price["cost_alone.internet_free_gb"], 0)
+    # Charged on both sides.
+    crossing = 0 if given.no_cross_zone else 2 * moved * (1 - 1 / given.zones)
+    reads = files_in * (1 if parts == 1 else 1 + parts + 1) + files_out
+    writes = 0 if parts == 1 else files_in * JOURNAL_WRITES
 
-    def line(part, count, unit, name, tidegate, transfer, shown=None):
-        cost = count * price[name]
+    def line(part, count, unit, name, tidegate, transfer, per=1):
+        cost = count * price[name] / per
         text = f"{count:,.0f} {unit}" if count < 1e6 else f"{count / 1e6:,.1f} million"
-        return part, text, shown or f"{price[name]:g}", cost * tidegate, cost * transfer
+        shown = f"{price[name]:g}" + {1: "", 1_000: " per 1,000", 1_000_000: " per million"}[per]
+        return part, text, shown, cost * tidegate, cost * transfer
 
-    per_thousand = {name: f"{price[name] * 1000:g} per 1,000" for name in ("s3-put", "s3-get")}
     return [
-        line("instances", given.nodes * HOURS, "hours", "instance-hour", 1, 0),
-        line("their disks", given.nodes * given.disk_gb, "GB", "disk-gb", 1, 0),
-        line("balancer", HOURS, "hours", "balancer-hour", 1, 0),
-        line("its traffic", moved, "GB", "nlcu-hour", 1, 0),
-        line("its public addresses", given.zones * HOURS, "hours", "address-hour", 1, 0),
-        line("interface endpoints", given.endpoints * given.zones * HOURS, "hours", "endpoint-hour", 1, 0),
-        line("KMS keys", 2, "", "kms-key", 1, 0),
-        line("Transfer Family, SFTP", HOURS, "hours", "transfer-hour", 0, 1),
-        line("Transfer Family, data", moved, "GB", "transfer-gb", 0, 1),
-        line("PUT", puts, "", "s3-put", 1, 1, per_thousand["s3-put"]),
-        line("GET", gets, "", "s3-get", 1, 1, per_thousand["s3-get"]),
-        line("other requests", others, "", "s3-put", 1, 0, per_thousand["s3-put"]),
-        line("storage", given.stored_gb, "GB", "s3-gb", 1, 1),
-        line("sent to the internet", internet, "GB", "internet-gb", 1, 1),
+        line("instances", given.nodes * HOURS, "hours", "instance.per_hour", 1, 0),
+        line("their disks", given.nodes * given.disk_gb, "GB", "instance.disk_per_gb_month", 1, 0),
+        line("balancer", HOURS, "hours", "balancer.per_hour", 1, 0),
+        line("its traffic", moved / price["balancer.nlcu_gb_per_hour"], "GB", "balancer.per_nlcu_hour", 1, 0),
+        line("its public addresses", given.zones * HOURS, "hours", "cost_alone.address_per_hour", 1, 0),
+        line("between zones", crossing, "GB", "network.between_zones_per_gb", 1, 0),
+        line("interface endpoints", given.endpoints * given.zones * HOURS, "hours", "network.interface_endpoint_per_hour", 1, 0),
+        line("KMS keys", 2, "", "kms.per_key_month", 1, 0),
+        line("DynamoDB, reads of the journal", reads, "", "dynamodb.per_million_reads", 1, 0, 1_000_000),
+        line("DynamoDB, writes of the journal", writes, "", "dynamodb.per_million_writes", 1, 0, 1_000_000),
+        line("Transfer Family, SFTP", HOURS, "hours", "transfer_family.per_protocol_hour", 0, 1),
+        line("Transfer Family, data", moved, "GB", "transfer_family.per_gb", 0, 1),
+        line("PUT", puts, "", "s3.per_thousand_puts", 1, 1, 1_000),
+        line("GET", gets, "", "s3.per_thousand_gets", 1, 1, 1_000),
+        line("other requests", others, "", "s3.per_thousand_puts", 1, 0, 1_000),
+        line("storage", given.stored_gb, "GB", "cost_alone.storage_per_gb_month", 1, 1),
+        line("sent to the internet", internet, "GB", "cost_alone.internet_per_gb", 1, 1),
     ]
 
 
 def main():
     given = arguments()
-    price = dict(PRICES)
+    price = numbers(PRICES)
     for change in given.price:
         name, _, value = change.partition("=")
         if name not in price:

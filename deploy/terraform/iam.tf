@@ -18,7 +18,7 @@ locals {
   # What nodes write: usage of tenants with a quota, sessions, failed logins and the journal of uploads. Leases and
   # uploads are listed and removed too.
   node_count_actions          = ["dynamodb:UpdateItem"]
-  node_count_keys             = ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"]
+  node_count_keys             = ["USAGE#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"]
   node_lease_actions          = ["dynamodb:DeleteItem", "dynamodb:Query"]
   node_lease_keys             = ["LEASES", "UPLOADS#*"]
   administrator_table_actions = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]

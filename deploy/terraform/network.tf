@@ -169,15 +169,28 @@ resource "aws_vpc_endpoint" "interface" {
   # The roles say what may be done; this, that nobody brings credentials of another account.
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "ThisAccount"
-      Effect    = "Allow"
-      Principal = "*"
-      Action    = each.key == "kms" ? local.kms_actions : ["${lookup(local.action_prefixes, each.key, each.key)}:*"]
-      Resource  = each.key == "kms" ? [aws_kms_key.host_keys.arn, aws_kms_key.data.arn] : ["*"]
-      Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id } }
-    }]
+    Statement = [
+      for allowed in try(local.endpoint_actions[each.key], [{ actions = ["${lookup(local.action_prefixes, each.key, each.key)}:*"], resources = ["*"] }]) : {
+        Effect    = "Allow"
+        Principal = "*"
+        Action    = allowed.actions
+        Resource  = allowed.resources
+        Condition = { StringEquals = { "aws:PrincipalAccount" = local.account_id } }
+      }
+    ]
   })
+}
+
+locals {
+  # Where nodes need little of a service.
+  endpoint_actions = {
+    kms = [{ actions = local.kms_actions, resources = [aws_kms_key.host_keys.arn, aws_kms_key.data.arn] }]
+    sts = concat(
+      # AWS knows no resource for it.
+      [{ actions = ["sts:GetCallerIdentity"], resources = ["*"] }],
+      [for arn in aws_iam_role.tenant[*].arn : { actions = ["sts:AssumeRole"], resources = [arn] }],
+    )
+  }
 }
 
 # --- Who may talk to whom ---

@@ -114,13 +114,14 @@ locals {
         content     = jsonencode(local.agent_configuration)
       },
       {
+        # The image's tidegate-agent-instance puts the instance's id into it when the agent starts.
         path        = "/etc/tidegate-agent/prometheus.yaml"
         permissions = "0644"
         content = yamlencode({
           global = { scrape_interval = "1m", scrape_timeout = "10s" }
           scrape_configs = [{
             job_name       = "tidegate"
-            static_configs = [{ targets = ["127.0.0.1:${local.side_port}"], labels = { cluster = local.cluster } }]
+            static_configs = [{ targets = ["127.0.0.1:${local.side_port}"], labels = { cluster = local.cluster, instance = "unknown" } }]
           }]
         })
       },

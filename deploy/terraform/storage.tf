@@ -6,6 +6,18 @@ locals {
 
   bucket_arns = concat([aws_s3_bucket.files.arn], [for bucket in var.additional_buckets : "arn:${local.partition}:s3:::${bucket.name}"])
   object_arns = [for arn in local.bucket_arns : "${arn}/*"]
+
+  # How long behind its begin an upload ends at most, `vfs.upload_age_max`. Durations are written as in "1d 12h".
+  upload_age = try(tostring(var.settings.vfs.upload_age_max), "7d")
+  days_per = merge([for days, units in {
+    (1 / 86400) = "s sec secs second seconds"
+    (1 / 1440)  = "m min mins minute minutes"
+    (1 / 24)    = "h hr hrs hour hours"
+    1           = "d day days"
+    7           = "w week weeks"
+  } : { for unit in split(" ", units) : unit => tonumber(days) }]...)
+  # -1: it can't be read.
+  upload_age_days = try(sum([for part in regexall("([0-9]+) *([a-z]+)", local.upload_age) : tonumber(part[0]) * local.days_per[part[1]]]), -1)
 }
 
 resource "aws_s3_bucket" "files" {
@@ -85,7 +97,7 @@ resource "aws_s3_bucket_policy" "files" {
 resource "aws_s3_bucket_lifecycle_configuration" "files" {
   bucket = aws_s3_bucket.files.id
 
-  # Parts of a node that was killed, which nobody can see or complete.
+  # Parts that no node knows of any more: what nodes know, they remove themselves after vfs.upload_age_max at the latest.
   rule {
     id     = "abort-stale-uploads"
     status = "Enabled"
@@ -104,6 +116,14 @@ resource "aws_s3_bucket_lifecycle_configuration" "files" {
     }
     expiration {
       expired_object_delete_marker = true
+    }
+  }
+
+  lifecycle {
+    # Both count from the beginning of the upload.
+    precondition {
+      condition     = local.upload_age_days >= 0 && var.abort_multipart_days > local.upload_age_days
+      error_message = "abort_multipart_days must be more than the setting vfs.upload_age_max: S3 would remove the parts of uploads that clients may still resume."
     }
   }
 

@@ -349,7 +349,7 @@ variable "settings" {
 }
 
 variable "session_manager" {
-  description = "Whether administrators of the account may open a shell on nodes by Systems Manager. There is no other way in: no SSH key, no port."
+  description = "Whether administrators of the account may open a shell on nodes by Systems Manager. There is no other way in: no SSH key, no port. The image must have amazon-ssm-agent (ami/README.md)."
   type        = bool
   default     = true
 }
@@ -397,7 +397,7 @@ variable "abort_multipart_days" {
 
   validation {
     condition     = var.abort_multipart_days >= 1
-    error_message = "It is 1 or more: an upload may take longer than a day."
+    error_message = "It is 1 or more, and more than the setting vfs.upload_age_max."
   }
 }
 
@@ -466,7 +466,7 @@ variable "administrator_principals" {
 variable "tenant_isolation" {
   description = "Whether nodes reach each tenant's files with a role that is limited to that tenant's prefix by a session policy of STS, and no file with their own role. Interface endpoints must include `sts`, or STS be reachable otherwise. Administrators can't take the role: with it, run `check-config --probe` on a node."
   type        = bool
-  default     = false
+  default     = true
 }
 
 variable "permissions_boundary_arn" {

@@ -156,6 +156,19 @@ pub(crate) struct Prices {
     pub(crate) kms: KmsPrices,
     pub(crate) logs: LogPrices,
     pub(crate) transfer_family: TransferFamilyPrices,
+    /// For docs/cost.py.
+    #[serde(default, skip_serializing)]
+    pub(crate) cost_alone: Unread,
+}
+
+/// A table that is another program's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Unread;
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
 }
 
 macro_rules! table {

@@ -6,14 +6,17 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus::{Registry, TextEncoder};
@@ -22,7 +25,7 @@ use serde_json::json;
 use thiserror::Error;
 use tidegate_ssh::{is_proxy_header, read_proxy_header};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -30,6 +33,7 @@ use crate::build_info::BuildInfo;
 use crate::config::InvalidSetting;
 use crate::readiness::Readiness;
 
+const METRICS: &str = "/metrics";
 /// The greatest size of a request's head, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 /// How long to wait after the system refused us a connection (too many open files).
@@ -63,7 +67,12 @@ pub struct SidePort {
     address: SocketAddr,
     config: Config,
     state: Shared,
+    scraped: watch::Sender<u64>,
 }
+
+/// Tells of reads of the metrics.
+#[derive(Debug)]
+pub struct Scrapes(watch::Receiver<u64>);
 
 #[derive(Clone, Debug)]
 struct Shared {
@@ -106,7 +115,13 @@ impl SidePort {
         let failed = |source| BindError { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, config: config.clone(), state: Shared { registry, readiness } })
+        let state = Shared { registry, readiness };
+        Ok(Self { listener, address, config: config.clone(), state, scraped: watch::Sender::new(0) })
+    }
+
+    /// Tells of reads of the metrics on this port.
+    pub fn scrapes(&self) -> Scrapes {
+        Scrapes(self.scraped.subscribe())
     }
 
     /// The address it listens on.
@@ -131,10 +146,11 @@ impl SidePort {
                     }
                 };
                 let router = router.clone();
+                let scraped = self.scraped.clone();
                 let stop = stop.clone();
                 tokio::spawn(async move {
                     let _slot = slot;
-                    let answered = tokio::time::timeout(limit, answer(stream, router));
+                    let answered = tokio::time::timeout(limit, answer(stream, router, scraped));
                     tokio::select! {
                         () = stop.cancelled() => {}
                         done = answered => {
@@ -153,9 +169,20 @@ impl SidePort {
     }
 }
 
+impl Scrapes {
+    /// Waits for the next whole read of the metrics; not at all if nobody has ever read them.
+    pub async fn next(&mut self) {
+        let seen = *self.0.borrow_and_update();
+        if seen > 0 {
+            // An error says that the port is gone, and with it its readers.
+            let _ = self.0.changed().await;
+        }
+    }
+}
+
 /// Serves the one request of a connection. A balancer that sends PROXY headers sends them with its
 /// health checks, too; whose request it is makes no difference here.
-async fn answer(mut stream: TcpStream, router: Router) {
+async fn answer(mut stream: TcpStream, router: Router, scraped: watch::Sender<u64>) {
     let mut beginning = [0; 5];
     let peeked = stream.peek(&mut beginning).await.unwrap_or(0);
     if beginning.get(..peeked).is_some_and(is_proxy_header)
@@ -164,13 +191,22 @@ async fn answer(mut stream: TcpStream, router: Router) {
         debug!(%error, "a PROXY header on the side port can't be read");
         return;
     }
+    let is_scrape = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let noting = service_fn(|request: Request<Incoming>| {
+        is_scrape.store(request.uri().path() == METRICS, Ordering::Relaxed);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
-        debug!(%error, "a connection to the side port broke");
+        .serve_connection(TokioIo::new(stream), noting);
+    match connection.await {
+        // Only now: an answer on its way ends with the port.
+        Ok(()) if is_scrape.into_inner() => scraped.send_modify(|count| *count += 1),
+        Ok(()) => {}
+        Err(error) => debug!(%error, "a connection to the side port broke"),
     }
 }
 
@@ -178,7 +214,7 @@ fn router(state: Shared) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route(METRICS, get(metrics))
         .route("/version", get(version))
         .with_state(state)
 }
@@ -220,6 +256,7 @@ mod tests {
     struct Running {
         address: SocketAddr,
         readiness: Readiness,
+        scrapes: Scrapes,
         stop: CancellationToken,
         task: JoinHandle<()>,
     }
@@ -227,13 +264,13 @@ mod tests {
     async fn start(config: Config) -> Running {
         let registry = Registry::new();
         BuildInfo::CURRENT.register(&registry).unwrap();
-        let readiness = Readiness::default();
+        let readiness = Readiness::register(&registry).unwrap();
         let config = Config { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config };
         let port = SidePort::bind(&config, registry, readiness.clone()).await.unwrap();
-        let address = port.local_addr();
+        let (address, scrapes) = (port.local_addr(), port.scrapes());
         let stop = CancellationToken::new();
         let task = tokio::spawn(port.serve(stop.clone()));
-        Running { address, readiness, stop, task }
+        Running { address, readiness, scrapes, stop, task }
     }
 
     async fn send(address: SocketAddr, request: &str) -> String {
@@ -291,6 +328,20 @@ mod tests {
         assert_eq!(answer["rustc"], BuildInfo::CURRENT.rustc);
         assert_eq!(fetch(node.address, "/").await.0, 404);
         assert_eq!(fetch(node.address, "/metrics/").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn the_drain_is_in_the_metrics_and_a_read_of_them_is_told() {
+        let mut node = start(Config::default()).await;
+        node.scrapes.next().await;
+        assert!(fetch(node.address, "/metrics").await.1.contains("\ntidegate_node_draining 0\n"));
+        node.scrapes.0.wait_for(|count| *count == 1).await.unwrap();
+        node.readiness.draining();
+        let ((_, text), ()) = tokio::join!(fetch(node.address, "/metrics"), node.scrapes.next());
+        assert!(text.contains("\ntidegate_node_draining 1\n"), "{text}");
+        assert_eq!(*node.scrapes.0.borrow(), 2);
+        fetch(node.address, "/healthz").await;
+        assert!(!node.scrapes.0.has_changed().unwrap(), "other paths do not count");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, SidePort};
+use crate::admin::{self, Scrapes, SidePort};
 use crate::build_info::BuildInfo;
 use crate::config::Config;
 use crate::guarded_stores::GuardedObjectStores;
@@ -104,6 +104,7 @@ pub struct RunningNode {
 struct RunningSidePort {
     address: SocketAddr,
     stop: DropGuard,
+    scrapes: Scrapes,
     task: JoinHandle<()>,
 }
 
@@ -123,7 +124,7 @@ pub async fn compose(config: &Config) -> Result<Node, ComposeError> {
     let ssh_metrics = tidegate_ssh::Metrics::register(&registry)?;
     let host_key_metrics = host_keys::Metrics::register(&registry)?;
 
-    let readiness = Readiness::default();
+    let readiness = Readiness::register(&registry)?;
     let side_port = RunningSidePort::start(&config.admin, registry.clone(), readiness.clone()).await?;
 
     let aws = Aws::connect(&config.aws).await?;
@@ -235,21 +236,30 @@ impl Node {
 impl RunningNode {
     /// Serves until a signal, drains, and closes the side port last.
     pub async fn run(self, signals: &mut (impl Stream<Item = &'static str> + Unpin)) -> Ending {
-        let Self { serving, refreshing, shutdown, readiness, vfs, reaper, drain, side_port } = self;
+        let Self { serving, refreshing, shutdown, readiness, vfs, reaper, drain, mut side_port } = self;
         let served = async {
             if let Err(error) = serving.await {
                 error!(%error, "the SFTP server ended with a panic");
             }
         };
-        let ending = shutdown::supervise(served, signals, &readiness, &shutdown, &drain).await;
+        let told = async {
+            settle(&vfs).await;
+            side_port.scrapes.next().await;
+        };
+        let ending = shutdown::supervise(served, told, signals, &readiness, &shutdown, &drain).await;
         drop(refreshing);
-        if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
-            warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
-        }
+        settle(&vfs).await;
         drop(reaper);
         info!(?ending, "the node has ended");
         side_port.stop().await;
         ending
+    }
+}
+
+/// Tells what the last requests changed in the usage of tenants with a quota.
+async fn settle(vfs: &Vfs) {
+    if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
+        warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
     }
 }
 
@@ -273,8 +283,9 @@ impl RunningSidePort {
         let port = SidePort::bind(config, registry, readiness).await?;
         let address = port.local_addr();
         let stop = CancellationToken::new();
+        let scrapes = port.scrapes();
         let task = tokio::spawn(port.serve(stop.clone()));
-        Ok(Self { address, stop: stop.drop_guard(), task })
+        Ok(Self { address, stop: stop.drop_guard(), scrapes, task })
     }
 
     async fn stop(self) {

@@ -9,13 +9,16 @@ use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tidegate_sftp::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::readiness::Readiness;
 
 /// How long sessions that were cut may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// How long after the cut the node waits until it is told that somebody knows of it. Less than the goodbye, behind
+/// which a service manager may kill the process.
+const TOLD: Duration = Duration::from_secs(9);
 
 /// The `[drain]` section. A service manager must wait longer than `delay` + `deadline` + 10 s
 /// before it kills the process.
@@ -73,9 +76,11 @@ pub async fn next_signal(signals: &mut (impl Stream<Item = &'static str> + Unpin
 }
 
 /// Runs `serving` until it ends: at the first signal it drains, at the deadline or the second
-/// signal it cuts.
+/// signal it cuts. What the deadline cut is in this process' metrics and ends with it, so it waits,
+/// for 9 seconds at most, for `told`: somebody has read them. Its first poll is after the cut.
 pub async fn supervise(
     serving: impl Future<Output = ()>,
+    told: impl Future<Output = ()>,
     signals: &mut (impl Stream<Item = &'static str> + Unpin),
     readiness: &Readiness,
     shutdown: &Shutdown,
@@ -95,27 +100,37 @@ pub async fn supervise(
         name = next_signal(signals) => Some(name),
     };
     shutdown.drain.cancel();
-    if second.is_none() {
-        tokio::select! {
+    let second = match second {
+        Some(_) => second,
+        None => tokio::select! {
             () = &mut serving => return Ending::Drained,
-            () = sleep(config.deadline) => warn!("the drain deadline has passed: sessions are cut"),
-            name = next_signal(signals) => warn!(signal = name, "a second signal: sessions are cut"),
-        }
-    } else {
-        warn!(signal = second, "a second signal: sessions are cut");
+            () = sleep(config.deadline) => None,
+            name = next_signal(signals) => Some(name),
+        },
+    };
+    match second {
+        Some(name) => warn!(signal = name, "a second signal: sessions are cut"),
+        None => warn!("the drain deadline has passed: sessions are cut"),
     }
 
     shutdown.deadline.cancel();
-    if timeout(GOODBYE, serving).await.is_err() {
+    let cut = Instant::now();
+    if timeout_at(cut + GOODBYE, serving).await.is_err() {
         warn!("sessions did not end in time and are dropped");
+    } else if second.is_none() {
+        tokio::select! {
+            _ = timeout_at(cut + TOLD, told) => {}
+            _ = next_signal(signals) => {}
+        }
     }
     Ending::Cut
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use futures::channel::mpsc;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -137,7 +152,7 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
         };
         let mut signals = stream::iter(["SIGTERM"]).chain(stream::pending());
-        assert_eq!(supervise(serving, &mut signals, &readiness, &shutdown, &CONFIG).await, Ending::Drained);
+        assert_eq!(supervise(serving, ready(()), &mut signals, &readiness, &shutdown, &CONFIG).await, Ending::Drained);
         assert!(!shutdown.deadline.is_cancelled());
         assert_eq!(start.elapsed(), CONFIG.delay + Duration::from_secs(1));
     }
@@ -148,8 +163,28 @@ mod tests {
         let cut = shutdown.deadline.clone();
         let mut signals = stream::iter(["SIGTERM"]).chain(stream::pending());
         let serving = cut.cancelled_owned();
-        assert_eq!(supervise(serving, &mut signals, &Readiness::default(), &shutdown, &CONFIG).await, Ending::Cut);
+        assert_eq!(
+            supervise(serving, ready(()), &mut signals, &Readiness::default(), &shutdown, &CONFIG).await,
+            Ending::Cut
+        );
         assert_eq!(start.elapsed(), CONFIG.delay + CONFIG.deadline);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_deadline_cut_is_shown_until_somebody_has_read_it() {
+        for (asked, told) in [(3, 3), (60, 9)] {
+            let (shutdown, start) = (shutdown(), Instant::now());
+            let serving = shutdown.deadline.clone().cancelled_owned();
+            let cut = shutdown.deadline.clone();
+            let read = async move {
+                assert!(cut.is_cancelled());
+                sleep(Duration::from_secs(asked)).await;
+            };
+            let mut signals = stream::iter(["SIGTERM"]).chain(stream::pending());
+            let ending = supervise(serving, read, &mut signals, &Readiness::default(), &shutdown, &CONFIG).await;
+            assert_eq!(ending, Ending::Cut);
+            assert_eq!(start.elapsed(), CONFIG.delay + CONFIG.deadline + Duration::from_secs(told));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,7 +195,10 @@ mod tests {
         send.try_send("SIGTERM").unwrap();
         send.try_send("SIGINT").unwrap();
         let serving = cut.cancelled_owned();
-        assert_eq!(supervise(serving, &mut signals, &Readiness::default(), &shutdown, &CONFIG).await, Ending::Cut);
+        assert_eq!(
+            supervise(serving, pending(), &mut signals, &Readiness::default(), &shutdown, &CONFIG).await,
+            Ending::Cut
+        );
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(shutdown.drain.is_cancelled());
     }
@@ -169,14 +207,15 @@ mod tests {
     async fn sessions_that_never_end_do_not_hold_the_process() {
         let (shutdown, start) = (shutdown(), Instant::now());
         let mut signals = stream::iter(["SIGTERM", "SIGTERM"]).chain(stream::pending());
-        let serving = std::future::pending();
-        supervise(serving, &mut signals, &Readiness::default(), &shutdown, &CONFIG).await;
+        let serving = pending();
+        supervise(serving, ready(()), &mut signals, &Readiness::default(), &shutdown, &CONFIG).await;
         assert_eq!(start.elapsed(), GOODBYE);
     }
 
     #[tokio::test]
     async fn serving_that_ends_unasked_is_told_apart() {
-        let ending = supervise(async {}, &mut stream::pending(), &Readiness::default(), &shutdown(), &CONFIG).await;
+        let ending =
+            supervise(async {}, pending(), &mut stream::pending(), &Readiness::default(), &shutdown(), &CONFIG).await;
         assert_eq!(ending, Ending::Unasked);
     }
 }

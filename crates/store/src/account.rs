@@ -428,7 +428,16 @@ pub trait Directory: Accounts {
     /// # Errors
     /// `NotFound` if there is no such user; `PreconditionFailed` if the key is there already or
     /// the user has [`User::MAX_KEYS`].
-    async fn add_key(&self, name: &UserName, key: &AuthorizedKey) -> StoreResult<()>;
+    async fn add_key(&self, name: &UserName, key: &AuthorizedKey) -> StoreResult<()> {
+        self.add_keys(name, std::slice::from_ref(key)).await
+    }
+
+    /// Adds different keys to a user: all of them or, in case of an error, none.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such user; `PreconditionFailed` if one of the keys is there already or
+    /// the user would have more than [`User::MAX_KEYS`].
+    async fn add_keys(&self, name: &UserName, keys: &[AuthorizedKey]) -> StoreResult<()>;
 
     /// Removes a key from a user.
     ///

@@ -8,7 +8,6 @@ variables {
   ami_id                   = "ami-0123456789abcdef0"
   client_cidr_blocks       = ["203.0.113.0/24"]
   administrator_principals = ["arn:aws:iam::123456789012:role/operators"]
-  tenant_isolation         = true
 }
 
 run "no_policy_has_a_wildcard_for_a_resource" {
@@ -72,7 +71,7 @@ run "nodes_may_do_what_the_program_calls" {
 run "nodes_write_counts_and_neither_users_nor_keys" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.node.policy).Statement : flatten(values(values(statement.Condition)[0])) if length(setintersection(flatten([statement.Action]), ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"])) > 0] == [
-      ["TENANT#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"],
+      ["USAGE#*", "LEASES", "SESSIONS#*", "FAILURES#*", "UPLOADS#*", "REAPING"],
       ["LEASES", "UPLOADS#*"],
       ["TENANTS"],
     ]
@@ -226,7 +225,7 @@ run "without_isolation_there_is_no_such_role" {
   }
   assert {
     condition     = length(aws_iam_role.tenant) == 0 && !strcontains(aws_iam_role_policy.node.policy, "sts:AssumeRole") && !strcontains(local.configuration, "tenant_role")
-    error_message = "It is off by default."
+    error_message = "It can't be switched off."
   }
 }
 

@@ -84,6 +84,26 @@ run "a_key_of_another_account_is_not_reached" {
   }
 }
 
+run "by_sts_nodes_take_the_tenants_role_and_no_other" {
+  assert {
+    condition = { for statement in jsondecode(aws_vpc_endpoint.interface["sts"].policy).Statement : join(" ", statement.Action) => statement.Resource } == {
+      "sts:GetCallerIdentity" = ["*"]
+      "sts:AssumeRole"        = [aws_iam_role.tenant[0].arn]
+    }
+    error_message = "The endpoint for STS leads to other roles."
+  }
+}
+
+run "or_none_without_isolation" {
+  variables {
+    tenant_isolation = false
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_vpc_endpoint.interface["sts"].policy).Statement : statement.Action] == [["sts:GetCallerIdentity"]]
+    error_message = "The endpoint for STS leads to roles that nodes do not take."
+  }
+}
+
 run "the_nodes_take_connections_from_the_balancer_alone" {
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.nodes_from_balancer : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.referenced_security_group_id == aws_security_group.balancer.id])
@@ -136,13 +156,13 @@ run "an_existing_vpc_is_left_as_it_is" {
   }
 }
 
-run "without_a_way_to_kms_a_warning" {
+run "without_a_way_to_kms_and_sts_warnings" {
   command = plan
   variables {
     internet_facing = false
     existing_vpc    = { vpc_id = "vpc-0fedcba9876543210", private_subnet_ids = ["subnet-0a", "subnet-0b"] }
   }
-  expect_failures = [check.kms_is_reachable]
+  expect_failures = [check.kms_is_reachable, check.sts_is_reachable]
 }
 
 run "one_zone_is_refused" {

@@ -45,6 +45,10 @@ run "user_data_writes_the_configuration_and_starts_the_unit" {
     condition     = one([for file in yamldecode(base64decode(aws_launch_template.nodes.user_data)).write_files : file.content if file.path == "/etc/default/tidegate-lifecycle"]) == "REGION=eu-central-1\nGROUP=tidegate-nodes\nHOOK=drain\nENDPOINT=https://autoscaling.eu-central-1.amazonaws.com/\n"
     error_message = "The watcher looks for another group or hook."
   }
+  assert {
+    condition     = [for file in yamldecode(base64decode(aws_launch_template.nodes.user_data)).write_files : yamldecode(file.content).scrape_configs[0].static_configs[0].labels if file.path == "/etc/tidegate-agent/prometheus.yaml"] == [{ cluster = "tidegate", instance = "unknown" }]
+    error_message = "The image's tidegate-agent-instance finds no label to put the instance's id in."
+  }
 }
 
 run "settings_are_added_to_the_modules_own" {

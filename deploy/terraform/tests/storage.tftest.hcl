@@ -18,11 +18,47 @@ run "stale_uploads_are_aborted" {
 
 run "after_as_many_days_as_told" {
   variables {
-    abort_multipart_days = 3
+    abort_multipart_days = 5
+    settings             = { vfs = { upload_age_max = "4d" } }
   }
   assert {
-    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.files.rule : rule.abort_incomplete_multipart_upload[0].days_after_initiation if rule.id == "abort-stale-uploads"]) == 3
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.files.rule : rule.abort_incomplete_multipart_upload[0].days_after_initiation if rule.id == "abort-stale-uploads"]) == 5
     error_message = "The variable has no effect."
+  }
+}
+
+run "but_not_while_an_upload_may_be_resumed" {
+  command = plan
+  variables {
+    abort_multipart_days = 7
+  }
+  expect_failures = [aws_s3_bucket_lifecycle_configuration.files]
+}
+
+run "nor_with_a_greater_age" {
+  command = plan
+  variables {
+    settings = { vfs = { upload_age_max = "8d" } }
+  }
+  expect_failures = [aws_s3_bucket_lifecycle_configuration.files]
+}
+
+run "nor_with_one_that_can_not_be_read" {
+  command = plan
+  variables {
+    settings = { vfs = { upload_age_max = "3 fortnights" } }
+  }
+  expect_failures = [aws_s3_bucket_lifecycle_configuration.files]
+}
+
+run "a_smaller_age_may_have_a_shorter_rule" {
+  variables {
+    abort_multipart_days = 3
+    settings             = { vfs = { upload_age_max = "1d 12h" } }
+  }
+  assert {
+    condition     = local.upload_age_days == 1.5
+    error_message = "A duration is misread."
   }
 }
 

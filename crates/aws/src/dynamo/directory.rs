@@ -188,30 +188,44 @@ impl Directory for DynamoDirectory {
         }
     }
 
-    async fn add_key(&self, name: &UserName, key: &AuthorizedKey) -> StoreResult<()> {
-        const OPERATION: &str = "add key";
-        let position = now_position();
-        let update = Update {
-            expression: "SET #keys.#id = :key".into(),
-            condition: Some("attribute_exists(pk) AND attribute_not_exists(#keys.#id) AND size(#keys) < :max"),
-            names: HashMap::from([("#keys", "keys".to_owned()), ("#id", key.id.clone())]),
-            values: HashMap::from([(":key", key_value(key, position)), (":max", number(User::MAX_KEYS))]),
+    async fn add_keys(&self, name: &UserName, keys: &[AuthorizedKey]) -> StoreResult<()> {
+        const OPERATION: &str = "add keys";
+        let refuse = |kind, what: &'static str| Err(own_error(kind, OPERATION, name, what));
+        let Some(room) = User::MAX_KEYS.checked_sub(keys.len()) else {
+            return refuse(StoreErrorKind::PreconditionFailed, TOO_MANY_KEYS);
         };
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<_> = (now_position()..).zip(keys).map(|(position, key)| key_value(key, position)).collect();
+        let each = |part: fn(usize) -> String| (0..keys.len()).map(part).collect::<Vec<_>>();
+        let mut condition = vec!["attribute_exists(pk) AND size(#keys) <= :room".to_owned()];
+        condition.extend(each(|n| format!("attribute_not_exists(#keys.#id{n})")));
+        let mut update = Update::<String> {
+            expression: format!("SET {}", each(|n| format!("#keys.#id{n} = :key{n}")).join(", ")).into(),
+            condition: Some(condition.join(" AND ")),
+            names: HashMap::from([("#keys".to_owned(), "keys".to_owned())]),
+            values: HashMap::from([(":room".to_owned(), number(room))]),
+        };
+        for (n, (key, value)) in keys.iter().zip(&values).enumerate() {
+            update.names.insert(format!("#id{n}"), key.id.clone());
+            update.values.insert(format!(":key{n}"), value.clone());
+        }
         let updated = self.table.update(&ItemKey::user(name), update, OPERATION).await?;
         if updated.held {
             return Ok(());
         }
-        let refuse = |kind, what: &'static str| Err(own_error(kind, OPERATION, name, what));
         let Some(item) = self.table.get(&ItemKey::user(name), OPERATION).await? else {
             return refuse(StoreErrorKind::NotFound, "there is no such user");
         };
-        // The first of several attempts took effect: no other writer has this position.
-        if updated.repeated && stored_key(&item, &key.id) == Some(&key_value(key, position)) {
+        let mut stored = keys.iter().zip(&values).map(|(key, value)| (stored_key(&item, &key.id), value));
+        // The first of several attempts took effect: no other writer has these positions.
+        if updated.repeated && stored.clone().all(|(stored, value)| stored == Some(value)) {
             return Ok(());
         }
-        match stored_key(&item, &key.id) {
-            Some(_) => refuse(StoreErrorKind::PreconditionFailed, "the key is there already"),
-            None => refuse(StoreErrorKind::PreconditionFailed, "the user has as many keys as a user may have"),
+        match stored.any(|(stored, _)| stored.is_some()) {
+            true => refuse(StoreErrorKind::PreconditionFailed, "a key is there already"),
+            false => refuse(StoreErrorKind::PreconditionFailed, TOO_MANY_KEYS),
         }
     }
 
@@ -231,6 +245,8 @@ impl Directory for DynamoDirectory {
         }
     }
 }
+
+const TOO_MANY_KEYS: &str = "the user has as many keys as a user may have";
 
 fn stored_key<'a>(item: &'a super::schema::Item, id: &str) -> Option<&'a AttributeValue> {
     item.get("keys")?.as_m().ok()?.get(id)

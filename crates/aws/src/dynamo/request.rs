@@ -40,13 +40,13 @@ pub(super) fn present() -> Condition {
     Some("attribute_exists(pk)")
 }
 
-/// A conditional change of one item.
-pub(super) struct Update {
+/// A conditional change of one item. `A` is a text: of an alias, or of the condition.
+pub(super) struct Update<A = &'static str> {
     pub(super) expression: Cow<'static, str>,
     /// What must hold for it; `None` for a change in any case.
-    pub(super) condition: Option<&'static str>,
-    pub(super) names: HashMap<&'static str, String>,
-    pub(super) values: HashMap<&'static str, AttributeValue>,
+    pub(super) condition: Option<A>,
+    pub(super) names: HashMap<A, String>,
+    pub(super) values: HashMap<A, AttributeValue>,
 }
 
 impl Update {
@@ -103,8 +103,8 @@ fn conjunction(equal: Equal<'_>) -> (String, Names, Values) {
 }
 
 /// With names of its own, as the SDK wants them.
-fn owned<T>(by_alias: HashMap<&'static str, T>) -> HashMap<String, T> {
-    by_alias.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect()
+fn owned<A: Into<String>, T>(by_alias: HashMap<A, T>) -> HashMap<String, T> {
+    by_alias.into_iter().map(|(alias, value)| (alias.into(), value)).collect()
 }
 
 /// One write of a transaction.
@@ -265,7 +265,12 @@ impl Table {
     }
 
     /// Changes one item if the condition holds.
-    pub(super) async fn update(&self, key: &ItemKey, update: Update, operation: &'static str) -> StoreResult<Updated> {
+    pub(super) async fn update<A: Into<String>>(
+        &self,
+        key: &ItemKey,
+        update: Update<A>,
+        operation: &'static str,
+    ) -> StoreResult<Updated> {
         let attempts = Attempts::default();
         let sent =
             self.updating(key, update, ReturnValue::AllNew).customize().interceptor(attempts.clone()).send().await;
@@ -290,14 +295,19 @@ impl Table {
         Ok(before.filter(|item| !item.is_empty()))
     }
 
-    fn updating(&self, key: &ItemKey, update: Update, shown: ReturnValue) -> UpdateItemFluentBuilder {
+    fn updating<A: Into<String>>(
+        &self,
+        key: &ItemKey,
+        update: Update<A>,
+        shown: ReturnValue,
+    ) -> UpdateItemFluentBuilder {
         let (names, values) = (owned(update.names), owned(update.values));
         self.client
             .update_item()
             .table_name(&*self.name)
             .set_key(Some(key.attributes()))
             .update_expression(update.expression)
-            .set_condition_expression(update.condition.map(str::to_owned))
+            .set_condition_expression(update.condition.map(Into::into))
             .return_values(shown)
             .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))

@@ -66,9 +66,10 @@ impl ItemKey {
         Self { pk: format!("USER#{name}"), sk: "USER".to_owned() }
     }
 
-    /// What the tenant's files take, if that is counted.
+    /// What the tenant's files take, if that is counted. In a partition of its own, as rights end there:
+    /// nodes write it, and never a tenant.
     pub(super) fn usage(name: &TenantName) -> Self {
-        Self { pk: format!("TENANT#{name}"), sk: "USAGE".to_owned() }
+        Self { pk: format!("USAGE#{name}"), sk: "USAGE".to_owned() }
     }
 
     /// An upload of a tenant's.

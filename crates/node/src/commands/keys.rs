@@ -112,7 +112,7 @@ fn unreadable(path: &str, source: io::Error) -> CommandError {
     CommandError::ReadKey { path: path.into(), source }
 }
 
-/// Adds the keys one after the other; what was added before one failed stays.
+/// Adds the keys: all of them or none.
 pub(super) async fn add(
     directory: &dyn Directory,
     name: &UserName,
@@ -122,19 +122,17 @@ pub(super) async fn add(
     if keys.is_empty() {
         return Err(CommandError::NoKey);
     }
-    for key in &keys {
-        let Err(error) = directory.add_key(name, key).await else { continue };
+    if let Err(error) = directory.add_keys(name, &keys).await {
         return Err(match error.kind() {
             StoreErrorKind::NotFound => CommandError::no_user(name),
             StoreErrorKind::PreconditionFailed => {
                 let user = users::read(directory, name).await?;
-                if user.keys.iter().any(|known| known.id == key.id) {
-                    CommandError::Exists { what: "key", name: key.id.clone() }
-                } else {
-                    CommandError::TooManyKeys { user: name.to_string(), max: User::MAX_KEYS }
+                match keys.iter().find(|key| user.keys.iter().any(|known| known.id == key.id)) {
+                    Some(key) => CommandError::Exists { what: "key", name: key.id.clone() },
+                    None => CommandError::TooManyKeys { user: name.to_string(), max: User::MAX_KEYS },
                 }
             }
-            _ => CommandError::store(format!("adding a key to {name}"), error),
+            _ => CommandError::store(format!("adding keys to {name}"), error),
         });
     }
     let views: Vec<_> = keys.iter().map(KeyView::new).collect();

@@ -240,6 +240,8 @@ impl Run {
         let missing = StoreErrorKind::NotFound;
         refused("remove_user of a missing user", missing, self.directory.remove_user(name).await);
         refused("add_key to a missing user", missing, self.directory.add_key(name, &key("a")).await);
+        let result = self.directory.add_keys(name, &[key("a"), key("b")]).await;
+        refused("add_keys to a missing user", missing, result);
         refused("remove_key of a missing user", missing, self.directory.remove_key(name, "a").await);
         let result = self.directory.set_user_status(name, Status::Active).await;
         refused("set_user_status of a missing user", missing, result);
@@ -269,6 +271,24 @@ impl Run {
         let result = self.directory.remove_key(&name, &key("first").id).await;
         refused("removal of a key that is gone", StoreErrorKind::NotFound, result);
         self.shows("the other key stays", &user).await;
+
+        let several = [key("third"), key("fourth"), key("fifth")];
+        done("add_keys", self.directory.add_keys(&name, &several).await);
+        user.keys.extend(several);
+        self.shows("keys that were added together, in their order", &user).await;
+        let result = self.directory.add_keys(&name, &[key("sixth"), key("fourth")]).await;
+        refused("keys of which one is there already", StoreErrorKind::PreconditionFailed, result);
+        self.shows("none of several keys when one is refused", &user).await;
+        let most: Vec<_> = (user.keys.len()..=User::MAX_KEYS).map(|n| key(&format!("most-{n}"))).collect();
+        let result = self.directory.add_keys(&name, &most).await;
+        refused("one key more than there is room for", StoreErrorKind::PreconditionFailed, result);
+        self.shows("none of more keys than there is room for", &user).await;
+        done("add_keys up to the limit", self.directory.add_keys(&name, &most[1..]).await);
+        user.keys.extend_from_slice(&most[1..]);
+        self.shows("as many keys at once as there is room for", &user).await;
+        for gone in user.keys.drain(2..) {
+            done("remove_key", self.directory.remove_key(&name, &gone.id).await);
+        }
 
         while user.keys.len() < User::MAX_KEYS {
             let next = key(&format!("more-{}", user.keys.len()));

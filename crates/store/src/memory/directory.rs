@@ -145,16 +145,16 @@ impl Directory for MemoryDirectory {
         lock(&self.records).users.remove(name.as_str()).map(drop).ok_or_else(|| missing("remove_user", "user"))
     }
 
-    async fn add_key(&self, name: &UserName, key: &AuthorizedKey) -> StoreResult<()> {
+    async fn add_keys(&self, name: &UserName, keys: &[AuthorizedKey]) -> StoreResult<()> {
         let mut records = lock(&self.records);
-        let user = records.users.get_mut(name.as_str()).ok_or_else(|| missing("add_key", "user"))?;
-        if user.keys.iter().any(|known| known.id == key.id) {
-            return Err(taken("add_key"));
+        let user = records.users.get_mut(name.as_str()).ok_or_else(|| missing("add_keys", "user"))?;
+        if user.keys.iter().any(|known| keys.iter().any(|key| known.id == key.id)) {
+            return Err(taken("add_keys"));
         }
-        if user.keys.len() >= User::MAX_KEYS {
-            return Err(refuse(StoreErrorKind::PreconditionFailed, "add_key", "the user has as many keys as it may"));
+        if user.keys.len() + keys.len() > User::MAX_KEYS {
+            return Err(refuse(StoreErrorKind::PreconditionFailed, "add_keys", "the user has as many keys as it may"));
         }
-        user.keys.push(key.clone());
+        user.keys.extend_from_slice(keys);
         Ok(())
     }
 

@@ -97,8 +97,8 @@ impl Directory for MeteredDirectory {
         self.measure("remove_user", self.inner.remove_user(name)).await
     }
 
-    async fn add_key(&self, name: &UserName, key: &AuthorizedKey) -> StoreResult<()> {
-        self.measure("add_key", self.inner.add_key(name, key)).await
+    async fn add_keys(&self, name: &UserName, keys: &[AuthorizedKey]) -> StoreResult<()> {
+        self.measure("add_keys", self.inner.add_keys(name, keys)).await
     }
 
     async fn remove_key(&self, name: &UserName, key_id: &str) -> StoreResult<()> {

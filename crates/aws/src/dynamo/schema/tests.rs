@@ -192,3 +192,29 @@ fn the_kinds_of_items_have_different_keys() {
         assert!(!keys[..n].contains(key), "{key:?}");
     }
 }
+
+/// Policies tell items by their partitions (`dynamodb:LeadingKeys`).
+#[test]
+fn what_nodes_write_and_what_administrators_write_share_no_partition() {
+    let (tenant, user) = ("acme".parse().unwrap(), "alice".parse().unwrap());
+    let administrators = [
+        ItemKey::tenant(&tenant),
+        ItemKey::tenant_entry(&tenant),
+        ItemKey::user(&user),
+        ItemKey::user_entry(&tenant, &user),
+    ];
+    let nodes = [
+        ItemKey::failures("192.0.2.7".parse().unwrap(), Duration::from_secs(60), 1),
+        ItemKey::lease(&"0123456789abcdef".parse().unwrap()),
+        ItemKey::reaping(),
+        ItemKey::sessions(&SessionScope::Tenant(tenant.clone())),
+        ItemKey::sessions(&SessionScope::User(user.clone())),
+        ItemKey::upload(&tenant, &ObjectKey::new("a").unwrap()),
+        ItemKey::usage(&tenant),
+    ];
+    let kind = |key: &ItemKey| key.pk.split('#').next().unwrap().to_owned();
+    for (node, administrator) in nodes.iter().flat_map(|node| administrators.iter().map(move |key| (node, key))) {
+        assert_ne!(kind(node), kind(administrator), "{node} and {administrator}");
+    }
+    assert_eq!(ItemKey::usage(&tenant).to_string(), "USAGE#acme/USAGE");
+}

@@ -12,6 +12,10 @@ use super::*;
 use crate::cli::{Cli, Command, Output};
 use crate::commands::Failure;
 
+/// What becomes of a key, and the key: `taken`, or a part of the reason why not. Made by OpenSSH 9.2, but for the
+/// `sk-` ones, which are of the same numbers as those of no device.
+const KEY_TYPES: &str = include_str!("key_types.tsv");
+
 /// Two tenants, and a folder with alice's and bob's keys as files named after them.
 struct World {
     directory: MemoryDirectory,
@@ -98,6 +102,25 @@ async fn one_error_keeps_everything_from_being_written() {
     let (_, error) = world.passwd(&["--ignore-options", "from"]).await;
     assert_eq!(error, None);
     assert!(world.user("bob").await.is_some());
+}
+
+#[tokio::test]
+async fn keys_of_every_type_are_taken_as_they_are_or_refused_with_the_reason() {
+    for (fate, key) in KEY_TYPES.lines().map(|line| line.split_once('\t').unwrap()) {
+        let world = World::new().await;
+        world.write("bob", &format!("{key} of bob\n"));
+        let (said, error) = world.passwd(&[]).await;
+        if fate == "taken" {
+            assert_eq!(error, None, "{key}: {said}");
+            let bob = world.user("bob").await.unwrap();
+            let keys: Vec<_> = bob.keys.iter().map(|key| (key.key.as_str(), key.comment.as_str())).collect();
+            assert_eq!(keys, [(key, "of bob")]);
+        } else {
+            assert_eq!(error.as_deref(), Some("nothing is written; errors (see above): 1"), "{key}: {said}");
+            assert!(said.contains("/bob:1: bob: ") && said.contains(fate), "{key}: {said}");
+            assert_eq!(world.user("alice").await, None, "{key}");
+        }
+    }
 }
 
 #[tokio::test]

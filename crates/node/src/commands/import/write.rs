@@ -26,7 +26,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) enum Fate {
     /// Nothing of it was written.
     NotWritten,
-    /// There was no answer, or only some of the keys were added.
+    /// There was no answer.
     Uncertain,
     /// All of it is there.
     Written,
@@ -96,27 +96,25 @@ impl Run<'_> {
         }
     }
 
-    /// Adds keys to a user. One that somebody else has added meanwhile is as good.
+    /// Adds keys to a user, all of them or none. One that somebody else has added meanwhile is as good.
     async fn add_keys(&self, user: &User, keys: &[AuthorizedKey]) {
-        for (done, key) in keys.iter().enumerate() {
-            if self.has_failed() {
-                let fate = if done == 0 { Fate::NotWritten } else { Fate::Uncertain };
-                return self.settle([user.name.as_str()], fate);
+        if self.has_failed() {
+            return;
+        }
+        let mut missing = keys.to_vec();
+        while let Err(error) = self.directory.add_keys(&user.name, &missing).await {
+            let before = missing.len();
+            if error.kind() == StoreErrorKind::PreconditionFailed
+                && let Ok(Some(found)) = self.directory.user(&user.name).await
+            {
+                missing.retain(|key| found.keys.iter().all(|known| known.id != key.id));
             }
-            let Err(error) = self.directory.add_key(&user.name, key).await else { continue };
-            if error.kind() == StoreErrorKind::PreconditionFailed && self.has(user, key).await {
-                continue;
+            if missing.len() == before {
+                self.settle([user.name.as_str()], unanswered(&error));
+                return self.fail(CommandError::store(format!("adding keys to {}", user.name), error));
             }
-            let fate = if done == 0 { unanswered(&error) } else { Fate::Uncertain };
-            self.settle([user.name.as_str()], fate);
-            return self.fail(CommandError::store(format!("adding a key to {}", user.name), error));
         }
         self.settle([user.name.as_str()], Fate::Written);
-    }
-
-    async fn has(&self, user: &User, key: &AuthorizedKey) -> bool {
-        let found = self.directory.user(&user.name).await;
-        found.is_ok_and(|found| found.is_some_and(|user| user.keys.iter().any(|known| known.id == key.id)))
     }
 
     fn settle<'n>(&self, names: impl IntoIterator<Item = &'n str>, fate: Fate) {

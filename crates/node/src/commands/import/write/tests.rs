@@ -90,6 +90,13 @@ async fn keys_are_added_and_one_that_came_meanwhile_is_as_good() {
     assert!(written.failure.is_none());
     assert_eq!(directory.user(&there.name).await.unwrap().unwrap().keys.len(), 4);
 
+    let many: Vec<_> = (10..10 + User::MAX_KEYS - 4).map(key).collect();
+    let all_but_one = Step { user: there.clone(), action: Action::AddKeys([many, vec![key(98)]].concat()) };
+    let written = write(&directory, &[all_but_one], &|_| ()).await;
+    assert_eq!(written.fates["aa-00001"], Fate::NotWritten);
+    assert!(written.failure.is_some());
+    assert_eq!(directory.user(&there.name).await.unwrap().unwrap().keys.len(), 4, "none for want of room for one");
+
     let gone = Step { user: user("aa", 2), action: Action::AddKeys(vec![key(7)]) };
     let written = write(&directory, &[gone], &|_| ()).await;
     assert_eq!(written.fates["aa-00002"], Fate::NotWritten);
