@@ -33,7 +33,7 @@ use crate::shutdown::{self, Ending};
 use crate::telemetry;
 
 /// How long a node that ends takes at most to tell what its last requests changed in the usage of
-/// tenants with a quota.
+/// tenants with a quota, and in the journal of uploads.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// Why there is no node.
@@ -256,10 +256,17 @@ impl RunningNode {
     }
 }
 
-/// Tells what the last requests changed in the usage of tenants with a quota.
+/// Tells what the last requests changed in the usage of tenants with a quota, and what is to go from the journal.
 async fn settle(vfs: &Vfs) {
-    if tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()).await.is_err() {
+    let (usage, journal) = tokio::join!(
+        tokio::time::timeout(SETTLE_MAX, vfs.settle_usage()),
+        tokio::time::timeout(SETTLE_MAX, vfs.settle_journal()),
+    );
+    if usage.is_err() {
         warn!("what this node's last requests changed is not in the tenants' usage until it is counted anew");
+    }
+    if journal.is_err() {
+        warn!("uploads that were replaced or removed may stay in the journal until they expire: it does not answer");
     }
 }
 

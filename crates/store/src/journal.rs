@@ -120,8 +120,8 @@ pub struct UploadRecord {
     pub multipart: Option<Multipart>,
     /// What lies behind the parts.
     pub tail: Option<Tail>,
-    /// Its first part was written to after it had been sent, and only the memory of its node has that:
-    /// nobody else can go on with it.
+    /// Its first part was written to after it had been sent, or its tail after that had been stored, and only the
+    /// memory of its node has that: nobody else can go on with it.
     pub is_rewritten: bool,
 }
 

@@ -7,13 +7,12 @@
 mod bounded;
 mod durable;
 mod keeper;
+mod owed;
 mod tails;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
 use tidegate_store::{
     BaseVersion, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
     StoreErrorKind, StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState, UserName,
@@ -22,18 +21,16 @@ use tidegate_store::{
 pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
+pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier};
 pub(crate) use self::tails::{OldTails, Sweeps};
 use self::tails::{remove_tail, tails_of};
 use crate::aborting::abort;
-use crate::attributes::{unix_now, unix_seconds};
+use crate::attributes::unix_now;
 use crate::error::{FsError, FsErrorKind};
 use crate::metrics::Metrics;
 
-/// Resolves once an upload that was there before is dropped.
-pub(crate) type Earlier = Shared<BoxFuture<'static, ()>>;
-
-/// How often a RENAME of an upload looks again at what is in its way.
-const RENAME_ATTEMPTS: usize = 3;
+/// How often a RENAME of an upload, or one that has no parts yet, looks again at what is in its way.
+const ATTEMPTS: usize = 3;
 
 /// How long an upload stays in the journal.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +52,7 @@ pub(crate) struct Uploads {
     /// What the keys of tails begin with.
     tails: String,
     life: Life,
+    owed: Arc<Owed>,
     metrics: Metrics,
 }
 
@@ -84,9 +82,10 @@ impl Uploads {
         (tenant, user): (TenantName, UserName),
         prefix: &str,
         life: Life,
-        metrics: Metrics,
+        owed: Arc<Owed>,
     ) -> Arc<Self> {
-        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, metrics })
+        let metrics = owed.metrics().clone();
+        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, owed, metrics })
     }
 
     /// Whether a journal is kept.
@@ -94,11 +93,16 @@ impl Uploads {
         self.journal.is_some()
     }
 
-    /// The upload of a file, if one runs or was cut.
+    /// The upload of a file, if one runs or was cut that is not to go.
     ///
     /// # Errors
     /// Any that the journal gives.
     pub(crate) async fn read(&self, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+        Ok(self.read_any(key).await?.filter(|entry| !self.is_owed(entry)))
+    }
+
+    /// The same, though it is to go.
+    async fn read_any(&self, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
         let entry = journal.read(&self.tenant, key).await?;
         Ok(entry.filter(|entry| entry.record.expires > unix_now()))
@@ -113,7 +117,7 @@ impl Uploads {
         let Some(journal) = &self.journal else { return Ok(found) };
         loop {
             let page = journal.list(&self.tenant, marker.as_str(), after.as_ref()).await?;
-            found.extend(page.entries);
+            found.extend(page.entries.into_iter().filter(|entry| !self.is_owed(entry)));
             after = page.next;
             if after.is_none() {
                 return Ok(found);
@@ -126,14 +130,22 @@ impl Uploads {
     /// # Errors
     /// Any that the store gives.
     pub(crate) async fn durable(&self, record: &UploadRecord) -> StoreResult<Option<Durable>> {
-        let listed = match &record.multipart {
-            None => Vec::new(),
-            Some(multipart) => match self.parts(&multipart.upload).await {
-                Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
-                listed => listed?,
-            },
+        let listed = async {
+            match &record.multipart {
+                None => Ok(Some(Vec::new())),
+                Some(multipart) => if_there(self.parts(&multipart.upload).await),
+            }
         };
-        Ok(Some(Durable::of(record, listed)))
+        // Not even what STAT shows may rest on the word of the entry. CLOSE removes the tail first where the journal
+        // does not answer: whoever went on at a size that the tail gave would leave a hole before that.
+        let tail = async {
+            match &record.tail {
+                None => Ok(None),
+                Some(tail) => Ok(if_there(self.store.head(&tail.key).await)?.map(|_| tail)),
+            }
+        };
+        let (listed, tail) = futures::try_join!(listed, tail)?;
+        Ok(listed.map(|listed| Durable::of(record, tail, listed)))
     }
 
     /// The parts that the store has of an upload.
@@ -196,40 +208,6 @@ impl Uploads {
         }
     }
 
-    /// Drops the upload of a file in the background, if there is one.
-    pub(crate) fn drop_earlier(self: &Arc<Self>, key: &ObjectKey) -> Option<Earlier> {
-        self.journal.as_ref()?;
-        let (uploads, key) = (Arc::clone(self), key.clone());
-        let dropping = tokio::spawn(async move {
-            match uploads.read(&key).await {
-                Ok(Some(entry)) => {
-                    uploads.drop_entry(&entry).await;
-                }
-                Ok(None) => {}
-                // What is stored later counts more than the upload, where the clock tells them apart.
-                Err(error) => tracing::warn!(error = %error.report(), "the journal of uploads can't be read"),
-            }
-        });
-        Some(dropping.map(|_| ()).boxed().shared())
-    }
-
-    /// Drops an upload unless it has another owner by now. Tells whether it did.
-    pub(crate) async fn drop_entry(&self, entry: &JournalEntry) -> bool {
-        let Some(journal) = &self.journal else { return false };
-        match journal.remove(&self.tenant, &entry.key, entry.generation).await {
-            Ok(true) => {
-                self.metrics.interrupted_dropped.inc();
-                self.clear(&entry.record).await;
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                tracing::warn!(key = %entry.key, error = %error.report(), "an upload stays in the journal until it expires");
-                false
-            }
-        }
-    }
-
     /// Gives up what the store has of an upload.
     pub(crate) async fn clear(&self, record: &UploadRecord) {
         clear(&*self.store, &self.metrics, record).await;
@@ -261,7 +239,8 @@ impl Uploads {
         }
     }
 
-    /// Enters an upload that has no parts, where there is no other of the file.
+    /// Enters an upload that has no parts, where there is no other of the file but such as are to go: what `left`
+    /// says, and what this node owes.
     ///
     /// # Errors
     /// Any that the journal gives; `Conflict` if there is another.
@@ -270,16 +249,23 @@ impl Uploads {
         new: NewUpload,
         tail: Tail,
         state: UploadState,
+        left: Option<Obsolete>,
     ) -> Result<Arc<Keeper>, FsError> {
         let Some(journal) = &self.journal else { return Err(not_kept()) };
         let key = new.key.clone();
         let record = UploadRecord { tail: Some(tail), ..self.record(new, state) };
         let entry = JournalEntry { key, generation: Generation::fresh(), record };
-        if journal.create(&self.tenant, &entry).await? {
-            Ok(Arc::new(Keeper::new(Arc::clone(self), entry)))
-        } else {
-            Err(fenced())
+        for _ in 0..ATTEMPTS {
+            if journal.create(&self.tenant, &entry).await? {
+                return Ok(Arc::new(Keeper::new(Arc::clone(self), entry)));
+            }
+            let Some(before) = self.read_any(&entry.key).await? else { continue };
+            if !left.is_some_and(|left| left.covers(&before)) && !self.is_owed(&before) {
+                break;
+            }
+            self.try_drop(&before).await?;
         }
+        Err(fenced())
     }
 
     /// An upload has another name from now on, which is given. What is on that name already is dropped.
@@ -289,10 +275,11 @@ impl Uploads {
     /// Any that the journal gives.
     pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        for _ in 0..RENAME_ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let before = journal.read(&self.tenant, to).await?;
             let over = before.as_ref().map(|before| before.generation);
-            let record = entry.record.clone();
+            let begun = self.counts_from(to, entry.record.begun);
+            let record = UploadRecord { begun, ..entry.record.clone() };
             let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
             if journal.rename(&self.tenant, entry, &moved, over).await? {
                 if let Some(before) = before {
@@ -306,7 +293,7 @@ impl Uploads {
     }
 
     fn record(&self, new: NewUpload, state: UploadState) -> UploadRecord {
-        let begun = unix_seconds(self.store.now().unwrap_or_else(SystemTime::now));
+        let begun = self.counts_from(&new.key, self.now());
         UploadRecord {
             user: self.user.clone(),
             state,
@@ -325,6 +312,14 @@ impl Uploads {
     /// Until when an upload that was begun then lives if it is written to now.
     fn expiry(&self, begun: u64) -> u64 {
         (unix_now() + self.life.idle.as_secs()).min(begun + self.life.whole.as_secs())
+    }
+}
+
+/// `None` for what the store does not have.
+fn if_there<T>(found: StoreResult<T>) -> StoreResult<Option<T>> {
+    match found {
+        Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub(crate) uploads_fenced: IntCounter,
     pub(crate) interrupted_dropped: IntCounter,
     pub(crate) unjournalled: IntCounter,
+    pub(crate) drops_owed: IntGauge,
+    pub(crate) drops_given_up: IntCounter,
     pub(crate) uploads_expired: IntCounter,
     pub(crate) interrupted: IntGauge,
     pub(crate) tails_removed: IntCounter,
@@ -171,6 +173,14 @@ impl Metrics {
             unjournalled: counter(
                 "tidegate_vfs_uploads_unjournalled_total",
                 "Uploads that were begun while the journal did not answer, and can't be resumed",
+            )?,
+            drops_owed: gauge(
+                "tidegate_vfs_journal_drops_owed",
+                "Uploads that this node could not drop from the journal, or look for there, and tries to drop again",
+            )?,
+            drops_given_up: counter(
+                "tidegate_vfs_journal_drops_given_up_total",
+                "Such uploads that it does not try to drop again, because there are too many",
             )?,
             uploads_expired: counter(
                 "tidegate_vfs_uploads_expired_total",

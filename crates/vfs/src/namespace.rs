@@ -190,10 +190,14 @@ impl Files {
     pub(crate) async fn remove(&self, path: &VirtualPath) -> Result<(), FsError> {
         let key = self.keys.object(path)?;
         let (found, entry) = futures::join!(self.head(&key), self.uploads.read(&key));
-        let (found, entry) = (found?, entry.ok().flatten());
+        let found = found?;
         let was_dropped = match &entry {
-            Some(entry) => self.uploads.drop_entry(entry).await,
-            None => false,
+            Ok(Some(entry)) => self.uploads.drop_entry(entry).await,
+            Ok(None) => false,
+            Err(_) => {
+                self.uploads.owe_unseen(&key);
+                false
+            }
         };
         if found.is_none() {
             return if was_dropped { Ok(()) } else { Err(self.missing_file(path).await?) };

@@ -15,7 +15,7 @@ use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
 use crate::in_flight::TenantsInFlight;
-use crate::journal::{BoundedJournal, Life, Sweeps, Uploads};
+use crate::journal::{BoundedJournal, Life, Owed, Sweeps, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) scratch: Scratch,
     copies: CopyRoom,
     journal: Option<Arc<dyn Journal>>,
+    /// What the journal is to be told once it answers.
+    owed: Arc<Owed>,
     /// How far the reaper has looked for what the journal does not name.
     sweeps: Sweeps,
     /// Symbolic links that were seen lately.
@@ -97,6 +99,12 @@ impl Vfs {
         self.shared.usage.settle().await;
     }
 
+    /// Tells the journal which uploads are to go that it was not told of yet. For its end: without an answer it
+    /// takes for ever.
+    pub async fn settle_journal(&self) {
+        self.shared.owed.settle().await;
+    }
+
     /// A file system over these services, with settings that are [valid](Config::validate).
     pub fn over(services: Services, config: Config, metrics: Metrics) -> Self {
         let Services { stores, usage, journal } = services;
@@ -109,6 +117,7 @@ impl Vfs {
         let prefetches = Arc::new(Register::new(metrics.clone()));
         let usage = Book::new(usage, metrics.quota_refusals.clone());
         let attributes = AttributeCache::new(config.attribute_cache_entries, config.directory_life, metrics.clone());
+        let owed = Owed::new(metrics.clone());
         let scratch_limit = config.scratch_limit.as_u64();
         metrics.scratch_limit.set(i64::try_from(scratch_limit).unwrap_or(i64::MAX));
         let scratch = Scratch::new(config.scratch_folder(), scratch_limit, metrics.scratch_used.clone());
@@ -129,6 +138,7 @@ impl Vfs {
                 scratch,
                 copies: CopyRoom::default(),
                 journal,
+                owed,
                 sweeps: Sweeps::default(),
                 links: Arc::default(),
                 usage,
@@ -246,7 +256,7 @@ impl Shared {
     fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
         let of = (tenant.name.clone(), user);
         let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
-        Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, self.metrics.clone())
+        Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, Arc::clone(&self.owed))
     }
 
     /// For the copies of one request.

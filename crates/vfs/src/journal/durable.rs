@@ -1,6 +1,6 @@
 //! What of an upload outlives its node, and where another may go on with it: pure, no I/O.
 
-use tidegate_store::{Condition, ObjectMeta, StoredPart, UploadRecord};
+use tidegate_store::{Condition, ObjectMeta, StoredPart, Tail, UploadRecord};
 
 use crate::attributes::unix_seconds;
 
@@ -32,8 +32,8 @@ pub(crate) enum Point {
 }
 
 impl Durable {
-    /// `listed` are the parts that the store has, by number.
-    pub(crate) fn of(record: &UploadRecord, listed: Vec<StoredPart>) -> Self {
+    /// `tail` is that of the record if the store has it, and `listed` are the parts that it has, by number.
+    pub(crate) fn of(record: &UploadRecord, tail: Option<&Tail>, listed: Vec<StoredPart>) -> Self {
         let guarded = record.multipart.as_ref().and_then(|multipart| multipart.guarded.as_ref());
         let counts = |part: &StoredPart| {
             let number = part.number.number();
@@ -54,7 +54,7 @@ impl Durable {
             Some(_) => parts.iter().map(|part| part.size).sum(),
             None => record.base.as_ref().map_or(0, |base| base.size),
         };
-        let tail = record.tail.as_ref().filter(|tail| tail.offset <= end).map_or(0, |tail| tail.offset + tail.len);
+        let tail = tail.filter(|tail| tail.offset <= end).map_or(0, |tail| tail.offset + tail.len);
         Self { parts, end, len: tail.max(end), reach }
     }
 
@@ -151,18 +151,23 @@ mod tests {
         }
     }
 
+    /// Where the store has the record's tail.
+    fn of(record: UploadRecord, listed: Vec<StoredPart>) -> Durable {
+        Durable::of(&record, record.tail.as_ref(), listed)
+    }
+
     #[test]
     fn a_gap_ends_what_is_durable() {
-        let durable = Durable::of(&record(None, None), vec![part(1, 10), part(2, 10), part(4, 10)]);
+        let durable = of(record(None, None), vec![part(1, 10), part(2, 10), part(4, 10)]);
         assert_eq!((durable.parts.len(), durable.len, durable.shown()), (2, 20, 19));
         assert_eq!(durable.guarded_until(), 68);
-        let nothing = Durable::of(&record(None, None), vec![part(2, 10)]);
+        let nothing = of(record(None, None), vec![part(2, 10)]);
         assert!(!nothing.is_something());
     }
 
     #[test]
     fn a_tail_counts_as_far_as_it_reaches_beyond_the_parts() {
-        let at = |tail| Durable::of(&record(Some(tail), None), vec![part(1, 10), part(2, 10)]).len;
+        let at = |tail| of(record(Some(tail), None), vec![part(1, 10), part(2, 10)]).len;
         assert_eq!([(20, 5), (10, 15), (10, 5), (21, 5)].map(at), [25, 25, 20, 20]);
     }
 
@@ -174,16 +179,16 @@ mod tests {
             parts: numbers.iter().map(|number| (*number, part(*number, 0).etag)).collect(),
         };
         let listed = || (1..=5).map(|number| part(number, 10)).collect();
-        let len = |numbers: &[u16]| Durable::of(&record(None, Some(mine(numbers))), listed()).len;
+        let len = |numbers: &[u16]| of(record(None, Some(mine(numbers))), listed()).len;
         assert_eq!([len(&[]), len(&[2]), len(&[3]), len(&[2, 3])], [10, 20, 10, 50]);
         let mut other = mine(&[2]);
         other.parts[0].1 = ETag::new("\"another\"");
-        assert_eq!(Durable::of(&record(None, Some(other)), listed()).len, 10, "replaced by an earlier owner");
+        assert_eq!(of(record(None, Some(other)), listed()).len, 10, "replaced by an earlier owner");
     }
 
     #[test]
     fn a_file_is_gone_on_with_where_its_size_was_shown() {
-        let durable = Durable::of(&record(Some((20, 5)), None), vec![part(1, 10), part(2, 10)]);
+        let durable = of(record(Some((20, 5)), None), vec![part(1, 10), part(2, 10)]);
         for (offset, point) in [
             (0, Some(Point::Anew)),
             (1, None),
@@ -205,7 +210,7 @@ mod tests {
     fn behind_a_version_the_tail_is_all_there_is() {
         let base = Some(BaseVersion { etag: ETag::new("\"b\""), size: 100 });
         let record = UploadRecord { base, multipart: None, ..record(Some((100, 5)), None) };
-        let durable = Durable::of(&record, Vec::new());
+        let durable = of(record, Vec::new());
         assert_eq!(durable.shown(), 104);
         assert_eq!(durable.point(104), Some(Point::InTail { parts: 0, end: 100, to: 104 }));
         assert_eq!(durable.point(100), Some(Point::Behind { parts: 0, end: 100, overlap: 0 }));
@@ -238,9 +243,9 @@ mod tests {
         fn what_was_shown_once_can_be_gone_on_with(sizes in prop::collection::vec(5..20_u64, 1..12), tail in 0..5_u64) {
             let listed = |count: usize| (1_u16..).zip(&sizes).take(count).map(|(n, size)| part(n, *size)).collect();
             let end: u64 = sizes.iter().sum();
-            let latest = Durable::of(&record((tail > 0).then_some((end, tail)), None), listed(sizes.len()));
+            let latest = of(record((tail > 0).then_some((end, tail)), None), listed(sizes.len()));
             for count in 1..=sizes.len() {
-                let earlier = Durable::of(&record(None, None), listed(count));
+                let earlier = of(record(None, None), listed(count));
                 let point = latest.point(earlier.shown());
                 let end = sizes.iter().take(count).sum();
                 prop_assert_eq!(point, Some(Point::Behind { parts: count as u16, end, overlap: 1 }));

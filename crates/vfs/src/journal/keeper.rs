@@ -7,7 +7,7 @@ use tidegate_store::{
 };
 use tokio::sync::Mutex;
 
-use super::Uploads;
+use super::{Obsolete, Uploads};
 use crate::error::{FsError, FsErrorKind};
 
 /// Keeps the entry of an upload that this session has.
@@ -148,18 +148,23 @@ impl Keeper {
         let Some(journal) = &self.uploads.journal else { return };
         let entry = self.entry.lock().await;
         match journal.remove(&self.uploads.tenant, &entry.key, entry.generation).await {
-            Ok(true) => self.remove(entry.record.tail.clone()).await,
+            Ok(true) => {}
             // It is another's, with all that is left of it.
-            Ok(false) => {}
-            // The store does not know the upload any more, so the entry shows nothing, and expires.
-            Err(error) => tracing::debug!(key = %entry.key, error = %error.report(), "an upload's entry stays"),
+            Ok(false) => return,
+            Err(error) => {
+                tracing::debug!(key = %entry.key, error = %error.report(), "an upload's entry stays for now");
+                self.uploads.owe(&entry.key, Obsolete::Seen(entry.generation));
+            }
         }
+        // Also where the entry stays: with neither parts nor tail in the store it shows nothing. Whoever may have taken
+        // it over meanwhile finds what the tail held in the file, which was stored later than the upload was begun.
+        self.remove(entry.record.tail.clone()).await;
     }
 
-    /// Takes the entry out and gives up what the store has of the upload.
-    pub(crate) async fn give_up(&self) {
+    /// Takes the entry out and gives up what the store has of the upload. Tells what could not be.
+    pub(crate) async fn give_up(&self) -> Option<Obsolete> {
         let entry = self.entry.lock().await.clone();
-        self.uploads.drop_entry(&entry).await;
+        self.uploads.drop_or_tell(&entry).await
     }
 
     async fn remove(&self, tail: Option<Tail>) {

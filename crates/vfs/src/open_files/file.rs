@@ -373,8 +373,10 @@ impl SharedFile {
                 "a file of which parts are in the storage already can't be made shorter, except empty; close it first",
             )));
         }
-        // Dropped, it removes what the store has of it.
-        state.content = Content::Edit(self.place.edit(state.draft.base.clone(), 0));
+        let empty = Content::Edit(self.place.edit(state.draft.base.clone(), 0));
+        if let Content::Upload(upload) = std::mem::replace(&mut state.content, empty) {
+            state.earlier = Some(upload.give_way(state.earlier.take()));
+        }
         state.registration = None;
         ControlFlow::Break(Ok(()))
     }

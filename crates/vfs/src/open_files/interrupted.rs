@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_store::{Condition, ETag};
 
@@ -12,7 +11,7 @@ use super::moving::Moving;
 use super::place::Place;
 use crate::attributes::SetAttributes;
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Interrupted, Point, fenced};
+use crate::journal::{Interrupted, Point, earlier, fenced};
 use crate::writer::{Beginning, Upload, settle};
 
 impl SharedFile {
@@ -83,8 +82,7 @@ impl SharedFile {
             return Err(sent_already());
         }
         let keeper = Arc::clone(&interrupted.keeper);
-        let dropping = tokio::spawn(async move { keeper.give_up().await });
-        state.earlier = Some(dropping.map(|_| ()).boxed().shared());
+        state.earlier = Some(earlier(async move { keeper.give_up().await }));
         let upload = self.new_upload(state, Beginning::default())?;
         state.content = Content::Upload(Box::new(upload));
         Ok(())

@@ -333,7 +333,9 @@ impl Transfer {
             tasks.shutdown().await;
             match begun.upload.await {
                 // Unless another session has it by now.
-                Ok(Running { keeper: Some(keeper), .. }) => keeper.give_up().await,
+                Ok(Running { keeper: Some(keeper), .. }) => {
+                    keeper.give_up().await;
+                }
                 Ok(Running { upload, keeper: None }) => {
                     abort(&target.key, &target.metrics, target.store.abort_upload(&upload)).await;
                 }

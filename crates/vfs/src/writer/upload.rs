@@ -58,6 +58,8 @@ pub(crate) struct Upload {
     hint: u64,
     /// What the file begins with.
     beginning: Beginning,
+    /// Where the last tail ends that the journal has, or may have, of the file.
+    noted: u64,
     /// What was sent and is here all the same; `None` once the scratch space had no room for it.
     kept: Option<Kept>,
     attributes: ObjectAttributes,
@@ -108,6 +110,7 @@ impl Upload {
             hint,
             kept: (keeps_all || beginning.len == 0).then(|| Kept::new(scratch, keeps_all)),
             beginning,
+            noted: 0,
             attributes,
             launched: None,
             progress: Instant::now(),
@@ -313,8 +316,15 @@ impl Upload {
         if let Some(wait) = self.place_spill()? {
             return Ok(Admission::Wait(wait));
         }
-        if self.patches(offset, len) {
-            return Ok(self.transfer.rewriting()?.map_or(Admission::Ready, Admission::Wait));
+        let is_patch = self.patches(offset, len);
+        // Whoever goes on with the upload takes what it was before.
+        if (is_patch || len > 0 && offset < self.noted)
+            && let Some(marking) = self.transfer.rewriting()?
+        {
+            return Ok(Admission::Wait(marking));
+        }
+        if is_patch {
+            return Ok(Admission::Ready);
         }
         let overlap = self.overlap(offset);
         let (offset, len) = (offset + overlap, len.saturating_sub(overlap));

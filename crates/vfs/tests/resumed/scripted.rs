@@ -17,6 +17,8 @@ pub(crate) enum Trouble {
     Away,
     /// Entries are read, but neither made nor changed.
     NoChange,
+    /// Nothing is removed, and all else works.
+    NoRemoval,
     #[default]
     None,
     /// Changes are refused, as if another session had the entry.
@@ -102,6 +104,10 @@ impl Journal for ScriptedJournal {
         self.changed()?.update(tenant, expected, entry).await
     }
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
+        if self.script.lock().unwrap().trouble == Trouble::NoRemoval {
+            // Unlike one of an outage, an error that does not have the node leave the journal alone for a while.
+            return Err(StoreError::new(StoreErrorKind::Throttled, "journal"));
+        }
         self.changed()?.remove(tenant, key, generation).await
     }
     async fn remove_expired(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<bool> {

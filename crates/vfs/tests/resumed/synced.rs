@@ -11,6 +11,7 @@ use tidegate_vfs::{Replace, SetAttributes};
 
 use crate::cluster::{Cluster, begin, go_on, kill, shown, write_all_from};
 use crate::harness::*;
+use crate::scripted::{ScriptedJournal, Trouble};
 
 #[tokio::test]
 async fn fsync_keeps_every_byte_from_the_death_of_the_node() {
@@ -41,7 +42,7 @@ async fn what_fsync_kept_is_there_however_often_it_is_gone_on_with() {
     for len in [1_000, PART, PART + 50_000] {
         let node = cluster.node().await;
         let data = pattern(3 * PART);
-        let mut writer = begin(&node.mount, "/f", &data.slice(..len)).await;
+        let writer = begin(&node.mount, "/f", &data.slice(..len)).await;
         within(writer.sync()).await.unwrap();
         kill(node, writer).await;
         for _ in 0..3 {
@@ -129,4 +130,70 @@ async fn fsync_behind_a_failure_tells_its_cause() {
     }
     assert_eq!(kind(within(writer.finish()).await), Some(FsErrorKind::Corrupt));
     assert_eq!(node.object("f").await, None);
+}
+
+/// What fsync kept and is written again before it fills a part.
+#[tokio::test]
+async fn an_end_that_was_written_again_is_never_lost_in_silence() {
+    let data = pattern(3 * PART);
+    let mut patched = data.to_vec();
+    patched[600..603].copy_from_slice(b"new");
+    for (is_resumed, ends) in [(false, Ends::Killed), (false, Ends::Synced), (true, Ends::Killed), (true, Ends::Cut)] {
+        let cluster = Cluster::new();
+        let (one, other) = (cluster.node().await, cluster.node().await);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..1_000)).await;
+        within(writer.sync()).await.unwrap();
+        let (node, mut writer) = if is_resumed {
+            kill(one, writer).await;
+            let node = cluster.node().await;
+            let writer = go_on(&node.mount, "/f", &data, 1_200, WRITE).await;
+            (node, writer)
+        } else {
+            write_all_from(&mut writer, &data.slice(..1_200), 1_000).await.unwrap();
+            (one, writer)
+        };
+        assert_eq!(shown(&other.mount, "/f").await, Some(999), "to go on marks nothing");
+        write(&mut writer, 600, Bytes::from_static(b"new")).await.unwrap();
+        if ends == Ends::Killed {
+            kill(node, writer).await;
+            assert_eq!(shown(&other.mount, "/f").await, None, "only the node had what is new");
+            assert_eq!(kind(open_writer(&other.mount, "/f", WRITE).await), Some(FsErrorKind::NotFound));
+        } else {
+            if ends == Ends::Synced {
+                within(writer.sync()).await.unwrap();
+                kill(node, writer).await;
+            } else {
+                within(writer.cut()).await;
+            }
+            assert_eq!(shown(&other.mount, "/f").await, Some(1_199));
+            let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+            within(writer.finish()).await.unwrap();
+            assert_eq!(other.object("f").await.unwrap(), patched);
+        }
+        cluster.is_clean(&other).await;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Cut,
+    Killed,
+    Synced,
+}
+
+#[tokio::test]
+async fn an_end_that_can_t_be_marked_as_written_again_is_refused() {
+    let cluster = Cluster::new();
+    let journal = ScriptedJournal::new(cluster.journal.clone());
+    let (one, other) = (cluster.node_with(journal.clone(), config()).await, cluster.node().await);
+    let data = pattern(3 * PART);
+    let mut writer = begin(&one.mount, "/f", &data.slice(..1_000)).await;
+    within(writer.sync()).await.unwrap();
+    journal.is_in(Trouble::NoChange);
+    let refused = write(&mut writer, 600, Bytes::from_static(b"new")).await;
+    assert_eq!(kind(refused), Some(FsErrorKind::Unavailable));
+    kill(one, writer).await;
+    let writer = go_on(&other.mount, "/f", &data, data.len(), WRITE).await;
+    within(writer.finish()).await.unwrap();
+    assert_eq!(other.object("f").await.unwrap(), data, "what was acknowledged, and nothing else");
 }

@@ -120,8 +120,8 @@ impl Transfer {
         without_gap.map(|((part, _), _)| part.size).sum()
     }
 
-    /// Says in the entry that what the store has is written to again, before that is accepted: it is old from
-    /// then on. Gives what to wait for.
+    /// Says in the entry that what the store has, as a part or a tail, is written to again, before that is accepted: it
+    /// is old from then on. Gives what to wait for.
     ///
     /// # Errors
     /// Where the entry could not be made to say so: `Conflict` if somebody else has the upload; any that the
@@ -201,11 +201,12 @@ impl Transfer {
                 keeper
             }
             (None, Some(tail)) => {
-                if let Some(earlier) = journalling.earlier.clone() {
-                    earlier.await;
-                }
+                let left = match journalling.earlier.clone() {
+                    Some(earlier) => earlier.await,
+                    None => None,
+                };
                 let new = journalling.new_upload((key, condition), attributes.clone());
-                journalling.uploads.enter_tail(new, tail, state).await?
+                journalling.uploads.enter_tail(new, tail, state, left).await?
             }
             (None, None) => return Ok(false),
         };

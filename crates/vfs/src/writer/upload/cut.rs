@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use tidegate_store::{ByteRange, GuardedParts, Multipart, Tail, UploadState};
+use tidegate_store::{Body, ByteRange, GuardedParts, Multipart, Tail, UploadState};
 
 use super::{Beginning, Upload};
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Durable, Interrupted, Keeper, Point, fenced};
+use crate::journal::{Durable, Earlier, Interrupted, Keeper, Point, earlier, fenced};
 
 impl Upload {
     /// Makes all bytes durable that were taken without a gap from the beginning on: they outlive the node,
@@ -53,6 +53,22 @@ impl Upload {
         }
     }
 
+    /// Gives it up for what takes its place, with what fsync has kept of it. `before` is what it took the place of.
+    pub(crate) fn give_way(self: Box<Self>, before: Option<Earlier>) -> Earlier {
+        let keeper = self.keeper();
+        earlier(async move {
+            self.abandon().await;
+            let left = match before {
+                Some(before) => before.await,
+                None => None,
+            };
+            match keeper.await {
+                Some(keeper) => keeper.give_up().await.or(left),
+                None => left,
+            }
+        })
+    }
+
     async fn keep(&mut self, state: UploadState) -> Result<bool, FsError> {
         self.send_first_again().await?;
         self.transfer.all_landed().await.or_else(|error| match state {
@@ -66,7 +82,10 @@ impl Upload {
             Some(position) => self.rest_from(position),
             None => Vec::new(),
         };
-        self.transfer.note((reached, bytes.into_iter().collect()), &self.attributes, state).await
+        let rest: Body = bytes.into_iter().collect();
+        // Also where it fails, and nobody knows whether it was noted.
+        self.noted = self.noted.max(reached + rest.len());
+        self.transfer.note((reached, rest), &self.attributes, state).await
     }
 
     /// All that is here without a gap from a position on.
@@ -97,6 +116,7 @@ impl Upload {
             self.take(at, chunk).await?;
             at += len;
         }
+        self.noted = at;
         if at < range.end {
             return Err(FsError::new(FsErrorKind::Unavailable, "the rest of the upload could not be read; try again"));
         }
