@@ -41,7 +41,7 @@ async fn what_fsync_kept_is_there_however_often_it_is_gone_on_with() {
     for len in [1_000, PART, PART + 50_000] {
         let node = cluster.node().await;
         let data = pattern(3 * PART);
-        let mut writer = begin(&node.mount, "/f", &data.slice(..len)).await;
+        let writer = begin(&node.mount, "/f", &data.slice(..len)).await;
         within(writer.sync()).await.unwrap();
         kill(node, writer).await;
         for _ in 0..3 {
