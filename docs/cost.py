@@ -18,8 +18,8 @@ HOURS = PRICES["hours_per_month"]
 
 # Requests to S3 per file: docs/BENCHMARKS.md, "S3 requests". What is neither PUT nor GET is counted as if
 # all of it were LIST, which costs most.
-OTHERS_UP = 0.009
-OTHERS_DOWN = 0.038
+OTHERS_UP = 0.010
+OTHERS_DOWN = 0.051
 # Requests of an upload of several parts beside its parts, and the size of those (vfs.part_size; they grow
 # to 64 MiB, which this leaves out).
 BESIDE_PARTS = 4

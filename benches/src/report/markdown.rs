@@ -94,7 +94,7 @@ fn head(report: &Report) -> String {
          is compared with what was sent in the first run; measured streams down end in /dev/null\n\
          - The object store is `tidegate dev-store` in memory, a process of its own. Every server reaches it through a \
          proxy that counts requests and delays each answer by 0 or {delay} ms\n\
-         - Streams of {stream:.0} MiB (eight: an eighth each; fifty: a 32nd each), {small} files of 4 KiB (one after the \
+         - Streams of {stream:.0} MiB (eight: an eighth each; fifty: an eighth each, too), {small} files of 4 KiB (one after the \
          other, rclone gets two fifths of them; s3fs always a twentieth), {entries} entries, {logins} logins, {sessions} idle sessions (peers: a tenth)\n\
          - The node has its default settings and a memory budget of {budget:.0} MiB\n",
         runs = conditions.runs,
