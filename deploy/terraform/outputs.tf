@@ -21,7 +21,7 @@ output "static_addresses" {
 }
 
 output "fingerprints_command" {
-  description = "Prints the host keys' fingerprints, to be given to clients. Needs the configuration and an administrator's credentials."
+  description = "Prints the host keys' fingerprints, to be given to clients; not an output themselves, because the keys are made behind the first apply and Terraform never sees them. Needs the configuration and an administrator's credentials."
   value       = "terraform output -raw configuration > tidegate.toml && tidegate hostkey show --config tidegate.toml"
 }
 
