@@ -6,18 +6,18 @@
 //! so that nobody waits for what it holds itself and a limit fails no transfer. So each open file can bring
 //! what is in flight above a limit by that much.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus::IntCounter;
 use tidegate_store::TenantName;
 
 use crate::metrics::Metrics;
+use crate::per_tenant::PerTenant;
 
 /// What tenants that have a session have in flight.
 #[derive(Debug, Default)]
-pub(crate) struct TenantsInFlight(Mutex<HashMap<TenantName, Weak<Level>>>);
+pub(crate) struct TenantsInFlight(PerTenant<Level>);
 
 /// What one session, and its tenant, have in flight. Clones are the same session's.
 #[derive(Clone, Debug)]
@@ -47,16 +47,7 @@ impl TenantsInFlight {
         metrics: &Metrics,
     ) -> InFlight {
         let session = Arc::<Level>::default();
-        let tenant = {
-            let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = tenants.get(tenant).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let level = Arc::default();
-                tenants.retain(|_, level| level.strong_count() > 0);
-                tenants.insert(tenant.clone(), Arc::downgrade(&level));
-                level
-            })
-        };
+        let tenant = self.0.of(tenant, Level::default);
         let limited = |level: Arc<Level>, max: Option<u64>, refusals: &IntCounter| {
             level.max.store(max.unwrap_or(u64::MAX), Relaxed);
             Limited { level, refusals: refusals.clone() }
@@ -134,6 +125,6 @@ mod tests {
         assert!(one.try_add(8) && !two.try_add(1), "the tenant's limit is the last that was told");
         drop((one, two, _lifted));
         session("third", (None, None));
-        assert_eq!(tenants.0.lock().unwrap().len(), 1, "tenants without a session are forgotten");
+        assert_eq!(tenants.0.len(), 1, "tenants without a session are forgotten");
     }
 }

@@ -21,7 +21,7 @@ use tidegate_store::{
 pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
-pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier};
+pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier, left};
 pub(crate) use self::tails::{OldTails, Sweeps};
 use self::tails::{remove_tail, tails_of};
 use crate::aborting::abort;

@@ -28,6 +28,7 @@ mod namespace;
 mod open;
 mod open_files;
 mod path;
+mod per_tenant;
 mod permission;
 mod prefetch;
 mod reader;

@@ -1,10 +1,11 @@
 //! How many requests for the attributes of listed objects are under way at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use tidegate_store::TenantName;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::per_tenant::PerTenant;
 
 /// Requests that all listings of a node have under way at once: as many directories as all sessions
 /// may open would otherwise take every socket of the node.
@@ -17,8 +18,7 @@ const TENANT_MAX: usize = NODE_MAX / 2;
 #[derive(Debug)]
 pub(crate) struct Lookups {
     node: Arc<Semaphore>,
-    /// Those of tenants that have a session.
-    tenants: Mutex<HashMap<TenantName, Weak<Semaphore>>>,
+    tenants: PerTenant<Semaphore>,
 }
 
 /// One tenant's part of the limit. Clones are the same tenant's.
@@ -36,18 +36,11 @@ pub(crate) struct Lookup<'a> {
 
 impl Lookups {
     pub(crate) fn new() -> Self {
-        Self { node: Arc::new(Semaphore::new(NODE_MAX)), tenants: Mutex::default() }
+        Self { node: Arc::new(Semaphore::new(NODE_MAX)), tenants: PerTenant::default() }
     }
 
     pub(crate) fn of(&self, tenant: &TenantName) -> TenantLookups {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = tenants.get(tenant).and_then(Weak::upgrade);
-        let own = known.unwrap_or_else(|| {
-            let own = Arc::new(Semaphore::new(TENANT_MAX));
-            tenants.retain(|_, tenant| tenant.strong_count() > 0);
-            tenants.insert(tenant.clone(), Arc::downgrade(&own));
-            own
-        });
+        let own = self.tenants.of(tenant, || Semaphore::new(TENANT_MAX));
         TenantLookups { node: Arc::clone(&self.node), tenant: own }
     }
 }
@@ -95,6 +88,6 @@ mod tests {
         for n in 0..100 {
             lookups.of(&name(&format!("tenant{n}")));
         }
-        assert_eq!(lookups.tenants.lock().unwrap().len(), 1);
+        assert_eq!(lookups.tenants.len(), 1);
     }
 }

@@ -55,8 +55,7 @@ impl OpenFiles {
         let mut files = self.files();
         match files.remove(from) {
             Some(file) => {
-                self.everywhere.remove(&self.bucket, from, &file);
-                self.everywhere.insert(&self.bucket, to, file.clone());
+                self.everywhere.rename(&self.bucket, from, to, file.clone());
                 files.insert(to.clone(), file)
             }
             None => files.remove(to),

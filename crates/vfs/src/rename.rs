@@ -97,7 +97,7 @@ impl Files {
         {
             open.rename(target.clone(), Some((before, after)), Condition::Always);
             open.rename_entry().await;
-            self.vfs.open_everywhere.rename(&self.bucket, source, target, open);
+            self.vfs.open_everywhere.rename(&self.bucket.as_str().into(), source, target, Arc::downgrade(open));
         }
     }
 

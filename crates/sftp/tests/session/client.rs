@@ -16,6 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// What `put` of most clients asks for.
+pub const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+
 /// A node's file system over memory, and sessions on it.
 pub struct Node {
     pub vfs: Vfs,
@@ -189,7 +192,7 @@ impl Client {
     }
 
     pub async fn put(&mut self, path: &str, data: &[u8]) {
-        let handle = self.open(path, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE).await;
+        let handle = self.open(path, NEW).await;
         for (n, chunk) in data.chunks(32_768).enumerate() {
             self.send_write(&handle, n as u64 * 32_768, chunk).await;
             self.ok().await;

@@ -9,10 +9,9 @@ use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::MemoryObjectStore;
 use tokio::time::Instant;
 
-use crate::client::{Client, Node};
+use crate::client::{Client, NEW, Node};
 use crate::extensions::string;
 
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
 const READ_WRITE: OpenFlags = OpenFlags::READ.union(OpenFlags::WRITE);
 
 /// Sends a request for `len` bytes (0 for all) from `offset` of one handle, to `at` of another.

@@ -3,9 +3,7 @@ use tidegate_sftp::SessionEnd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Duration, Instant};
 
-use crate::client::Node;
-
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+use crate::client::{NEW, Node};
 
 #[tokio::test]
 async fn any_version_is_answered_with_three() {

@@ -3,9 +3,7 @@ use std::collections::BTreeSet;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
 
-use crate::client::Node;
-
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+use crate::client::{NEW, Node};
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()

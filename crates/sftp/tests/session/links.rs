@@ -1,8 +1,6 @@
-use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
+use russh_sftp::protocol::{self as oracle, FileAttributes, Packet, StatusCode};
 
-use crate::client::{Client, Node};
-
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+use crate::client::{Client, NEW, Node};
 
 impl Client {
     /// SYMLINK as OpenSSH's client sends it: what the draft calls the link's path is the target.

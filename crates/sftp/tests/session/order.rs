@@ -9,9 +9,7 @@ use tidegate_store::faulty::{Call, Fault, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::MemoryObjectStore;
 use tokio::io::AsyncWriteExt;
 
-use crate::client::Node;
-
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
+use crate::client::{NEW, Node};
 
 // WinSCP sends SETSTAT before CLOSE was answered, lftp REMOVE and RENAME behind one another.
 #[tokio::test]

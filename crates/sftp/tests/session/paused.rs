@@ -9,10 +9,9 @@ use tidegate_store::TenantLimits;
 use tidegate_store::memory::MemoryObjectStores;
 use tidegate_vfs::Config;
 
-use crate::client::Node;
+use crate::client::{NEW, Node};
 
 const MIB: usize = 1 << 20;
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_stops_for_minutes_goes_on_and_has_held_one_part_of_the_memory() {

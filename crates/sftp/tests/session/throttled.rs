@@ -9,9 +9,8 @@ use tidegate_sftp::SessionEnd;
 use tidegate_store::TenantLimits;
 use tokio::time::Instant;
 
-use crate::client::{Client, Node};
+use crate::client::{Client, NEW, Node};
 
-const NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE).union(OpenFlags::TRUNCATE);
 const MIB: usize = 1 << 20;
 
 /// At most this many bytes per second in and out; 0 for no limit.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, join_all};
+use futures::future::{BoxFuture, OptionFuture, Shared, join_all};
 use tidegate_store::{Generation, JournalEntry, ObjectKey, StoreResult, TenantName};
 
 use super::Uploads;
@@ -35,6 +35,11 @@ pub(crate) type Earlier = Shared<BoxFuture<'static, Option<Obsolete>>>;
 /// Drops what was there before, in a task of its own.
 pub(crate) fn earlier(dropping: impl Future<Output = Option<Obsolete>> + Send + 'static) -> Earlier {
     tokio::spawn(dropping).map(|left| left.ok().flatten()).boxed().shared()
+}
+
+/// Waits for an upload that was there before, if there is one, and tells what of it could not be dropped.
+pub(crate) async fn left(earlier: Option<Earlier>) -> Option<Obsolete> {
+    OptionFuture::from(earlier).await.flatten()
 }
 
 /// Which entries of a file are to go.

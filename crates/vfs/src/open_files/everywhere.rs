@@ -54,10 +54,9 @@ impl OpenEverywhere {
     }
 
     /// RENAME: a file of any session has another name from now on.
-    pub(crate) fn rename(&self, bucket: &str, from: &ObjectKey, to: &ObjectKey, file: &Arc<SharedFile>) {
-        let file = Arc::downgrade(file);
+    pub(crate) fn rename(&self, bucket: &Arc<str>, from: &ObjectKey, to: &ObjectKey, file: Weak<SharedFile>) {
         self.remove(bucket, from, &file);
-        self.insert(&bucket.into(), to, file);
+        self.insert(bucket, to, file);
     }
 
     fn at(&self, bucket: &str, key: &ObjectKey) -> impl Iterator<Item = Arc<SharedFile>> {

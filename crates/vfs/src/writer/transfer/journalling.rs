@@ -12,7 +12,7 @@ use tidegate_store::{
 use super::landings::Landed;
 use super::{Begun, Running, Target, Transfer, interrupted, upload_error};
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Earlier, Keeper, NewUpload, Uploads, fenced};
+use crate::journal::{Earlier, Keeper, NewUpload, Uploads, fenced, left};
 
 /// How an upload gets its entry.
 #[derive(Clone)]
@@ -43,9 +43,7 @@ impl Journalling {
         upload: &Upload,
         attributes: ObjectAttributes,
     ) -> Result<Option<Arc<Keeper>>, FsError> {
-        if let Some(earlier) = self.earlier.clone() {
-            earlier.await;
-        }
+        left(self.earlier.clone()).await;
         let Some(keeper) = self.keeper.clone() else {
             return Ok(self.uploads.enter(self.new_upload(destination, attributes), upload).await);
         };
@@ -201,10 +199,7 @@ impl Transfer {
                 keeper
             }
             (None, Some(tail)) => {
-                let left = match journalling.earlier.clone() {
-                    Some(earlier) => earlier.await,
-                    None => None,
-                };
+                let left = left(journalling.earlier.clone()).await;
                 let new = journalling.new_upload((key, condition), attributes.clone());
                 journalling.uploads.enter_tail(new, tail, state, left).await?
             }
@@ -226,11 +221,15 @@ impl Transfer {
 
     /// The upload's entry, once it has begun.
     pub(in crate::writer) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
-        let before = self.journalling.as_ref().and_then(|journalling| journalling.keeper.clone());
         match &self.begun {
             Some(begun) => begun.upload.clone().map(|running| running.ok()?.keeper).boxed(),
-            None => ready(before).boxed(),
+            None => ready(self.keeper_before()).boxed(),
         }
+    }
+
+    /// The entry that it has before it has a part.
+    fn keeper_before(&self) -> Option<Arc<Keeper>> {
+        self.journalling.as_ref()?.keeper.clone()
     }
 
     /// Whether the upload has an entry, so that what the store has of it is of use.
@@ -240,15 +239,12 @@ impl Transfer {
     }
 
     pub(super) async fn earlier_dropped(&self) {
-        if let Some(earlier) = self.journalling.as_ref().and_then(|journalling| journalling.earlier.clone()) {
-            earlier.await;
-        }
+        left(self.journalling.as_ref().and_then(|journalling| journalling.earlier.clone())).await;
     }
 
     /// The file was published: its entry is of no use any more.
     pub(super) async fn left_the_journal(&self, keeper: Option<Arc<Keeper>>) {
-        let before = || self.journalling.as_ref().and_then(|journalling| journalling.keeper.clone());
-        if let Some(keeper) = keeper.or_else(before) {
+        if let Some(keeper) = keeper.or_else(|| self.keeper_before()) {
             keeper.end().await;
         }
     }

@@ -10,7 +10,7 @@ use tidegate_store::{Body, ByteRange, GuardedParts, Multipart, Tail, UploadState
 
 use super::{Beginning, Upload};
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Durable, Earlier, Interrupted, Keeper, Point, earlier, fenced};
+use crate::journal::{Durable, Earlier, Interrupted, Keeper, Point, earlier, fenced, left};
 
 impl Upload {
     /// Makes all bytes durable that were taken without a gap from the beginning on: they outlive the node,
@@ -58,10 +58,7 @@ impl Upload {
         let keeper = self.keeper();
         earlier(async move {
             self.abandon().await;
-            let left = match before {
-                Some(before) => before.await,
-                None => None,
-            };
+            let left = left(before).await;
             match keeper.await {
                 Some(keeper) => keeper.give_up().await.or(left),
                 None => left,
