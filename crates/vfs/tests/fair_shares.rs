@@ -14,10 +14,7 @@ use tidegate_vfs::{Admission, Config, FsErrorKind};
 async fn mounts(env: &Env) -> Vec<tidegate_vfs::Mount> {
     let mut mounts = Vec::new();
     for name in ["alpha", "beta", "gamma", "delta"] {
-        let mut account = account(&tidegate_store::Permission::ALL);
-        account.tenant.name = name.parse().unwrap();
-        account.tenant.prefix = format!("tenants/{name}/").parse().unwrap();
-        mounts.push(env.vfs.mount(&account).await.unwrap());
+        mounts.push(env.vfs.mount(&account_of(name)).await.unwrap());
     }
     mounts
 }

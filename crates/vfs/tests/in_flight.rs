@@ -9,7 +9,6 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use futures::future::join_all;
 use harness::*;
-use tidegate_store::Permission;
 use tidegate_store::faulty::{Call, Fault, FaultPlan};
 use tidegate_vfs::{Config, Mount};
 
@@ -20,9 +19,7 @@ fn far_away() -> FaultPlan {
 }
 
 async fn mount_of(env: &Env, tenant: &str, max_in_flight: Option<u64>) -> Mount {
-    let mut account = account(&Permission::ALL);
-    account.tenant.name = tenant.parse().unwrap();
-    account.tenant.prefix = format!("tenants/{tenant}/").parse().unwrap();
+    let mut account = account_of(tenant);
     account.tenant.limits.max_in_flight = max_in_flight;
     env.vfs.mount(&account).await.unwrap()
 }

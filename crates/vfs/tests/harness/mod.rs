@@ -111,6 +111,14 @@ pub fn account(permissions: &[Permission]) -> Account {
     Account { user, tenant }
 }
 
+/// One of another tenant, whose files lie beside those of the others.
+pub fn account_of(tenant: &str) -> Account {
+    let mut account = account(&Permission::ALL);
+    account.tenant.name = tenant.parse().unwrap();
+    account.tenant.prefix = format!("tenants/{tenant}/").parse().unwrap();
+    account
+}
+
 impl Env {
     /// Stores an object behind the file system's back.
     pub async fn put(&self, key: &str, content: &'static [u8], metadata: &[(&str, &str)]) {
