@@ -177,16 +177,11 @@ impl Upload {
         let target = &self.target;
         let zeros = Zeros::of(&*target.store, &target.copier, &target.hidden, self.group_size).await?;
         let (mut copies, mut rest) = (Vec::<(PartNumber, u64)>::new(), spans);
-        // Whether the last copy may go on into the next part.
-        let mut goes_on = false;
         while let Some((span, behind)) = rest.split_first() {
             rest = behind;
             match self.groups.seat(span.index)? {
-                Seat::Direct(number) => match copies.last_mut() {
-                    // The numbers in between are left out.
-                    Some((_, len)) if goes_on && *len + span.len <= zeros.len => *len += span.len,
-                    _ => copies.push((number, span.len)),
-                },
+                // S3 takes no upload with checksums that leaves numbers out.
+                Seat::Direct(number) => copies.push((number, span.len)),
                 Seat::Grouped(slot) => match self.hole_of(slot, span, behind) {
                     Some((parts, len)) => {
                         copies.push((self.groups.number(slot)?, len));
@@ -199,7 +194,6 @@ impl Upload {
                     }
                 },
             }
-            goes_on = span.index < self.groups.direct;
         }
         let copies = copies.into_iter().map(|(number, len)| (number, 0..len)).collect();
         self.transfer.launch_copies(CopyFrom::Zeros(zeros), copies, &self.attributes);
