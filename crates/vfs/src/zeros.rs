@@ -5,11 +5,28 @@ use tidegate_store::{
 };
 
 use crate::assembly::{of_zeros, zeros};
+use crate::config::Config;
 use crate::copying::Copier;
 use crate::hidden::Hidden;
 
-/// An object of zeros begins as one of so many times less, which the store copies.
-const SEEDS: u64 = 16;
+/// How many parts a group has, where they are not smaller than they may be.
+const PARTS_PER_GROUP: u64 = 16;
+
+/// How parts are joined, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grouping {
+    /// Of a group, about: less than one part more.
+    pub(crate) group: u64,
+    /// Of its parts at most. Holes of fewer bytes are sent: having them copied would cost no less.
+    pub(crate) part: u64,
+}
+
+impl Grouping {
+    pub(crate) fn of(config: &Config) -> Self {
+        let group = config.part_group.as_u64();
+        Self { group, part: (group / PARTS_PER_GROUP).max(config.part_size.as_u64()) }
+    }
+}
 
 /// An object of zeros. It stays for the next file with holes.
 #[derive(Clone, Debug)]
@@ -20,35 +37,30 @@ pub(crate) struct Zeros {
 }
 
 impl Zeros {
-    /// That of a tenant, of a little more than `group` bytes: as many as a group of parts may have. It is made if
-    /// it is not there.
+    /// That of a tenant, of as many as a group of parts may have. It is made if it is not there, of as many as a
+    /// part has, which the store copies.
     ///
     /// # Errors
     /// Any that the store gives.
-    pub(crate) async fn of(store: &dyn ObjectStore, copier: &Copier, hidden: &Hidden, group: u64) -> StoreResult<Self> {
-        let seed = part_of_group(group);
-        let len = seed * (SEEDS + 1);
+    pub(crate) async fn of(
+        store: &dyn ObjectStore,
+        copier: &Copier,
+        hidden: &Hidden,
+        grouping: Grouping,
+    ) -> StoreResult<Self> {
+        let (seed, times) = (grouping.part, grouping.group / grouping.part + 1);
+        let len = seed * times;
         let key = hidden.zeros(len)?;
         match store.head(&key).await {
             Ok(meta) => return Ok(Self { source: CopySource { key, if_match: Some(meta.etag) }, len }),
             Err(error) if error.kind() == StoreErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        make(store, copier, hidden, &key, seed).await?;
+        make(store, copier, hidden, &key, (seed, times)).await?;
         // Another node may have made it at the same moment.
         let etag = store.head(&key).await?.etag;
         Ok(Self { source: CopySource { key, if_match: Some(etag) }, len })
     }
-}
-
-/// How large the parts of a group are at most.
-pub(crate) fn part_of_group(group: u64) -> u64 {
-    (group / SEEDS).max(1)
-}
-
-/// Holes of fewer bytes are sent: having them copied would cost no less.
-pub(crate) fn hole_min(group: u64) -> u64 {
-    part_of_group(group)
 }
 
 async fn make(
@@ -56,16 +68,16 @@ async fn make(
     copier: &Copier,
     hidden: &Hidden,
     key: &ObjectKey,
-    seed: u64,
+    (seed, times): (u64, u64),
 ) -> StoreResult<()> {
     let (first, attributes) = (hidden.new_group()?, ObjectAttributes::default());
     let etag = store.put(&first, zeros(seed), of_zeros(seed), &attributes, &Condition::Always).await?.etag;
     let source = CopySource { key: first.clone(), if_match: Some(etag) };
     let upload = store.begin_upload(key, &attributes).await?;
     let made = async {
-        let parts = (1..=SEEDS as u16 + 1).map_while(PartNumber::new).map(|number| (number, 0..seed)).collect();
+        let parts = (1..).map_while(PartNumber::new).zip(0..times).map(|(number, _)| (number, 0..seed)).collect();
         let parts = copier.copy_parts(&upload, &source, parts, copier.lanes()).await?;
-        let whole = of_zeros(seed * (SEEDS + 1));
+        let whole = of_zeros(seed * times);
         store.complete_upload(&upload, &parts, Some(whole), &Condition::IfAbsent).await
     };
     let made = match made.await {

@@ -17,7 +17,7 @@ use crate::error::{FsError, FsErrorKind};
 use crate::hidden::Hidden;
 use crate::reader::ReadData;
 use crate::writer::{CopyFrom, Memory, Target, Transfer, publish_error};
-use crate::zeros::{Zeros, hole_min};
+use crate::zeros::{Grouping, Zeros};
 
 /// To which part of the memory for uploads the parts of a changed file grow at most.
 const POOL_SHARE: u64 = 8;
@@ -98,11 +98,11 @@ impl Publication {
         hidden: &Hidden,
         config: &Config,
     ) -> StoreResult<Holes> {
-        let (holes, group) = (self.content.hole_ranges(), config.part_group.as_u64());
-        if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() < hole_min(group) {
+        let (holes, grouping) = (self.content.hole_ranges(), Grouping::of(config));
+        if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() < grouping.part {
             return Ok(Holes::default());
         }
-        let zeros = Zeros::of(store, copier, hidden, group).await?;
+        let zeros = Zeros::of(store, copier, hidden, grouping).await?;
         let pieces = holes.into_iter().flat_map(|hole| split(hole, zeros.len)).collect();
         Ok(Holes { zeros: Some(zeros), pieces })
     }

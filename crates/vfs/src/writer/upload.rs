@@ -30,7 +30,7 @@ use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Earlier, Keeper, Uploads};
 use crate::shares::{Grant, WriterShare};
-use crate::zeros::{hole_min, part_of_group};
+use crate::zeros::Grouping;
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
 const POOL_SHARE: u64 = 8;
@@ -56,8 +56,7 @@ pub(crate) struct Upload {
     memory: Arc<Memory>,
     transfer: Transfer,
     groups: Groups,
-    /// How many bytes a group has, about.
-    group_size: u64,
+    grouping: Grouping,
     failed: Option<FsError>,
     /// What the reserve is brought back to between parts, in bytes: what the latest part has.
     reserve: u64,
@@ -101,18 +100,18 @@ impl Upload {
         let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
         let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
         let part_max = part_max.min(share.total().saturating_sub(config.transfer_overhead.as_u64()));
-        let group_size = config.part_group.as_u64();
-        let direct = direct_parts(beginning.parts, beginning.len, group_size);
+        let grouping = Grouping::of(config);
+        let direct = direct_parts(beginning.parts, beginning.len, grouping.group);
         let numbers = limits::PARTS_MAX.saturating_sub(beginning.parts);
         let schedule = |hint| {
             let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)?;
-            let grouped = size_max.min(part_of_group(group_size)).max(config.part_size.as_u64());
+            let grouped = grouping.part.min(size_max.max(config.part_size.as_u64()));
             let schedule = schedule.with_groups(direct, grouped);
             (schedule.first().len <= part_max && schedule.direct() <= u32::from(numbers)).then_some((schedule, grouped))
         };
         // Where parts as large as a hint asks for have no room, it is as good as none.
         let (schedule, grouped) = schedule(hint).or_else(|| schedule(0)).ok_or_else(too_large_for_this_node)?;
-        let per_group = u32::try_from(group_size.div_ceil(grouped)).unwrap_or(u32::MAX);
+        let per_group = u32::try_from(grouping.group.div_ceil(grouped)).unwrap_or(u32::MAX);
         let groups = Groups::new(schedule.direct(), beginning.parts, per_group);
         let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
         Ok(Self {
@@ -124,7 +123,7 @@ impl Upload {
             memory: Arc::new(memory),
             transfer: Transfer::new(target.clone(), config.upload_concurrency),
             groups,
-            group_size,
+            grouping,
             failed: None,
             reserve: 0,
             hint,
@@ -489,7 +488,7 @@ impl Upload {
         // No part is begun any more: what lands from now on is free.
         self.reserve = 0;
         let mut cursor = 0;
-        while let Some(rest) = self.assembly.take_rest(&mut cursor, hole_min(self.group_size)) {
+        while let Some(rest) = self.assembly.take_rest(&mut cursor, self.grouping.part) {
             self.transfer.lane().await?;
             match rest {
                 Rest::Hole(spans) => self.launch_hole(&spans).await?,
