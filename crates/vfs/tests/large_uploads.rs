@@ -173,6 +173,24 @@ async fn a_hole_in_a_file_that_is_changed_is_filled_inside_the_store() {
     is_clean(&env).await;
 }
 
+#[tokio::test]
+async fn a_file_is_changed_at_more_places_than_an_upload_has_parts() {
+    const SMALL: usize = 1 << 10;
+    let config = Config { part_size: ByteSize::b(SMALL as u64), part_size_max: ByteSize::b(SMALL as u64), ..config() };
+    let env = env_over(MemoryObjectStore::new().with_part_min(SMALL as u64), None, config, FaultPlan::none()).await;
+    let mut expected = pattern(6_000 * 4 * SMALL).to_vec();
+    env.put_bytes("f", Bytes::from(expected.clone())).await;
+    let mut writer = open_writer(&env.mount, "/f", WRITE).await.unwrap();
+    for at in (100..expected.len()).step_by(4 * SMALL) {
+        write(&mut writer, at, Bytes::from_static(b"!")).await.unwrap();
+        expected[at] = b'!';
+    }
+    within(writer.finish()).await.unwrap();
+    assert!(env.object("f").await.unwrap() == expected);
+    assert_eq!(env.calls.calls(Call::PutPart), 6_000, "one part for each change");
+    is_clean(&env).await;
+}
+
 /// What a client does to a file: where it writes, and how much; or which size it sets, or whether it waits until
 /// all is durable.
 #[derive(Clone, Debug)]

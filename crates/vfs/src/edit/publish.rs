@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_store::{
     Body, Condition, ETag, ObjectAttributes, ObjectStore, PartNumber, StoreError, StoreErrorKind, StoreResult, limits,
@@ -16,11 +15,8 @@ use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
 use crate::hidden::Hidden;
 use crate::reader::ReadData;
-use crate::writer::{CopyFrom, Memory, Target, Transfer, publish_error};
+use crate::writer::{CopyFrom, Group, Memory, Target, Transfer, publish_error};
 use crate::zeros::{Grouping, Zeros};
-
-/// To which part of the memory for uploads the parts of a changed file grow at most.
-const POOL_SHARE: u64 = 8;
 
 /// A file as it was when its publication began. The scratch file stays as it is until it is dropped.
 #[derive(Debug)]
@@ -112,41 +108,63 @@ impl Publication {
         transfer: &mut Transfer,
         attributes: &ObjectAttributes,
         memory: &Arc<Memory>,
-        (Holes { zeros, pieces }, config): (Holes, &Config),
+        (holes, config): (Holes, &Config),
     ) -> Result<ETag, FsError> {
         let part = config.part_size.as_u64();
         let part_min = part.min(limits::PART_MIN);
-        let sizes = Sizes { part_min, part, part_max: (memory.total() / POOL_SHARE).max(part) };
         // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
         let mut stored = self.content.stored();
         stored.retain(|stored| stored.base.size > part_min);
-        let mut ranges: Vec<_> =
-            stored.iter().map(|stored| stored.range.clone()).chain(pieces.iter().cloned()).collect();
+        let copied = stored.iter().map(|stored| &stored.range).chain(&holes.pieces);
+        let mut ranges: Vec<_> = copied.cloned().collect();
         ranges.sort_unstable_by_key(|range| range.start);
-        let parts = plan(self.content.size, &ranges, sizes).ok_or_else(|| {
-            FsError::new(
-                FsErrorKind::TooLarge,
-                "a file of this size can't be changed at so many places at once; upload it as a whole",
-            )
-        })?;
+        let plan = plan(self.content.size, &ranges, Sizes { part_min, part });
+        let sources = Sources { stored, holes };
+        let (mut alone, mut groups) = (Vec::new(), Vec::new());
+        for (number, pieces) in numbered(plan) {
+            match <[PartPlan; 1]>::try_from(pieces) {
+                Ok([piece]) => alone.push((number, piece)),
+                Err(pieces) => groups.push((number, pieces)),
+            }
+        }
+        self.launch(transfer, None, alone, &sources, (attributes, memory)).await?;
+        for (number, pieces) in groups {
+            transfer.lane().await?;
+            let (group, count) = (transfer.open_group(attributes)?, pieces.len());
+            let pieces = numbered(pieces).collect();
+            self.launch(transfer, Some(&group), pieces, &sources, (attributes, memory)).await?;
+            transfer.close_group(group, number, count, attributes);
+        }
+        transfer.complete(attributes).await
+    }
+
+    /// Has parts made: of a group, if one is given.
+    async fn launch(
+        &self,
+        transfer: &mut Transfer,
+        group: Option<&Arc<Group>>,
+        parts: Vec<(PartNumber, PartPlan)>,
+        Sources { stored, holes }: &Sources,
+        (attributes, memory): (&ObjectAttributes, &Arc<Memory>),
+    ) -> Result<(), FsError> {
         let (mut copies, mut sent, mut empty) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, part) in (1..).map_while(PartNumber::new).zip(parts) {
+        for (number, part) in parts {
             match part {
-                PartPlan::Copy(range) if is_in(&pieces, &range) => empty.push((number, 0..range.end - range.start)),
+                PartPlan::Copy(range) if holes.has(&range) => empty.push((number, 0..range.end - range.start)),
                 PartPlan::Copy(range) => copies.push((number, range)),
                 PartPlan::Send(range) => sent.push((number, range)),
             }
         }
-        for (base, parts) in by_version(&stored, copies).ok_or_else(interrupted)? {
+        for (base, parts) in by_version(stored, copies).ok_or_else(interrupted)? {
             transfer.lane().await?;
             // What the changes began with moves with a RENAME of the file.
             let is_own = self.content.base.as_ref().is_some_and(|own| own.is_same(&base));
             let from = if is_own { CopyFrom::Own } else { CopyFrom::Version(base.source()) };
-            transfer.launch_copies(from, parts, attributes);
+            transfer.launch_copies(group, from, parts, attributes);
         }
-        if let Some(zeros) = zeros.filter(|_| !empty.is_empty()) {
+        if let Some(zeros) = holes.zeros.clone().filter(|_| !empty.is_empty()) {
             transfer.lane().await?;
-            transfer.launch_copies(CopyFrom::Zeros(zeros), empty, attributes);
+            transfer.launch_copies(group, CopyFrom::Zeros(zeros), empty, attributes);
         }
         for (number, range) in sent {
             transfer.lane().await?;
@@ -154,9 +172,9 @@ impl Publication {
             let grant = transfer.draw(memory, len).await?;
             let reading = self.read(range);
             let bytes = async move { reading.await.map(body) };
-            transfer.launch_read(number, len, bytes, (grant, Arc::clone(memory)), Duration::ZERO, attributes);
+            transfer.launch_read((group, number), len, bytes, (grant, Arc::clone(memory)), attributes);
         }
-        transfer.complete(attributes).await
+        Ok(())
     }
 
     fn read(&self, range: Range<u64>) -> impl Future<Output = Result<ReadData, FsError>> + Send + use<> {
@@ -168,13 +186,27 @@ impl Publication {
 #[derive(Debug, Default)]
 struct Holes {
     zeros: Option<Zeros>,
+    /// Ascending.
     pieces: Vec<Range<u64>>,
 }
 
-/// Whether one of some ranges, ascending, holds this one.
-fn is_in(ranges: &[Range<u64>], range: &Range<u64>) -> bool {
-    let at = ranges.partition_point(|of| of.end <= range.start);
-    ranges.get(at).is_some_and(|of| of.start <= range.start && range.end <= of.end)
+impl Holes {
+    /// Whether a range is a part of one.
+    fn has(&self, range: &Range<u64>) -> bool {
+        let at = self.pieces.partition_point(|of| of.end <= range.start);
+        self.pieces.get(at).is_some_and(|of| of.start <= range.start && range.end <= of.end)
+    }
+}
+
+/// What the store copies.
+struct Sources {
+    stored: Vec<Stored>,
+    holes: Holes,
+}
+
+/// Parts by their numbers.
+fn numbered<T>(parts: Vec<T>) -> impl Iterator<Item = (PartNumber, T)> {
+    (1..).map_while(PartNumber::new).zip(parts)
 }
 
 /// A range of a version, as the part of this number.

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::copies::CopyFrom;
-pub(super) use self::groups::Group;
+pub(crate) use self::groups::Group;
 pub(crate) use self::journalling::Journalling;
 use self::journalling::{confirm_part, confirm_whole};
 use self::landings::{Flight, Landed, Landings, State};
@@ -141,18 +141,19 @@ impl Transfer {
 
     /// Sends a part, which the client has filled in `gathered`, and keeps it on scratch if asked to; `grant`
     /// goes back to `memory` when it has landed. The first part begins the multipart upload, with `attributes`.
+    /// Where a group is given, it is a part of that.
     pub(super) fn launch(
         &mut self,
-        (number, part): (PartNumber, SealedPart),
-        grant: Option<Grant>,
-        gathered: Duration,
+        (group, number): (Option<&Arc<Group>>, PartNumber),
+        part: SealedPart,
+        (grant, gathered): (Option<Grant>, Duration),
         memory: &Arc<Memory>,
         keep: Option<Keep>,
         attributes: &ObjectAttributes,
     ) {
         let memory = grant.map(|grant| (grant, Arc::clone(memory)));
         let SealedPart { body, checksum, .. } = part;
-        self.work(body.len(), memory, gathered, attributes, move |target, upload| async move {
+        self.work(group, body.len(), (memory, gathered), attributes, move |target, upload| async move {
             let keeping = keep.map(|keep| keep.begin(&body));
             let landed = send(&target, upload, number, body, checksum).await.map(|landed| vec![landed]);
             if let Some(keeping) = keeping {
@@ -165,14 +166,13 @@ impl Transfer {
     /// The same for a part of `len` bytes that are still to be read.
     pub(crate) fn launch_read(
         &mut self,
-        number: PartNumber,
+        (group, number): (Option<&Arc<Group>>, PartNumber),
         len: u64,
         bytes: impl Future<Output = Result<Body, FsError>> + Send + 'static,
         memory: (Grant, Arc<Memory>),
-        gathered: Duration,
         attributes: &ObjectAttributes,
     ) {
-        self.work(len, Some(memory), gathered, attributes, move |target, upload| async move {
+        self.work(group, len, (Some(memory), Duration::ZERO), attributes, move |target, upload| async move {
             let body = bytes.await?;
             send(&target, upload, number, body, None).await.map(|landed| vec![landed])
         });
@@ -181,11 +181,12 @@ impl Transfer {
     /// Has the store make parts of ranges of a version, a few at once. They count as one on its way.
     pub(crate) fn launch_copies(
         &mut self,
+        group: Option<&Arc<Group>>,
         from: CopyFrom,
         parts: Vec<(PartNumber, Range<u64>)>,
         attributes: &ObjectAttributes,
     ) {
-        self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
+        self.work(group, 0, (None, Duration::ZERO), attributes, move |target, upload| async move {
             target.copy_parts(&upload.await?.upload, from, parts).await
         });
     }
@@ -243,39 +244,38 @@ impl Transfer {
 
     fn work<F, W>(
         &mut self,
+        group: Option<&Arc<Group>>,
         bytes: u64,
-        memory: Option<(Grant, Arc<Memory>)>,
-        gathered: Duration,
+        (memory, gathered): (Option<(Grant, Arc<Memory>)>, Duration),
         attributes: &ObjectAttributes,
         work: W,
     ) where
         W: FnOnce(Arc<Target>, SharedUpload) -> F,
         F: Future<Output = Result<Vec<Landed>, FsError>> + Send + 'static,
     {
-        let upload = self.begin(attributes);
-        let work = work(Arc::clone(&self.target), upload);
-        self.fly(bytes, memory, gathered, work);
+        let upload = match group {
+            Some(group) => group.upload.clone(),
+            None => self.begin(attributes),
+        };
+        let (work, group) = (work(Arc::clone(&self.target), upload), group.cloned());
+        while self.tasks.try_join_next().is_some() {}
+        let flight = Flight::new(&self.landings, memory, bytes, gathered, &self.target.metrics);
+        self.tasks.spawn(async move {
+            let landed = work.await;
+            flight.land(match group {
+                Some(group) => landed.map(|landed| {
+                    group.landed().extend(landed);
+                    Vec::new()
+                }),
+                None => landed,
+            });
+        });
     }
 
     /// The multipart upload, which is begun if it was not.
     fn begin(&mut self, attributes: &ObjectAttributes) -> SharedUpload {
         let begin = || begin(&self.target, attributes, self.journalling.clone());
         self.begun.get_or_insert_with(begin).upload.clone()
-    }
-
-    fn fly(
-        &mut self,
-        bytes: u64,
-        memory: Option<(Grant, Arc<Memory>)>,
-        gathered: Duration,
-        work: impl Future<Output = Result<Vec<Landed>, FsError>> + Send + 'static,
-    ) {
-        while self.tasks.try_join_next().is_some() {}
-        let flight = Flight::new(&self.landings, memory, bytes, gathered, &self.target.metrics);
-        self.tasks.spawn(async move {
-            let result = work.await;
-            flight.land(result);
-        });
     }
 
     /// Waits until all parts have landed and publishes them as one object. Gives its tag.

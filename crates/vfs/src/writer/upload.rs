@@ -428,7 +428,7 @@ impl Upload {
 
     fn launch_beginning(&mut self) {
         if let Some(parts) = self.beginning.copies.take() {
-            self.transfer.launch_copies(CopyFrom::Own, parts, &self.attributes);
+            self.transfer.launch_copies(None, CopyFrom::Own, parts, &self.attributes);
         }
     }
 
@@ -454,17 +454,13 @@ impl Upload {
             self.kept = None;
             None
         });
-        match seat {
-            Seat::Direct(number) => {
-                self.transfer.launch((number, part), grant, gathered, &self.memory, keep, &self.attributes);
-                Ok(())
-            }
-            Seat::Grouped(slot) => {
-                let (group, number) = self.enter_group(slot, part.index)?;
-                self.transfer.launch_grouped((&group, number), part, grant, gathered, &self.memory, keep);
-                self.close_full_groups()
-            }
-        }
+        let (group, number) = match seat {
+            Seat::Direct(number) => (None, number),
+            Seat::Grouped(slot) => self.enter_group(slot, part.index).map(|(group, number)| (Some(group), number))?,
+        };
+        let (place, filled) = ((group.as_ref(), number), (grant, gathered));
+        self.transfer.launch(place, part, filled, &self.memory, keep, &self.attributes);
+        if group.is_some() { self.close_full_groups() } else { Ok(()) }
     }
 
     async fn publish(&mut self) -> Result<(ETag, u64), FsError> {
@@ -516,7 +512,7 @@ impl Upload {
         let grant = self.transfer.draw(&self.memory, len).await?;
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let (bytes, memory) = (kept.load_first(), (grant, Arc::clone(&self.memory)));
-        self.transfer.launch_read(PartNumber::FIRST, len, bytes, memory, Duration::ZERO, &self.attributes);
+        self.transfer.launch_read((None, PartNumber::FIRST), len, bytes, memory, &self.attributes);
         Ok(())
     }
 }

@@ -190,13 +190,14 @@ impl Upload {
                     None => {
                         self.transfer.lane().await?;
                         let (group, number) = self.enter_group(slot, span.index)?;
-                        self.transfer.launch_grouped_zeros((&group, number), &zeros, span.len);
+                        let from = CopyFrom::Zeros(zeros.clone());
+                        self.transfer.launch_copies(Some(&group), from, vec![(number, 0..span.len)], &self.attributes);
                     }
                 },
             }
         }
         let copies = copies.into_iter().map(|(number, len)| (number, 0..len)).collect();
-        self.transfer.launch_copies(CopyFrom::Zeros(zeros), copies, &self.attributes);
+        self.transfer.launch_copies(None, CopyFrom::Zeros(zeros), copies, &self.attributes);
         Ok(())
     }
 
