@@ -136,6 +136,22 @@ async fn attributes_may_be_set_while_a_file_is_read() {
 }
 
 #[tokio::test]
+async fn attributes_may_be_set_while_a_file_is_read_at_random() {
+    let env = env_with(Config { verify_downloads: false, ..config() }, FaultPlan::none()).await;
+    let data = pattern(8 << 20);
+    upload(&env.mount, "/f", &data).await.unwrap();
+    let reader = open_reader(&env.mount, "/f").await.unwrap();
+    for (n, offset) in [5 << 20, 1 << 20, 7 << 20, 3 << 20, 6 << 20, 2 << 20].into_iter().enumerate() {
+        let read = reader.read(offset as u64, 4_096).await.unwrap();
+        assert!(read.chunks().concat() == data[offset..offset + 4_096]);
+        if n > 0 {
+            env.mount.set_attributes(&path("/f"), times(n as u32, n as u32)).await.unwrap();
+        }
+    }
+    assert_eq!(env.calls.calls(Call::Checksum) - 4, 1, "one for the file, and one for each time that it was changed");
+}
+
+#[tokio::test]
 async fn a_file_of_the_same_size_in_its_place_is_another_file() {
     let env = env_with(Config { read_ahead_max: ByteSize::kib(512), ..config() }, FaultPlan::none()).await;
     let old = pattern(8 << 20);

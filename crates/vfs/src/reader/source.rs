@@ -51,6 +51,11 @@ impl Source {
         let _ = self.sum.set(sum.clone());
     }
 
+    /// Whether the store was asked for the checksum of the whole.
+    pub(crate) fn is_sum_asked(&self) -> bool {
+        self.sum.get().is_some()
+    }
+
     /// Goes on with the version that took the place of the one with this tag, if it has the same bytes. Whether
     /// there is one: whoever sets attributes copies the object onto itself, which gives one of several parts
     /// another tag.
