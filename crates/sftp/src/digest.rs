@@ -2,7 +2,8 @@
 
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
-use tidegate_store::Checksum;
+use tidegate_store::{Checksum, KeptChecksums};
+use tidegate_vfs::View;
 
 /// A checksum: those that draft-ietf-secsh-filexfer-extensions-00, section 3, names, and the one that S3 keeps
 /// with what is stored through this server.
@@ -55,6 +56,22 @@ impl Algorithm {
             Self::Sha512 => 64,
         }
     }
+}
+
+/// Up to this size a file comes with OPEN, or with one request as asking for its checksums is one: 256 KiB.
+const READ_MAX: u64 = 256 << 10;
+
+/// The checksum that the store keeps for all of a file; `None` where it keeps another or none, and where asking
+/// for it saves nothing.
+pub(crate) async fn kept(algorithm: Algorithm, view: &View) -> Option<Vec<u8>> {
+    let (is_asked, of): (bool, fn(KeptChecksums) -> Option<Vec<u8>>) = match algorithm {
+        Algorithm::Crc64Nvme => (true, |kept| kept.crc64nvme.map(|sum| sum.to_be_bytes().to_vec())),
+        Algorithm::Md5 => (view.size() > READ_MAX, |kept| kept.md5.map(Vec::from)),
+        Algorithm::Sha1 => (view.size() > READ_MAX, |kept| kept.sha1.map(Vec::from)),
+        Algorithm::Sha256 => (view.size() > READ_MAX, |kept| kept.sha256.map(Vec::from)),
+        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => return None,
+    };
+    if is_asked { of(view.kept_checksums().await?) } else { None }
 }
 
 /// A checksum while it is computed.
