@@ -2,7 +2,7 @@
 
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
-use tidegate_store::{Checksum, KeptChecksums};
+use tidegate_store::Checksum;
 use tidegate_vfs::View;
 
 /// A checksum: those that draft-ietf-secsh-filexfer-extensions-00, section 3, names, and the one that S3 keeps
@@ -64,14 +64,22 @@ const READ_MAX: u64 = 256 << 10;
 /// The checksum that the store keeps for all of a file; `None` where it keeps another or none, and where asking
 /// for it saves nothing.
 pub(crate) async fn kept(algorithm: Algorithm, view: &View) -> Option<Vec<u8>> {
-    let (is_asked, of): (bool, fn(KeptChecksums) -> Option<Vec<u8>>) = match algorithm {
-        Algorithm::Crc64Nvme => (true, |kept| kept.crc64nvme.map(|sum| sum.to_be_bytes().to_vec())),
-        Algorithm::Md5 => (view.size() > READ_MAX, |kept| kept.md5.map(Vec::from)),
-        Algorithm::Sha1 => (view.size() > READ_MAX, |kept| kept.sha1.map(Vec::from)),
-        Algorithm::Sha256 => (view.size() > READ_MAX, |kept| kept.sha256.map(Vec::from)),
-        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => return None,
+    let is_asked = match algorithm {
+        Algorithm::Crc64Nvme => true,
+        Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256 => view.size() > READ_MAX,
+        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => false,
     };
-    if is_asked { of(view.kept_checksums().await?) } else { None }
+    if !is_asked {
+        return None;
+    }
+    let kept = view.kept_checksums().await?;
+    match algorithm {
+        Algorithm::Crc64Nvme => kept.crc64nvme.map(|sum| sum.to_be_bytes().to_vec()),
+        Algorithm::Md5 => kept.md5.map(Vec::from),
+        Algorithm::Sha1 => kept.sha1.map(Vec::from),
+        Algorithm::Sha256 => kept.sha256.map(Vec::from),
+        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => None,
+    }
 }
 
 /// A checksum while it is computed.
