@@ -14,6 +14,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
+use crate::hidden::Hidden;
 use crate::in_flight::TenantsInFlight;
 use crate::journal::{BoundedJournal, Life, Owed, Sweeps, Uploads};
 use crate::key::KeySpace;
@@ -180,7 +181,7 @@ impl Vfs {
         let usage = vfs.usage.tenant(&account.tenant, &store);
         let store: Arc<dyn ObjectStore> = match &usage {
             None => store,
-            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage))),
+            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage), Hidden::beside(&account.tenant.prefix))),
         };
         let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(
             store,
@@ -256,7 +257,8 @@ impl Shared {
     fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
         let of = (tenant.name.clone(), user);
         let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
-        Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, Arc::clone(&self.owed))
+        let hidden = Hidden::beside(&tenant.prefix);
+        Uploads::new(self.journal.clone(), store, of, hidden, life, Arc::clone(&self.owed))
     }
 
     /// For the copies of one request.

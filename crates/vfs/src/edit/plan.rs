@@ -41,12 +41,11 @@ pub(crate) struct Sizes {
 }
 
 /// The parts of a file of `size` bytes (more than one byte), where `unchanged` lists, ascending and apart,
-/// what it has in common with the version that is there. `None` if that takes more parts, or larger
-/// ones, than there may be.
+/// what the store can copy. `None` if that takes more parts, or larger ones, than there may be.
 pub(crate) fn plan(size: u64, unchanged: &[Range<u64>], sizes: Sizes) -> Option<Vec<PartPlan>> {
-    let (mut copy_min, mut part) = (sizes.part_min, sizes.part.max(sizes.part_min));
+    let (mut copy_min, mut part, mut step) = (sizes.part_min, sizes.part.max(sizes.part_min), COPY_PART);
     loop {
-        let parts = attempt(size, unchanged, sizes.part_min, copy_min, part);
+        let parts = attempt(size, unchanged, (sizes.part_min, copy_min, part), step);
         if parts.len() <= usize::from(limits::PARTS_MAX) {
             return Some(parts);
         }
@@ -54,6 +53,7 @@ pub(crate) fn plan(size: u64, unchanged: &[Range<u64>], sizes: Sizes) -> Option<
             return None;
         }
         (copy_min, part) = (copy_min.saturating_mul(2), (part * 2).min(sizes.part_max));
+        step = (step * 2).min(limits::PART_MAX);
     }
 }
 
@@ -64,7 +64,12 @@ pub(crate) fn copies_of_beginning(len: u64) -> Vec<Range<u64>> {
     split(0..len, step)
 }
 
-fn attempt(size: u64, unchanged: &[Range<u64>], part_min: u64, copy_min: u64, part: u64) -> Vec<PartPlan> {
+fn attempt(
+    size: u64,
+    unchanged: &[Range<u64>],
+    (part_min, copy_min, part): (u64, u64, u64),
+    copy_step: u64,
+) -> Vec<PartPlan> {
     let mut parts = Vec::new();
     let mut sent_to = 0;
     for range in unchanged {
@@ -74,7 +79,7 @@ fn attempt(size: u64, unchanged: &[Range<u64>], part_min: u64, copy_min: u64, pa
             continue;
         }
         push_sent(&mut parts, sent_to..start, part_min, part);
-        let step = (range.end - start).div_ceil(4_000).clamp(COPY_PART, limits::PART_MAX);
+        let step = (range.end - start).div_ceil(4_000).clamp(copy_step, limits::PART_MAX);
         parts.extend(split(start..range.end, step).into_iter().map(PartPlan::Copy));
         sent_to = range.end;
     }
@@ -92,7 +97,7 @@ fn push_sent(parts: &mut Vec<PartPlan>, range: Range<u64>, part_min: u64, part: 
 }
 
 /// Cuts a range into pieces of equal size, as few as make none larger than `step`.
-fn split(range: Range<u64>, step: u64) -> Vec<Range<u64>> {
+pub(super) fn split(range: Range<u64>, step: u64) -> Vec<Range<u64>> {
     let count = (range.end - range.start).div_ceil(step).max(1);
     in_pieces(range, count)
 }
@@ -138,6 +143,14 @@ mod tests {
         let unchanged: Vec<_> = (0..20_000).map(|n| n * 16 * MIB + 1..(n + 1) * 16 * MIB).collect();
         let parts = plan(20_000 * 16 * MIB, &unchanged, SIZES).unwrap();
         assert!(parts.len() <= 10_000, "{}", parts.len());
+    }
+
+    #[test]
+    fn the_greatest_hole_takes_no_more_parts_than_there_are() {
+        let zeros = 1_088 * MIB;
+        let holes: Vec<_> = (0..limits::OBJECT_MAX / zeros).map(|n| n * zeros..(n + 1) * zeros).collect();
+        let parts = plan(limits::OBJECT_MAX, &holes, SIZES).unwrap();
+        assert!(parts.len() <= 10_000 && sent(&parts) < 2 * zeros, "{} parts, {} sent", parts.len(), sent(&parts));
     }
 
     #[test]

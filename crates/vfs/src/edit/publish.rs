@@ -4,15 +4,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_store::{Body, Condition, ETag, ObjectAttributes, PartNumber, StoreError, StoreErrorKind, limits};
+use tidegate_store::{
+    Body, Condition, ETag, ObjectAttributes, ObjectStore, PartNumber, StoreError, StoreErrorKind, StoreResult, limits,
+};
 
 use super::content::{Base, Content, Hold, Stored};
 use super::interrupted;
-use super::plan::{PartPlan, Sizes, plan};
+use super::plan::{PartPlan, Sizes, plan, split};
 use crate::config::Config;
+use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
+use crate::hidden::Hidden;
 use crate::reader::ReadData;
-use crate::writer::{Memory, Target, Transfer, publish_error};
+use crate::writer::{CopyFrom, Memory, Target, Transfer, publish_error};
+use crate::zeros::{Zeros, hole_min};
 
 /// To which part of the memory for uploads the parts of a changed file grow at most.
 const POOL_SHARE: u64 = 8;
@@ -66,6 +71,7 @@ impl Publication {
                 Err(error) => Err(copy_error(&target, &base, &condition, error).await),
             };
         }
+        let (store, copier, hidden) = (Arc::clone(&target.store), target.copier.clone(), target.hidden.clone());
         let mut transfer = Transfer::new(target, config.upload_concurrency);
         let published = if size <= config.part_size.as_u64() {
             let _grant = transfer.draw(&memory, size).await?;
@@ -73,7 +79,10 @@ impl Publication {
             let checksum = body.checksum();
             transfer.put(body, checksum, attributes).await
         } else {
-            self.publish_parts(&mut transfer, attributes, &memory, config).await
+            match self.holes(&*store, &copier, &hidden, config).await {
+                Ok(holes) => self.publish_parts(&mut transfer, attributes, &memory, (holes, config)).await,
+                Err(error) => Err(error.into()),
+            }
         };
         if published.is_err() {
             transfer.abort().await;
@@ -81,12 +90,29 @@ impl Publication {
         published
     }
 
+    /// The holes that the store fills, where there are so many that it pays.
+    async fn holes(
+        &self,
+        store: &dyn ObjectStore,
+        copier: &Copier,
+        hidden: &Hidden,
+        config: &Config,
+    ) -> StoreResult<Holes> {
+        let (holes, group) = (self.content.hole_ranges(), config.part_group.as_u64());
+        if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() < hole_min(group) {
+            return Ok(Holes::default());
+        }
+        let zeros = Zeros::of(store, copier, hidden, group).await?;
+        let pieces = holes.into_iter().flat_map(|hole| split(hole, zeros.len)).collect();
+        Ok(Holes { zeros: Some(zeros), pieces })
+    }
+
     async fn publish_parts(
         &self,
         transfer: &mut Transfer,
         attributes: &ObjectAttributes,
         memory: &Arc<Memory>,
-        config: &Config,
+        (Holes { zeros, pieces }, config): (Holes, &Config),
     ) -> Result<ETag, FsError> {
         let part = config.part_size.as_u64();
         let part_min = part.min(limits::PART_MIN);
@@ -94,16 +120,19 @@ impl Publication {
         // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
         let mut stored = self.content.stored();
         stored.retain(|stored| stored.base.size > part_min);
-        let ranges: Vec<_> = stored.iter().map(|stored| stored.range.clone()).collect();
+        let mut ranges: Vec<_> =
+            stored.iter().map(|stored| stored.range.clone()).chain(pieces.iter().cloned()).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
         let parts = plan(self.content.size, &ranges, sizes).ok_or_else(|| {
             FsError::new(
                 FsErrorKind::TooLarge,
                 "a file of this size can't be changed at so many places at once; upload it as a whole",
             )
         })?;
-        let (mut copies, mut sent) = (Vec::new(), Vec::new());
+        let (mut copies, mut sent, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for (number, part) in (1..).map_while(PartNumber::new).zip(parts) {
             match part {
+                PartPlan::Copy(range) if is_in(&pieces, &range) => empty.push((number, 0..range.end - range.start)),
                 PartPlan::Copy(range) => copies.push((number, range)),
                 PartPlan::Send(range) => sent.push((number, range)),
             }
@@ -112,8 +141,12 @@ impl Publication {
             transfer.lane().await?;
             // What the changes began with moves with a RENAME of the file.
             let is_own = self.content.base.as_ref().is_some_and(|own| own.is_same(&base));
-            let source = if is_own { None } else { Some(base.source()) };
-            transfer.launch_copies(source, parts, attributes);
+            let from = if is_own { CopyFrom::Own } else { CopyFrom::Version(base.source()) };
+            transfer.launch_copies(from, parts, attributes);
+        }
+        if let Some(zeros) = zeros.filter(|_| !empty.is_empty()) {
+            transfer.lane().await?;
+            transfer.launch_copies(CopyFrom::Zeros(zeros), empty, attributes);
         }
         for (number, range) in sent {
             transfer.lane().await?;
@@ -129,6 +162,19 @@ impl Publication {
     fn read(&self, range: Range<u64>) -> impl Future<Output = Result<ReadData, FsError>> + Send + use<> {
         self.content.read(range, Arc::clone(&self.hold))
     }
+}
+
+/// Holes that the store fills, in pieces that it makes with a copy each.
+#[derive(Debug, Default)]
+struct Holes {
+    zeros: Option<Zeros>,
+    pieces: Vec<Range<u64>>,
+}
+
+/// Whether one of some ranges, ascending, holds this one.
+fn is_in(ranges: &[Range<u64>], range: &Range<u64>) -> bool {
+    let at = ranges.partition_point(|of| of.end <= range.start);
+    ranges.get(at).is_some_and(|of| of.start <= range.start && range.end <= of.end)
 }
 
 /// A range of a version, as the part of this number.

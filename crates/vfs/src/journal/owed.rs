@@ -291,6 +291,7 @@ mod tests {
     use tidegate_store::memory::{MemoryJournal, MemoryObjectStore};
 
     use super::*;
+    use crate::hidden::Hidden;
     use crate::journal::Life;
 
     fn uploads() -> Arc<Uploads> {
@@ -298,7 +299,7 @@ mod tests {
         let of = ("tenant".parse().unwrap(), "user".parse().unwrap());
         let life = Life { idle: Duration::from_secs(60), whole: Duration::from_secs(600) };
         let (journal, store) = (Arc::new(MemoryJournal::new()), Arc::new(MemoryObjectStore::new()));
-        Uploads::new(Some(journal), store, of, "", life, Owed::new(metrics))
+        Uploads::new(Some(journal), store, of, Hidden::beside(&"".parse().unwrap()), life, Owed::new(metrics))
     }
 
     fn key(number: usize) -> ObjectKey {
