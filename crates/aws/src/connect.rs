@@ -23,7 +23,7 @@ use crate::config::{Config, ConfigError};
 use crate::dynamo::{self, DynamoDirectory, DynamoJournal, DynamoLeases, DynamoLoginFailures, DynamoUsage};
 use crate::kms::KmsDataKeys;
 use crate::probe::{self, Probe};
-use crate::s3::{Buckets, S3Bucket, Settings};
+use crate::s3::{Buckets, Md5Tags, S3Bucket, Settings};
 use crate::tenant_role::TenantBuckets;
 
 /// The quota of S3 retries in tokens, of which one retry costs five to ten, and how many come back a
@@ -52,6 +52,7 @@ pub struct Aws {
     config: Arc<Config>,
     s3: aws_sdk_s3::Client,
     s3_clock: StoreClock,
+    md5_tags: Md5Tags,
     dynamodb: aws_sdk_dynamodb::Client,
     dynamodb_clock: StoreClock,
     kms: aws_sdk_kms::Client,
@@ -121,6 +122,7 @@ impl Aws {
             config: Arc::new(config.clone()),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             s3_clock,
+            md5_tags: Md5Tags::default(),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             dynamodb_clock,
             kms: aws_sdk_kms::Client::from_conf(kms.build()),
@@ -235,7 +237,7 @@ impl Aws {
 
     fn settings(&self) -> Settings {
         let (checksums, timeouts) = (self.config.checksums, self.config.timeouts.clone());
-        Settings { checksums, timeouts, clock: self.s3_clock.clone() }
+        Settings { checksums, timeouts, clock: self.s3_clock.clone(), md5_tags: self.md5_tags.clone() }
     }
 }
 

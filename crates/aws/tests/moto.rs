@@ -4,7 +4,7 @@
 mod server;
 
 use tidegate_aws::{Aws, Config};
-use tidegate_store::conformance;
+use tidegate_store::{Body, Condition, ObjectAttributes, ObjectKey, PartNumber, conformance};
 
 use server::{DEVIATIONS, Moto};
 
@@ -21,6 +21,24 @@ async fn a_bucket_is_an_object_store() {
     aws.create_bucket("conformance").await.unwrap();
     aws.create_bucket("conformance").await.expect("a bucket of ours may be created again");
     conformance::object_store(aws.bucket("conformance"), "run/", DEVIATIONS).await;
+}
+
+#[tokio::test]
+async fn the_tag_of_what_came_in_one_request_is_its_md5() {
+    let moto = Moto::start().await;
+    let aws = connect(&moto, |_| {}).await;
+    aws.create_bucket("md5s").await.unwrap();
+    let (bucket, attributes) = (aws.bucket("md5s"), ObjectAttributes::default());
+    let key = ObjectKey::new("key").unwrap();
+    let body = || Body::from(&b"some bytes"[..]);
+    let sum = body().checksum();
+    bucket.put(&key, body(), sum, &attributes, &Condition::Always).await.unwrap();
+    assert_eq!(bucket.kept_checksums(&key, None).await.unwrap().md5, Some(tidegate_store::md5([&b"some bytes"[..]])));
+
+    let upload = bucket.begin_upload(&key, &attributes).await.unwrap();
+    let part = bucket.put_part(&upload, PartNumber::FIRST, body(), sum).await.unwrap();
+    bucket.complete_upload(&upload, &[part], Some(sum), &Condition::Always).await.unwrap();
+    assert_eq!(bucket.kept_checksums(&key, None).await.unwrap().md5, None);
 }
 
 #[tokio::test]

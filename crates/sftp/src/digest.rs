@@ -3,6 +3,7 @@
 use crc_fast::CrcAlgorithm;
 use sha2::Digest as _;
 use tidegate_store::Checksum;
+use tidegate_vfs::View;
 
 /// A checksum: those that draft-ietf-secsh-filexfer-extensions-00, section 3, names, and the one that S3 keeps
 /// with what is stored through this server.
@@ -54,6 +55,30 @@ impl Algorithm {
             Self::Sha384 => 48,
             Self::Sha512 => 64,
         }
+    }
+}
+
+/// Up to this size a file comes with OPEN, or with one request as asking for its checksums is one: 256 KiB.
+const READ_MAX: u64 = 256 << 10;
+
+/// The checksum that the store keeps for all of a file; `None` where it keeps another or none, and where asking
+/// for it saves nothing.
+pub(crate) async fn kept(algorithm: Algorithm, view: &View) -> Option<Vec<u8>> {
+    let is_asked = match algorithm {
+        Algorithm::Crc64Nvme => true,
+        Algorithm::Md5 | Algorithm::Sha1 | Algorithm::Sha256 => view.size() > READ_MAX,
+        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => false,
+    };
+    if !is_asked {
+        return None;
+    }
+    let kept = view.kept_checksums().await?;
+    match algorithm {
+        Algorithm::Crc64Nvme => kept.crc64nvme.map(|sum| sum.to_be_bytes().to_vec()),
+        Algorithm::Md5 => kept.md5.map(Vec::from),
+        Algorithm::Sha1 => kept.sha1.map(Vec::from),
+        Algorithm::Sha256 => kept.sha256.map(Vec::from),
+        Algorithm::Crc32 | Algorithm::Sha224 | Algorithm::Sha384 | Algorithm::Sha512 => None,
     }
 }
 

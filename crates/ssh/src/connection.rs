@@ -1,5 +1,6 @@
 //! One connection: its time limits, its state, its end.
 
+mod outcome;
 mod state;
 
 use std::net::SocketAddr;

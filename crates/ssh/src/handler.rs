@@ -1,5 +1,7 @@
 //! What the transport asks of us, for one connection.
 
+mod bounds;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,21 +10,16 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tidegate_store::UserName;
 use tracing::{Instrument, debug};
 
-use crate::accounting::Outcome;
+use self::bounds::over_limit;
 use crate::authentication::{Accepted, Identity, Rejection};
 use crate::channel::{self, STDERR};
-use crate::config::Config;
-use crate::connection::{Connection, Ending, Login};
+use crate::connection::{Connection, Login};
 use crate::exec;
 use crate::server::Node;
 use crate::subsystem;
 
 /// RFC 4254, section 5.1: SSH_OPEN_RESOURCE_SHORTAGE.
 const RESOURCE_SHORTAGE: u32 = 4;
-
-/// Channels that may be refused on one connection. Fewer than may be opened: no client needs them,
-/// and while it lets a key exchange wait they all stay in the transport.
-const MAX_REFUSED_OPENS: u32 = 64;
 
 /// Keys that one connection may offer, as a multiple of the refused attempts it has. The transport
 /// does not count offers of keys that are good but never sign anything.
@@ -105,52 +102,6 @@ impl Handler {
             // The connection's end does not wait for it.
             let _ = cut.run_until_cancelled(node.authenticator.look_ahead(&user)).await;
         });
-    }
-
-    /// Ends the connection before its next packet is read, which would come first if only the
-    /// connection's own task ended it.
-    fn end(&self, ending: Ending, session: &mut Session) -> Result<(), russh::Error> {
-        session.disconnect(Disconnect::ByApplication, ending.text, "en")?;
-        self.connection.end(ending);
-        Ok(())
-    }
-
-    /// Counts a channel that the client asks for; whether it may.
-    fn may_ask_for_channel(&mut self, session: &mut Session) -> Result<bool, russh::Error> {
-        self.opens = self.opens.saturating_add(1);
-        let may = self.opens <= self.node.config.max_channel_opens;
-        if !may {
-            self.end(over_limit("disconnected: too many channels were opened on one connection"), session)?;
-        }
-        Ok(may)
-    }
-
-    /// Counts a refused channel.
-    fn channel_refused(&mut self, session: &mut Session) -> Result<(), russh::Error> {
-        self.refused_opens = self.refused_opens.saturating_add(1);
-        if self.refused_opens > MAX_REFUSED_OPENS {
-            self.end(over_limit("disconnected: too many channels were refused on one connection"), session)?;
-        }
-        Ok(())
-    }
-
-    /// Refuses a channel of a kind that nobody gets.
-    async fn refuse_channel(&mut self, reply: ChannelOpenHandle, session: &mut Session) -> Result<(), russh::Error> {
-        if self.may_ask_for_channel(session)? {
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-            self.channel_refused(session)?;
-        }
-        Ok(())
-    }
-
-    /// Whether what a packet carries is no larger than we announced; the end of the connection
-    /// otherwise, since a channel's buffer counts packets.
-    fn fits(&self, length: usize, session: &mut Session) -> Result<bool, russh::Error> {
-        let fits = length <= usize::try_from(Config::MAX_PACKET).unwrap_or(usize::MAX);
-        if !fits {
-            self.end(over_limit("disconnected: a packet was larger than announced"), session)?;
-        }
-        Ok(fits)
     }
 
     /// Whether this is the first request on the channel that would start something.
@@ -430,8 +381,4 @@ impl russh::server::Handler for Handler {
 
     // Everything else keeps the transport's default, which refuses: agent requests and the
     // forwarding of ports and sockets to the client.
-}
-
-fn over_limit(text: &'static str) -> Ending {
-    Ending { outcome: Outcome::OverConnectionLimit, text }
 }

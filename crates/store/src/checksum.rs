@@ -1,6 +1,7 @@
 //! CRC-64/NVME, the checksum that follows the bytes from the client's packet into S3.
 
 use crc_fast::CrcAlgorithm;
+use md5::{Digest as _, Md5};
 
 /// The polynomial, bits reflected: the highest bit is the coefficient of x^0.
 /// Source: NVM Command Set Specification, "64b CRC"; reveng catalogue, CRC-64/NVME
@@ -93,6 +94,27 @@ const fn multiply(left: u64, mut right: u64) -> u64 {
         bit += 1;
     }
     product
+}
+
+/// The checksums that a store keeps for the whole of an object, each `None` where it does not tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptChecksums {
+    /// CRC-64/NVME.
+    pub crc64nvme: Option<Checksum>,
+    /// MD5, the first byte first.
+    pub md5: Option<[u8; 16]>,
+    /// SHA-1, the first byte first.
+    pub sha1: Option<[u8; 20]>,
+    /// SHA-256, the first byte first.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// The MD5 of chunks, one behind the other: what stores have as the tag of some objects. It guards
+/// nothing: whoever likes can make two files with the same.
+pub fn md5<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut digest = Md5::new();
+    chunks.into_iter().for_each(|chunk| digest.update(chunk));
+    digest.finalize().into()
 }
 
 #[cfg(test)]

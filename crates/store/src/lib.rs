@@ -28,7 +28,7 @@ pub use account::{
     Account, Accounts, AuthorizedKey, Directory, DirectoryPath, InvalidName, KeyPrefix, Page, Permission, Permissions,
     Status, Tenant, TenantName, User, UserName,
 };
-pub use checksum::Checksum;
+pub use checksum::{Checksum, KeptChecksums, md5};
 pub use data_keys::{DataKey, DataKeys, EncryptionContext};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use host_keys::{HostKeyStore, SealedBlob};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Tenant;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::StoreResult;
 use crate::object::{
     Body, ByteRange, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes, ObjectKey,
@@ -112,14 +112,21 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// `NotFound` if there is none.
     async fn head(&self, key: &ObjectKey) -> StoreResult<ObjectMeta>;
 
-    /// The CRC-64/NVME that the store keeps for the whole object; `None` if it keeps another
-    /// checksum or none. Apart from [`ObjectStore::head`] because S3 asks for more for it: the right
-    /// to decrypt the object, and a call of KMS where a key of it is in use.
-    /// Source: Amazon S3 API Reference, HeadObject, `x-amz-checksum-mode`.
+    /// The checksums that the store keeps for the whole object. Apart from [`ObjectStore::head`]
+    /// because S3 asks for more for them: the right to decrypt the object, and a call of KMS where a
+    /// key of it is in use. Source: Amazon S3 API Reference, HeadObject, `x-amz-checksum-mode`.
     ///
     /// # Errors
     /// `NotFound`; `PreconditionFailed` if `if_match` names another version.
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>>;
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums>;
+
+    /// The CRC-64/NVME of [`ObjectStore::kept_checksums`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
+        Ok(self.kept_checksums(key, if_match).await?.crc64nvme)
+    }
 
     /// Streams an object, or the part of `range` that lies inside it.
     ///

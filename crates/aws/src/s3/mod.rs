@@ -2,9 +2,12 @@
 
 mod body;
 mod encoding;
+#[cfg(test)]
+mod kept_tests;
 mod mark;
 mod multipart;
 mod read;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -19,11 +22,12 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, ObjectStore, ObjectStores, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult,
-    StoredPart, Tenant, Upload, UploadsPage,
+    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
+    ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, ObjectStores, PartNumber, PartsPage, Receipt, StoreErrorKind,
+    StoreResult, StoredPart, Tenant, Upload, UploadsPage,
 };
 
+pub(crate) use self::tags::Md5Tags;
 use crate::clock::StoreClock;
 use crate::config::{Checksums, Timeouts};
 use crate::error::{own_error, store_error};
@@ -34,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) checksums: Checksums,
     pub(crate) timeouts: Timeouts,
     pub(crate) clock: StoreClock,
+    pub(crate) md5_tags: Md5Tags,
 }
 
 /// One bucket.
@@ -79,8 +84,8 @@ impl ObjectStore for S3Bucket {
         self.head_object(key).await
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        self.kept_checksum(key, if_match).await
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        self.checksums_of(key, if_match).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

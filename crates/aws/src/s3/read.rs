@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{ChecksumMode, EncodingType};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, EncodingType};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::Engine as _;
 use tidegate_store::{
-    ByteRange, Checksum, ETag, GetObject, ListPage, ListRequest, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta,
-    StoreErrorKind, StoreResult, SystemHeaders,
+    ByteRange, Checksum, ETag, GetObject, KeptChecksums, ListPage, ListRequest, ListedObject, ObjectAttributes,
+    ObjectKey, ObjectMeta, StoreErrorKind, StoreResult, SystemHeaders,
 };
 
 use super::body::answer_body;
 use super::encoding::decode_url;
 use super::mark::MARK;
+use super::tags::is_plain;
 use super::{BASE64, S3Bucket, etag};
 use crate::config::Checksums;
 use crate::error::{own_error, store_error};
@@ -55,11 +56,7 @@ impl S3Bucket {
     }
 
     /// HEAD in checksum mode. Source: Amazon S3 API Reference, HeadObject.
-    pub(super) async fn kept_checksum(
-        &self,
-        key: &ObjectKey,
-        if_match: Option<&ETag>,
-    ) -> StoreResult<Option<Checksum>> {
+    pub(super) async fn checksums_of(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         const OPERATION: &str = "checksum";
         let at = self.at(key);
         let request = self.client.head_object().bucket(&*self.name).key(key.as_str());
@@ -70,7 +67,19 @@ impl S3Bucket {
             .await
             .map_err(|error| store_error(OPERATION, &at, error))?;
         let size = unsigned(output.content_length, OPERATION, &at)?;
-        Ok(checksum(output.checksum_crc64_nvme, size))
+        let etag = etag(output.e_tag, OPERATION, &at)?;
+        let is_plain = is_plain(
+            output.server_side_encryption.as_ref(),
+            output.ssekms_key_id.as_deref(),
+            output.sse_customer_algorithm.as_deref(),
+        );
+        let is_of_the_whole = output.checksum_type == Some(ChecksumType::FullObject);
+        Ok(KeptChecksums {
+            crc64nvme: checksum(output.checksum_crc64_nvme, size),
+            md5: self.settings.md5_tags.md5(&self.name, &etag).filter(|_| is_plain),
+            sha1: output.checksum_sha1.filter(|_| is_of_the_whole).and_then(digest),
+            sha256: output.checksum_sha256.filter(|_| is_of_the_whole).and_then(digest),
+        })
     }
 
     fn asks_for_checksums(&self) -> bool {
@@ -210,8 +219,12 @@ fn checksum_mode(ask: bool) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static
 /// CRC-64/NVME always covers the whole object: S3 makes no composite of it.
 /// Source: Amazon S3 User Guide, "Checking object integrity in Amazon S3".
 pub(super) fn checksum(value: Option<String>, size: u64) -> Option<Checksum> {
-    let bytes: [u8; 8] = BASE64.decode(value?).ok()?.try_into().ok()?;
-    Some(Checksum::new(u64::from_be_bytes(bytes), size))
+    Some(Checksum::new(u64::from_be_bytes(digest(value?)?), size))
+}
+
+/// The bytes of a checksum of this length.
+fn digest<const LEN: usize>(value: String) -> Option<[u8; LEN]> {
+    BASE64.decode(value).ok()?.try_into().ok()
 }
 
 /// Content type and metadata, apart from the id of the write.

@@ -18,6 +18,7 @@ use tracing::info;
 use super::body::request_body;
 use super::encoding::copy_source;
 use super::mark::{MARK, new_mark};
+use super::tags::is_plain;
 use super::{S3Bucket, condition_headers, etag, signed};
 use crate::attempts::Attempts;
 use crate::error::{kind, own_error, store_error, store_error_as};
@@ -34,7 +35,7 @@ impl S3Bucket {
         const OPERATION: &str = "put";
         let at = self.at(key);
         check_body(&body, checksum, OPERATION, &at)?;
-        let len = body.len();
+        let (len, lesson) = (body.len(), self.settings.md5_tags.lesson(&self.name, &body));
         let mark = (*condition != Condition::Always).then(new_mark);
         let attempts = Attempts::default();
         let (if_match, if_none_match) = condition_headers(condition);
@@ -62,7 +63,16 @@ impl S3Bucket {
             .send()
             .await;
         match sent {
-            Ok(output) => Ok(Receipt { etag: etag(output.e_tag, OPERATION, &at)? }),
+            Ok(output) => {
+                let etag = etag(output.e_tag, OPERATION, &at)?;
+                let (kms_key, client) = (output.ssekms_key_id.as_deref(), output.sse_customer_algorithm.as_deref());
+                if let Some(lesson) = lesson
+                    && is_plain(output.server_side_encryption.as_ref(), kms_key, client)
+                {
+                    self.settings.md5_tags.learn(&self.name, &lesson, &etag);
+                }
+                Ok(Receipt { etag })
+            }
             Err(error) => {
                 let failure = condition_failure(condition, OPERATION, &at, error);
                 self.believe(key, failure, mark.as_deref().filter(|_| attempts.repeated())).await

@@ -187,6 +187,10 @@ impl Download {
         self.reader.attributes().size
     }
 
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     pub(crate) fn attributes(&self) -> tidegate_vfs::FileAttributes {
         self.reader.attributes()
     }

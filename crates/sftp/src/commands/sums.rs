@@ -1,15 +1,14 @@
 //! `md5sum`, `sha1sum` and `sha256sum`, as rclone and people run them.
 //!
-//! S3 keeps none of these for what Tidegate stores, and an ETag is the MD5 of an object only where it
-//! was neither sent in parts nor encrypted with a key of KMS, which no answer tells for certain: the
-//! files are read.
+//! A file that did not come whole with OPEN is asked for what the store keeps with it, and is read where
+//! that is another checksum.
 
 use tidegate_vfs::{FsError, VirtualPath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::{Files, Pipe, Refusal, Stop, Word};
-use crate::digest::{Algorithm, Digest, hex};
+use crate::digest::{Algorithm, Digest, hex, kept};
 use crate::session::audit;
 
 /// What is said on standard error at most, in bytes.
@@ -98,6 +97,10 @@ impl Checksums {
             error
         };
         let mut file = files.open(&path).await.map_err(logged)?;
+        if let Some(kept) = kept(self.algorithm, &files.context.mount.view(file.reader())).await {
+            file.close();
+            return Ok(kept);
+        }
         let mut digest = Digest::new(self.algorithm);
         loop {
             let chunks = files.read(&mut file).await.map_err(logged)?;

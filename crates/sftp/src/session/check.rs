@@ -20,7 +20,7 @@ use super::requests::Call;
 use super::run::{Session, Shortage, Stalled};
 use super::throttle::ReadThrottle;
 use crate::codec::{CheckFile, CheckedFile, Extension, MAX_DATA, Request, StatusCode};
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, kept};
 
 /// The smallest block that the draft allows, in bytes.
 const BLOCK_MIN: u32 = 256;
@@ -149,11 +149,10 @@ impl Check {
             body.extend_from_slice(&(text.len() as u32).to_be_bytes());
             body.extend_from_slice(text.as_bytes());
         }
-        if self.algorithm == Algorithm::Crc64Nvme
-            && (start, end, count) == (0, view.size(), 1)
-            && let Some(kept) = view.kept_checksum().await
+        if (start, end, count) == (0, view.size(), 1)
+            && let Some(kept) = kept(self.algorithm, &view).await
         {
-            body.extend_from_slice(&kept.to_be_bytes());
+            body.extend_from_slice(&kept);
             return Ok(body);
         }
         for n in 0..count {

@@ -10,11 +10,13 @@
 //! paths that wait for the store, pause reading, and each ends without a further byte from the
 //! client.
 
+mod attributes;
 pub(crate) mod audit;
 mod check;
 mod copy;
 mod events;
 mod extensions;
+mod files;
 mod handles;
 mod order;
 mod pump;

@@ -6,19 +6,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_vfs::{Admission, FsError, FsErrorKind, OpenOptions, Replace, SetAttributes, VirtualPath};
+use tidegate_vfs::{FsError, FsErrorKind, Replace, VirtualPath};
 
 use super::events::{Event, Origin, Outcome, PathEvent};
-use super::handles::{Closing, OpenHandle, READDIR_BYTES};
+use super::handles::{OpenHandle, READDIR_BYTES};
 use super::order::{Footprint, Ticket};
-use super::run::{Session, Shortage, Stalled};
+use super::run::Session;
 use super::{ProtocolError, SessionEnd};
-use crate::codec::{HandleId, MAX_DATA, OpenFlags, Request, StatusCode};
+use crate::codec::{Request, StatusCode};
 use crate::tenants::HandlePermit;
-
-/// The least payload that is kept as a slice of the input, whose blocks are at most two and a half
-/// times as large. What is smaller is copied: the memory budget counts payloads, not blocks.
-const SLICE_MIN: usize = 192 << 10;
 
 /// What is announced, as pairs of name and version.
 const EXTENSIONS: &[(&str, &str)] = &[
@@ -160,210 +156,6 @@ impl Session {
         Ok(())
     }
 
-    /// Acts on a WRITE, now or once it has its bandwidth.
-    pub(super) fn take_write(&mut self, request: Request, arrived: Instant) {
-        let Request::Write { data, .. } = &request else { return };
-        match self.throttle.pass_write(data.len(), &self.context) {
-            Ok(()) => self.apply_write(request, arrived),
-            Err(at) => {
-                let wait = tokio::time::sleep_until(at).boxed();
-                self.stalled = Some(Stalled { request, arrived, cause: Shortage::Bandwidth, wait });
-            }
-        }
-    }
-
-    /// Acts on a WRITE, now or once there is memory for it.
-    pub(super) fn apply_write(&mut self, request: Request, arrived: Instant) {
-        let Request::Write { id, handle, offset, mut data } = request else { return };
-        // A slice keeps the whole block of input in memory; only one that is a good part of it may.
-        if data.len() < SLICE_MIN {
-            data = Bytes::copy_from_slice(&data);
-        }
-        let call = Call { id, operation: "write", arrived };
-        let Some(OpenHandle::Write(open)) = self.handles.usable(handle) else {
-            return self.no_such_handle(&call);
-        };
-        let at = if open.append { open.writer.attributes().size } else { offset };
-        let len = data.len() as u64;
-        let result = match open.writer.admit(at, data.len() as u32) {
-            Ok(Admission::Wait(wait)) => {
-                self.context.metrics.write_stalls.inc();
-                let request = Request::Write { id, handle, offset, data };
-                self.stalled = Some(Stalled { request, arrived, cause: Shortage::Memory, wait });
-                return;
-            }
-            Ok(Admission::Ready) => open.writer.write(at, data),
-            Err(error) => Err(error),
-        };
-        if result.is_ok() {
-            open.bytes += len;
-            self.bytes_in += len;
-            self.context.metrics.bytes_in.inc_by(len);
-        }
-        let path = open.path.clone();
-        self.answer_unit(&call, path, result);
-    }
-
-    fn open(&mut self, call: Call, path: &Bytes, flags: OpenFlags, attributes: SetAttributes) {
-        let Some(path) = self.path(&call, path) else { return };
-        let Some(permit) = self.may_open(&call) else { return };
-        let options = OpenOptions {
-            read: flags.has(OpenFlags::READ),
-            write: flags.has(OpenFlags::WRITE) || flags.has(OpenFlags::APPEND),
-            append: flags.has(OpenFlags::APPEND),
-            create: flags.has(OpenFlags::CREAT),
-            truncate: flags.has(OpenFlags::TRUNC),
-            exclusive: flags.has(OpenFlags::EXCL),
-            attributes,
-        };
-        let changes = options.write || options.create || options.truncate;
-        let footprint = if changes { Footprint::open(&path) } else { Footprint::look(&path) };
-        let mount = self.context.mount.clone();
-        self.opening += 1;
-        self.submit(&call, footprint, path.clone(), async move {
-            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags, permit))
-        });
-    }
-
-    fn close(&mut self, call: Call, handle: HandleId) {
-        match self.handles.usable(handle) {
-            Some(OpenHandle::Read(open)) => {
-                open.closing = Some(Closing { id: call.id, arrived: call.arrived });
-                self.make_ready(handle);
-            }
-            Some(OpenHandle::Directory(open)) => {
-                open.closing = Some(Closing { id: call.id, arrived: call.arrived });
-                self.make_ready(handle);
-            }
-            Some(OpenHandle::Write(open)) => {
-                let closing = Closing { id: call.id, arrived: call.arrived };
-                if open.reads.is_empty() {
-                    self.close_writer(handle, closing);
-                } else {
-                    open.closing = Some(closing);
-                    self.make_ready(handle);
-                }
-            }
-            None => self.no_such_handle(&call),
-        }
-    }
-
-    /// Publishes a file whose READs were answered.
-    pub(super) fn close_writer(&mut self, handle: HandleId, closing: Closing) {
-        let Some(OpenHandle::Write(open)) = self.handles.remove(handle) else { return };
-        let call = Call { id: closing.id, operation: "close", arrived: closing.arrived };
-        let (path, bytes, read, opened) = (open.path, open.bytes, open.bytes_read, open.opened);
-        let closed = open.writer.finish();
-        self.submit(&call, Footprint::close(&path, open.copied_from), path.clone(), async move {
-            closed.await.map(|published| Outcome::Closed(published, bytes, read, opened))
-        });
-    }
-
-    fn read(&mut self, call: Call, handle: HandleId, offset: u64, len: u32) {
-        match self.handles.usable(handle) {
-            Some(open @ (OpenHandle::Read(_) | OpenHandle::Write(_))) => {
-                let is_written = matches!(open, OpenHandle::Write(_));
-                let len = len.min(MAX_DATA as u32);
-                if let Some(open) = open.readable() {
-                    self.queued_bytes += open.reads.push(call.id, offset, len, call.arrived);
-                }
-                self.make_ready(handle);
-                if is_written {
-                    // A WRITE that comes behind it must not be seen by it.
-                    self.begin_reads(handle);
-                }
-            }
-            _ => self.no_such_handle(&call),
-        }
-    }
-
-    fn look(&mut self, call: Call, path: &Bytes, follow: bool) {
-        let Some(path) = self.path(&call, path) else { return };
-        // A file that this session is writing shows the bytes so far.
-        if let Some(open) = self.handles.writer_at(&path) {
-            let attributes = open.writer.attributes();
-            self.answer_attributes(&call, &attributes);
-            return;
-        }
-        let mount = self.context.mount.clone();
-        self.submit(&call, Footprint::look(&path), path.clone(), async move {
-            let attributes = if follow { mount.stat(&path).await } else { mount.lstat(&path).await };
-            attributes.map(Outcome::Attributes)
-        });
-    }
-
-    fn fstat(&mut self, call: Call, handle: HandleId) {
-        let attributes = match self.handles.usable(handle) {
-            Some(OpenHandle::Read(open)) => open.reader.attributes(),
-            Some(OpenHandle::Write(open)) => open.writer.attributes(),
-            Some(OpenHandle::Directory(open)) => {
-                let path = open.path.clone();
-                let mount = self.context.mount.clone();
-                return self.submit(&call, Footprint::look(&path), path.clone(), async move {
-                    mount.stat(&path).await.map(Outcome::Attributes)
-                });
-            }
-            None => return self.no_such_handle(&call),
-        };
-        self.answer_attributes(&call, &attributes);
-    }
-
-    fn setstat(&mut self, call: &Call, path: &Bytes, attributes: SetAttributes, follow: bool) {
-        let Some(path) = self.path(call, path) else { return };
-        if let Some(open) = self.handles.writer_at(&path) {
-            let set = open.writer.set_attributes(attributes);
-            self.set_open(call, path, set);
-        } else {
-            self.set_attributes(call, path, attributes, follow);
-        }
-    }
-
-    fn fsetstat(&mut self, call: &Call, handle: HandleId, attributes: SetAttributes) {
-        match self.handles.usable(handle) {
-            Some(OpenHandle::Write(open)) => {
-                let set = open.writer.set_attributes(attributes);
-                let path = open.path.clone();
-                self.set_open(call, path, set);
-            }
-            Some(OpenHandle::Read(open)) => {
-                let path = open.path.clone();
-                self.set_attributes(call, path, attributes, true);
-            }
-            Some(OpenHandle::Directory(open)) => {
-                let path = open.path.clone();
-                self.set_attributes(call, path, attributes, true);
-            }
-            None => self.no_such_handle(call),
-        }
-    }
-
-    /// Answers for what is done to an open file, which takes time where its bytes have to be moved.
-    pub(super) fn set_open(
-        &mut self,
-        call: &Call,
-        path: VirtualPath,
-        mut set: BoxFuture<'static, Result<(), FsError>>,
-    ) {
-        match (&mut set).now_or_never() {
-            Some(result) => self.answer_unit(call, path, result),
-            None => {
-                self.submit(call, Footprint::change(&path), path, async move { set.await.map(|()| Outcome::Set) });
-            }
-        }
-    }
-
-    fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes, follow: bool) {
-        let mount = self.context.mount.clone();
-        self.submit(call, Footprint::change(&path), path.clone(), async move {
-            let set = if follow {
-                mount.set_attributes(&path, attributes).await
-            } else {
-                mount.set_link_attributes(&path, attributes).await
-            };
-            set.map(|()| Outcome::Changed("SETSTAT", None))
-        });
-    }
-
     fn symlink(&mut self, call: Call, target: Bytes, link: &Bytes) {
         let Some(path) = self.path(&call, link) else { return };
         if self.handles.writer_at(&path).is_some() {
@@ -444,11 +236,6 @@ impl Session {
             Ok(()) => self.answer_status(call.id, call.operation, call.arrived, StatusCode::Ok, "Success"),
             Err(error) => self.fail(&call.origin(path), &error),
         }
-    }
-
-    fn answer_attributes(&mut self, call: &Call, attributes: &tidegate_vfs::FileAttributes) {
-        self.replies.attributes(call.id, attributes);
-        self.context.metrics.answered(call.operation, StatusCode::Ok.as_str(), call.arrived.elapsed());
     }
 }
 

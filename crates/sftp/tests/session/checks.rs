@@ -6,7 +6,7 @@ use std::time::Duration;
 use russh_sftp::protocol::{self as oracle, OpenFlags, Packet, StatusCode};
 use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::MemoryObjectStore;
-use tidegate_store::{Checksum, TenantLimits};
+use tidegate_store::{Checksum, TenantLimits, md5};
 use tokio::time::Instant;
 
 use crate::client::{Client, Node};
@@ -170,6 +170,36 @@ async fn what_the_store_keeps_is_told_without_reading() {
     assert_eq!(calls.calls(Call::Get), before);
     assert_eq!(crc(&mut client, "/f", 1, 0, 0).await, of(&data[1..]), "a part of it is read");
     assert!(calls.calls(Call::Get) > before + 1);
+}
+
+#[tokio::test]
+async fn an_md5_that_the_store_has_is_told_without_reading_while_the_file_is_as_it_was() {
+    let calls = FaultyObjectStore::new(Arc::new(MemoryObjectStore::new().with_md5s()), FaultPlan::none());
+    let node = Node::over(Arc::new(calls.clone()));
+    let mut client = node.session().await;
+    // One in one request, one in parts.
+    let (whole, parts) = (pattern(MIB), pattern(20 * MIB));
+    client.put("/whole", &whole).await;
+    client.put("/parts", &parts).await;
+    let handle = client.open("/whole", OpenFlags::READ).await;
+    let before = calls.calls(Call::Get);
+    for (wanted, sum) in [("md5", md5([&whole[..]]).to_vec()), ("crc64nvme", of(&whole).to_vec())] {
+        let (_, told) =
+            sums(extended(&mut client, "check-file-handle", request(&handle, (wanted, 0, 0, 0))).await).unwrap();
+        assert_eq!(told, sum, "{wanted}");
+    }
+    assert_eq!(calls.calls(Call::Get), before);
+    let (_, part) = check(&mut client, "/whole", ("md5", 1, 0, 0)).await.unwrap();
+    assert_eq!(part, md5([&whole[1..]]));
+    let (_, read) = check(&mut client, "/parts", ("md5", 0, 0, 0)).await.unwrap();
+    assert_eq!(read, md5([&parts[..]]));
+    assert!(calls.calls(Call::Get) > before + 2, "what was stored in parts is read");
+
+    let handle = client.open("/whole", OpenFlags::READ | OpenFlags::WRITE).await;
+    client.send_write(&handle, 0, b"changed").await;
+    client.ok().await;
+    let (_, told) = sums(extended(&mut client, "check-file-handle", request(&handle, ("md5", 0, 0, 0))).await).unwrap();
+    assert_eq!(told, md5([b"changed", &whole[7..]]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_sftp::{Command, CommandReport, run_command};
+use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore};
 use tidegate_store::memory::{MemoryObjectStore, MemoryObjectStores};
-use tidegate_store::{Body, Condition, ObjectAttributes, ObjectKey, ObjectStore, TenantLimits};
+use tidegate_store::{Body, Condition, ObjectAttributes, ObjectKey, ObjectStore, TenantLimits, md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -340,6 +341,31 @@ async fn the_files_of_a_command_are_among_the_handles_of_its_tenant() {
     first.taken().await;
     let (report, sums) = Run::of(&files.node, "md5sum file", limits).await.end().await;
     assert_eq!((report.status, sums.len()), (Some(0), 32 + 2 + 4 + 1), "a place is free again");
+}
+
+#[tokio::test]
+async fn a_sum_that_the_store_has_is_printed_without_reading() {
+    let store = MemoryObjectStore::new().with_md5s();
+    let calls = FaultyObjectStore::new(Arc::new(store.clone()), FaultPlan::none());
+    let files = Files { node: Node::over(Arc::new(calls.clone())), store };
+    let content: Vec<u8> = (0..MIB).map(|n| (n % 251) as u8).collect();
+    files.put("/file", content.clone()).await;
+    let line = |sum: &[u8], name: &str| {
+        let digits: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{digits}  {name}\n").into_bytes()
+    };
+    let (report, said) = Run::unlimited(&files.node, "md5sum file").await.end().await;
+    assert_eq!((report.status, said), (Some(0), line(&md5([&content[..]]), "file")), "{}", report.stderr);
+    // OPEN's own request, which tells that the file is there.
+    assert_eq!((calls.calls(Call::Get), calls.calls(Call::Checksum), report.bytes_out), (1, 1, 0));
+
+    // What it has not is read; what came with OPEN is not asked for.
+    files.put("/small", content[..1000].to_vec()).await;
+    let (report, said) = Run::unlimited(&files.node, "md5sum small").await.end().await;
+    assert_eq!((said, report.bytes_out), (line(&md5([&content[..1000]]), "small"), 1000));
+    assert_eq!((calls.calls(Call::Get), calls.calls(Call::Checksum)), (2, 1));
+    let (report, _) = Run::unlimited(&files.node, "sha256sum file").await.end().await;
+    assert_eq!((report.status, report.bytes_out), (Some(0), content.len() as u64));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Span, debug, field, info, info_span, warn};
+use tracing::{Span, field, info, info_span, warn};
 
 use crate::accounting::{LoginResult, Outcome};
 use crate::admission::LoginPlace;
@@ -82,27 +82,27 @@ pub(crate) enum Login {
 }
 
 #[derive(Debug)]
-struct Attempts {
+pub(super) struct Attempts {
     /// Held until the login.
     place: Option<LoginPlace>,
     /// The user named last.
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// The rejection that says most.
-    rejection: Option<Refused>,
+    pub(super) rejection: Option<Refused>,
     /// How often the client was refused.
-    refused: u32,
+    pub(super) refused: u32,
     /// Held from the login on.
     session: Option<SessionPlaces>,
     /// The key was good, but there are all the sessions that there may be.
-    over_limit: Option<OverLimit>,
+    pub(super) over_limit: Option<OverLimit>,
 }
 
 /// An attempt that failed.
 #[derive(Debug)]
-struct Refused {
-    user: String,
-    method: &'static str,
-    rejection: Rejection,
+pub(super) struct Refused {
+    pub(super) user: String,
+    pub(super) method: &'static str,
+    pub(super) rejection: Rejection,
 }
 
 /// One connection, as all of its tasks see it.
@@ -110,7 +110,7 @@ struct Refused {
 pub(crate) struct Connection {
     peer: SocketAddr,
     span: Span,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     activity: Activity,
     traffic: Arc<Traffic>,
     hello: Arc<ClientHello>,
@@ -188,6 +188,10 @@ impl Connection {
     /// Ends the TCP stream when cancelled.
     pub(crate) fn cut(&self) -> &CancellationToken {
         &self.cut
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
     }
 
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
@@ -282,117 +286,7 @@ impl Connection {
         }
     }
 
-    /// How a connection ended that ended by itself.
-    pub(crate) fn classify(&self, result: Result<(), russh::Error>) -> Outcome {
-        use russh::Error;
-
-        let phase = *self.phase.borrow();
-        if let Some(ending) = phase.ending {
-            return ending.outcome;
-        }
-        if self.traffic.is_over_limit() {
-            return Outcome::OverConnectionLimit;
-        }
-        if !phase.logged_in {
-            return self.before_login(Outcome::Unauthenticated);
-        }
-        match result {
-            Ok(()) | Err(Error::Disconnect | Error::HUP) => Outcome::Closed,
-            Err(Error::IO(error)) => {
-                debug!(message = "the connection broke off", %error);
-                Outcome::Closed
-            }
-            Err(Error::InactivityTimeout | Error::KeepaliveTimeout) => Outcome::Lost,
-            Err(error) => {
-                warn!("activity-type" = "ERROR", message = "the transport failed", %error);
-                Outcome::Error
-            }
-        }
-    }
-
-    /// Tells apart the connections that ended before their login.
-    pub(crate) fn before_login(&self, outcome: Outcome) -> Outcome {
-        if self.phase.borrow().logged_in {
-            outcome
-        } else if let Some(over_limit) = self.attempts().over_limit {
-            match over_limit {
-                OverLimit::Tenant => Outcome::OverTenantLimit,
-                OverLimit::User => Outcome::OverUserLimit,
-            }
-        } else if self.traffic.received() == 0 {
-            Outcome::Probe
-        } else {
-            outcome
-        }
-    }
-
-    /// Says once, in the log and in the metrics, how the connection went.
-    pub(crate) fn log_end(&self, outcome: Outcome) {
-        self.metrics.ended(outcome);
-        let duration = millis(self.started().elapsed());
-        let (received, sent) = (self.traffic.received(), self.traffic.sent());
-        if self.phase.borrow().logged_in {
-            info!(
-                "activity-type" = "DISCONNECTED",
-                "bytes-in" = received,
-                "bytes-out" = sent,
-                "duration-ms" = duration,
-                message = outcome.as_str(),
-            );
-            return;
-        }
-        if outcome == Outcome::Probe {
-            debug!("activity-type" = "DISCONNECTED", "duration-ms" = duration, message = outcome.as_str());
-            return;
-        }
-        let attempts = self.attempts();
-        let last_user = attempts.user.as_deref().unwrap_or_default();
-        let negotiated = self.hello.negotiated();
-        let (user, method, message) = match (&attempts.rejection, outcome) {
-            (_, Outcome::OverTenantLimit) => {
-                (last_user, "publickey", "the tenant has all the sessions it may have".to_owned())
-            }
-            (_, Outcome::OverUserLimit) => {
-                (last_user, "publickey", "the user has all the sessions it may have".to_owned())
-            }
-            (Some(Refused { user, method, rejection }), _) => {
-                self.metrics.authenticated(rejection.result());
-                (user.as_str(), *method, rejection.to_string())
-            }
-            (None, Outcome::Timeout) => {
-                self.metrics.authenticated(LoginResult::Timeout);
-                (last_user, "none", "the login took too long".to_owned())
-            }
-            (None, Outcome::OverConnectionLimit) => {
-                (last_user, "none", "the client sent more than it may before its login".to_owned())
-            }
-            (None, _) => (last_user, "none", "the client left before it offered a key".to_owned()),
-        };
-        warn!(
-            "activity-type" = "AUTH_FAILURE",
-            user,
-            method,
-            message,
-            "refused-attempts" = attempts.refused,
-            client = negotiated.client,
-            kex = negotiated.kex,
-            ciphers = negotiated.cipher,
-            "duration-ms" = duration,
-        );
-    }
-
-    /// The user whose login failed, if it counts as a failure.
-    pub(crate) fn failed_login(&self, outcome: Outcome) -> Option<String> {
-        let is_over = matches!(outcome, Outcome::OverTenantLimit | Outcome::OverUserLimit);
-        if is_over || self.phase.borrow().logged_in {
-            return None;
-        }
-        let attempts = self.attempts();
-        let refused = attempts.rejection.as_ref().filter(|refused| refused.rejection.is_failure())?;
-        Some(refused.user.clone())
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+    pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -408,6 +302,6 @@ fn loggable(user: &str) -> String {
     user.escape_debug().take(MAX_LOGGED_NAME).collect()
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -198,10 +198,24 @@ async fn pscp_copies_both_ways() {
 
 #[tokio::test]
 async fn rclone_compares_by_hash() {
-    let node = Node::start(config()).await;
-    let client = Client::of(&node).await;
+    let read = compare_by_rclone(&Node::start(config()).await).await;
+    assert!(read > LARGE as f64, "{read}: the file is read");
+}
+
+#[tokio::test]
+async fn rclone_compares_by_the_hashes_that_the_store_has() {
+    let read = compare_by_rclone(&Node::start_with_md5s(config()).await).await;
+    assert_eq!(read, 4.0, "the small files are read, and the large one is not");
+}
+
+const LARGE: usize = 3 << 20;
+
+/// Has rclone compare files by their MD5, and tells how many bytes the node read for printing those.
+async fn compare_by_rclone(node: &Node) -> f64 {
+    let client = Client::of(node).await;
     client.file("tree/it's a (name) ü $x", b"abc");
     client.file("tree/other", b"x");
+    client.file("tree/large", &(0..LARGE).map(|n| (n % 253) as u8).collect::<Vec<_>>());
     let remote = format!(
         "[node]\ntype = sftp\nhost = 127.0.0.1\nport = {}\nuser = alice\nkey_file = {}\nknown_hosts_file = {}\n",
         node.address.port(),
@@ -230,10 +244,20 @@ async fn rclone_compares_by_hash() {
         let line = format!("{sum}  it's a (name) ü $x");
         assert!(text(&output.stdout).contains(&line), "{}", text(&output.stdout));
     }
+    let sorted = |output: &Output| {
+        let mut lines: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = node.metric("tidegate_sftp_bytes_total", "out");
+    let printed = rclone(&["hashsum", "md5", "node:tree"]).await;
+    let read = node.metric("tidegate_sftp_bytes_total", "out") - before;
+    assert_eq!(sorted(&printed), sorted(&rclone(&["hashsum", "md5", "tree"]).await));
     let same = rclone(&["check", "tree", "node:tree"]).await;
     ok(&same);
     assert!(!text(&same.stderr).contains("hashes could not be checked"), "{}", text(&same.stderr));
     // The same size, and other bytes.
     client.file("tree/other", b"y");
     assert!(!rclone(&["check", "tree", "node:tree"]).await.status.success());
+    read
 }

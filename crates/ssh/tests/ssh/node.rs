@@ -35,6 +35,15 @@ pub(crate) struct Node {
     task: JoinHandle<()>,
 }
 
+/// What a node that is alone shares with nobody.
+fn alone(accounts: Arc<dyn Accounts>) -> ClusterState {
+    ClusterState {
+        accounts,
+        leases: Arc::new(MemoryLeases::new()),
+        login_failures: Arc::new(MemoryLoginFailures::new()),
+    }
+}
+
 impl Node {
     pub(crate) async fn start(config: Config) -> Self {
         let directory = MemoryDirectory::new();
@@ -43,18 +52,28 @@ impl Node {
 
     /// A node whose lookups go to `accounts`; `directory` is what tests administer.
     pub(crate) async fn start_with(config: Config, directory: MemoryDirectory, accounts: Arc<dyn Accounts>) -> Self {
-        let shared = ClusterState {
-            accounts,
-            leases: Arc::new(MemoryLeases::new()),
-            login_failures: Arc::new(MemoryLoginFailures::new()),
-        };
-        Self::start_in(config, directory, shared).await
+        Self::start_in(config, directory, alone(accounts)).await
     }
 
     /// A node of a cluster.
     pub(crate) async fn start_in(config: Config, directory: MemoryDirectory, shared: ClusterState) -> Self {
+        Self::start_on(MemoryObjectStores::new(), config, directory, shared).await
+    }
+
+    /// A node on a store whose buckets tell the MD5 of what came in one request.
+    pub(crate) async fn start_with_md5s(config: Config) -> Self {
+        let (stores, directory) = (MemoryObjectStores::new(), MemoryDirectory::new());
+        drop(stores.bucket("bucket").with_md5s());
+        Self::start_on(stores, config, directory.clone(), alone(Arc::new(directory))).await
+    }
+
+    async fn start_on(
+        stores: MemoryObjectStores,
+        config: Config,
+        directory: MemoryDirectory,
+        shared: ClusterState,
+    ) -> Self {
         let registry = Registry::new();
-        let stores = MemoryObjectStores::new();
         drop(stores.bucket("bucket"));
         let vfs = Vfs::new(
             Arc::new(stores),

@@ -1,13 +1,14 @@
 //! The checksum of the whole object, as the store tells it.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use bytes::Bytes;
 
 use super::deviation::Deviation;
 use super::outcome::{done, refused};
 use super::suite::{Suite, pattern};
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, md5};
 use crate::error::{StoreErrorKind, StoreResult};
-use crate::object::{ByteRange, Condition, ETag};
+use crate::object::{ByteRange, Condition, CopySource, ETag};
 
 pub(super) async fn check(suite: &Suite<'_>) {
     let key = suite.key("checksums/piece");
@@ -35,6 +36,22 @@ pub(super) async fn check(suite: &Suite<'_>) {
         let (object, _) = suite.get_range(&key, Some(ByteRange::new(range.0, range.1))).await;
         let told = object.meta.checksum;
         assert!(told.is_none_or(|told| told == whole), "{told:?} with {range:?} is not that of the whole object");
+    }
+
+    // What it need not keep is right where it tells it: of one piece, of parts, and of copies of both.
+    for (key, bytes) in [(&key, pattern(6, 100_001)), (&in_parts, content)] {
+        let copied = suite.key("checksums/copied");
+        let source = CopySource { key: key.clone(), if_match: None };
+        done("copy", suite.store.copy(&source, &copied, None, &Condition::Always).await);
+        for key in [key, &copied] {
+            let kept = done("kept_checksums", suite.store.kept_checksums(key, None).await);
+            let is_right = |told: Option<&[u8]>, expected: &[u8]| told.is_none_or(|told| told == expected);
+            assert!(is_right(kept.md5.as_ref().map(|sum| &sum[..]), &md5([&*bytes])), "{key}: another MD5");
+            let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, &bytes);
+            assert!(is_right(kept.sha1.as_ref().map(|sum| &sum[..]), sha1.as_ref()), "{key}: another SHA-1");
+            let sha256 = digest(&SHA256, &bytes);
+            assert!(is_right(kept.sha256.as_ref().map(|sum| &sum[..]), sha256.as_ref()), "{key}: another SHA-256");
+        }
     }
 
     let other = ETag::new("\"00000000000000000000000000000000\"");

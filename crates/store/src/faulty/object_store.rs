@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt, stream};
 
 use super::plan::{Call, Fate, FaultPlan};
 use crate::account::Tenant;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
@@ -153,8 +153,8 @@ impl ObjectStore for FaultyObjectStore {
         self.done(Call::Head, self.inner.head(key)).await
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        self.done(Call::Checksum, self.inner.checksum(key, if_match)).await
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        self.done(Call::Checksum, self.inner.kept_checksums(key, if_match)).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

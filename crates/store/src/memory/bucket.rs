@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::multipart::Pending;
 use super::refuse;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, KeptChecksums, md5};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::object::{
     Body, ByteRange, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
@@ -26,6 +26,8 @@ const METADATA_MAX: usize = 2 << 10;
 pub(super) struct Object {
     pub(super) bytes: Bytes,
     pub(super) meta: ObjectMeta,
+    /// Whether it came, or was copied, in one request.
+    pub(super) is_one_piece: bool,
 }
 
 /// A bucket: objects and running uploads, both in the order of their keys' bytes.
@@ -34,6 +36,8 @@ pub(super) struct Bucket {
     pub(super) uploads: BTreeMap<(ObjectKey, String), Pending>,
     pub(super) part_min: u64,
     pub(super) page_max: usize,
+    /// Whether it tells the MD5 of what came in one request.
+    pub(super) has_md5s: bool,
     /// How far its clock is ahead of ours, in seconds.
     pub(super) clock_shift: i64,
     serial: u64,
@@ -46,6 +50,7 @@ impl Default for Bucket {
             uploads: BTreeMap::new(),
             part_min: limits::PART_MIN,
             page_max: usize::from(limits::LIST_MAX),
+            has_md5s: false,
             clock_shift: 0,
             serial: 0,
         }
@@ -84,6 +89,12 @@ impl Bucket {
         Ok((meta, bytes))
     }
 
+    pub(super) fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        let Object { bytes, meta, is_one_piece } = self.version("checksum", key, if_match)?;
+        let md5 = (self.has_md5s && *is_one_piece).then(|| md5([&**bytes]));
+        Ok(KeptChecksums { crc64nvme: meta.checksum, md5, ..KeptChecksums::default() })
+    }
+
     pub(super) fn put(
         &mut self,
         key: &ObjectKey,
@@ -95,7 +106,7 @@ impl Bucket {
         let attributes = as_kept("put", attributes)?;
         let bytes = received("put", body, checksum)?;
         self.check("put", key, condition)?;
-        Ok(self.publish(key, bytes, attributes))
+        Ok(self.publish(key, bytes, attributes, true))
     }
 
     pub(super) fn copy(
@@ -122,7 +133,7 @@ impl Bucket {
             attributes.headers.storage_class = None;
             attributes
         });
-        Ok(self.publish(target, object.bytes, attributes))
+        Ok(self.publish(target, object.bytes, attributes, true))
     }
 
     /// The object if it is the version asked for.
@@ -154,7 +165,13 @@ impl Bucket {
         }
     }
 
-    pub(super) fn publish(&mut self, key: &ObjectKey, bytes: Bytes, attributes: ObjectAttributes) -> Receipt {
+    pub(super) fn publish(
+        &mut self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        attributes: ObjectAttributes,
+        is_one_piece: bool,
+    ) -> Receipt {
         let etag = self.next_etag();
         let meta = ObjectMeta {
             size: bytes.len() as u64,
@@ -163,7 +180,7 @@ impl Bucket {
             attributes,
             checksum: Some(Checksum::of(&bytes)),
         };
-        self.objects.insert(key.clone(), Object { bytes, meta });
+        self.objects.insert(key.clone(), Object { bytes, meta, is_one_piece });
         Receipt { etag }
     }
 

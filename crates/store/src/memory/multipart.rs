@@ -103,7 +103,7 @@ impl Bucket {
         self.check("complete_upload", &upload.key, condition)?;
         let attributes = pending.attributes.clone();
         self.uploads.remove(&id(upload));
-        Ok(self.publish(&upload.key, bytes, attributes))
+        Ok(self.publish(&upload.key, bytes, attributes, false))
     }
 
     pub(super) fn abort_upload(&mut self, upload: &Upload) {

@@ -12,7 +12,7 @@ use futures::{StreamExt, stream};
 use super::bucket::Bucket;
 use super::lock;
 use crate::account::Tenant;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::StoreResult;
 use crate::object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
@@ -55,6 +55,13 @@ impl MemoryObjectStore {
         self
     }
 
+    /// The same bucket, which tells the MD5 of what came in one request, as S3 does by its tags.
+    #[must_use]
+    pub fn with_md5s(self) -> Self {
+        lock(&self.bucket).has_md5s = true;
+        self
+    }
+
     /// Puts the bucket's clock forward by so many seconds, or back: like a store whose clock is not
     /// ours, or that time has passed for.
     pub fn shift_clock(&self, seconds: i64) {
@@ -84,8 +91,8 @@ impl ObjectStore for MemoryObjectStore {
         Ok(ObjectMeta { checksum: None, ..meta })
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        Ok(lock(&self.bucket).version("checksum", key, if_match)?.meta.checksum)
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        lock(&self.bucket).kept_checksums(key, if_match)
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 
 use crate::account::Tenant;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::StoreResult;
 use crate::metrics::Metrics;
 use crate::object::{
@@ -56,8 +56,8 @@ impl ObjectStore for MeteredObjectStore {
         self.measure("head", self.inner.head(key)).await
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        self.measure("checksum", self.inner.checksum(key, if_match)).await
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        self.measure("checksum", self.inner.kept_checksums(key, if_match)).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

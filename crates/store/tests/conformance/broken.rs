@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tidegate_store::conformance::Deviation;
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreError, StoreErrorKind, StoreResult,
-    StoredPart, Upload, UploadsPage,
+    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
+    ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreError, StoreErrorKind,
+    StoreResult, StoredPart, Upload, UploadsPage,
 };
 use tokio::sync::Barrier;
 
@@ -16,18 +16,24 @@ use tokio::sync::Barrier;
 #[derive(Debug)]
 pub(crate) struct Broken {
     inner: MemoryObjectStore,
-    rule: Deviation,
+    rule: Option<Deviation>,
+    takes_tags_for_md5s: bool,
     /// Lets all racers pass their check before any of them writes.
     checked: Barrier,
 }
 
 impl Broken {
     pub(crate) fn new(rule: Deviation) -> Self {
-        Self { inner: MemoryObjectStore::new(), rule, checked: Barrier::new(8) }
+        Self { inner: MemoryObjectStore::new(), rule: Some(rule), takes_tags_for_md5s: false, checked: Barrier::new(8) }
+    }
+
+    /// A store that tells as an object's MD5 what is none, though it looks like one.
+    pub(crate) fn taking_tags_for_md5s() -> Self {
+        Self { inner: MemoryObjectStore::new(), rule: None, takes_tags_for_md5s: true, checked: Barrier::new(8) }
     }
 
     fn breaks(&self, rule: Deviation) -> bool {
-        self.rule == rule
+        self.rule == Some(rule)
     }
 
     fn source(&self, rule: Deviation, source: &CopySource) -> CopySource {
@@ -53,9 +59,17 @@ impl ObjectStore for Broken {
         self.inner.head(key).await
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        let checksum = self.inner.checksum(key, if_match).await?;
-        Ok(checksum.filter(|_| !self.breaks(Deviation::ChecksumNotKept)))
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        let mut kept = self.inner.kept_checksums(key, if_match).await?;
+        if self.breaks(Deviation::ChecksumNotKept) {
+            kept.crc64nvme = None;
+        }
+        if self.takes_tags_for_md5s {
+            let etag = self.inner.head(key).await?.etag;
+            let digits = u128::from_str_radix(etag.as_str().trim_matches('"'), 16);
+            kept.md5 = digits.ok().map(u128::to_be_bytes);
+        }
+        Ok(kept)
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -45,3 +45,8 @@ async fn a_listed_deviation_that_does_not_show_fails_the_suite() {
     }
     runs.join_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_tags_only_look_like_md5s_must_not_tell_them_as_such() {
+    assert!(!passes(Arc::new(Broken::taking_tags_for_md5s()), vec![]).await);
+}

@@ -17,6 +17,11 @@ async fn the_object_store_in_memory_conforms_with_pages_of_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_object_store_in_memory_conforms_with_md5s() {
+    conformance::object_store(Arc::new(MemoryObjectStore::new().with_md5s()), "conformance/", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_directory_in_memory_conforms() {
     conformance::directory(Arc::new(MemoryDirectory::new())).await;
 }

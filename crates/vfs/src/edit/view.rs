@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tidegate_store::{Checksum, limits};
+use tidegate_store::{KeptChecksums, limits};
 use tokio::sync::oneshot;
 
 use super::content::{Base, Content, Hold};
@@ -41,11 +41,11 @@ impl View {
         self.content.read(offset..offset.saturating_add(u64::from(len)), Arc::clone(&self.hold))
     }
 
-    /// The CRC-64/NVME that the store keeps for all of it: `None` if it was changed, and where the store does
+    /// The checksums that the store keeps for all of it: `None` if it was changed, and where the store does
     /// not tell.
-    pub async fn kept_checksum(&self) -> Option<Checksum> {
+    pub async fn kept_checksums(&self) -> Option<KeptChecksums> {
         let base = self.content.base.as_ref().filter(|_| self.content.is_unchanged())?;
-        base.store.checksum(&base.key, Some(&base.etag)).await.ok().flatten()
+        base.store.kept_checksums(&base.key, Some(&base.etag)).await.ok()
     }
 
     /// Whether the store has every byte of a range.

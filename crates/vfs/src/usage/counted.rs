@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tidegate_store::{
-    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult, StoredPart,
-    Upload, UploadsPage, UsageDelta,
+    Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
+    ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult,
+    StoredPart, Upload, UploadsPage, UsageDelta,
 };
 
 use super::{Reservation, TenantUsage};
@@ -105,8 +105,8 @@ impl ObjectStore for Counted {
         self.inner.head(key).await
     }
 
-    async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
-        self.inner.checksum(key, if_match).await
+    async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
+        self.inner.kept_checksums(key, if_match).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
