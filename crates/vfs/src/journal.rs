@@ -8,6 +8,7 @@ mod bounded;
 mod durable;
 mod keeper;
 mod owed;
+mod owners;
 mod tails;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use self::bounded::BoundedJournal;
 pub(crate) use self::durable::{Durable, Point, is_live};
 pub(crate) use self::keeper::{Keeper, fenced};
 pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier, left};
+pub(crate) use self::owners::Owners;
 pub(crate) use self::tails::{OldTails, Sweeps};
 use self::tails::{remove_tail, tails_of};
 use crate::aborting::abort;
@@ -53,6 +55,7 @@ pub(crate) struct Uploads {
     tails: String,
     life: Life,
     owed: Arc<Owed>,
+    owners: Arc<Owners>,
     metrics: Metrics,
 }
 
@@ -82,10 +85,10 @@ impl Uploads {
         (tenant, user): (TenantName, UserName),
         prefix: &str,
         life: Life,
-        owed: Arc<Owed>,
+        (owed, owners): (Arc<Owed>, Arc<Owners>),
     ) -> Arc<Self> {
         let metrics = owed.metrics().clone();
-        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, owed, metrics })
+        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, owed, owners, metrics })
     }
 
     /// Whether a journal is kept.
@@ -186,14 +189,15 @@ impl Uploads {
         entry: JournalEntry,
         found: Option<&ObjectMeta>,
     ) -> Result<Option<Interrupted>, FsError> {
-        let Some(journal) = &self.journal else { return Ok(None) };
         if !is_live(&entry.record, found) {
             self.drop_entry(&entry).await;
             return Ok(None);
         }
-        let mine = JournalEntry { generation: Generation::fresh(), ..entry.clone() };
-        if !journal.update(&self.tenant, entry.generation, &mine).await? {
-            return Err(contended());
+        let mine = self.seize(&entry).await?.ok_or_else(contended)?;
+        if !is_live(&mine.record, found) {
+            // Its owner wrote so in between.
+            self.drop_entry(&mine).await;
+            return Ok(None);
         }
         // Only now: what its owner sent before is there, and nothing is begun behind it.
         match self.durable(&mine.record).await?.filter(Durable::is_something) {
@@ -205,6 +209,24 @@ impl Uploads {
                 self.drop_entry(&mine).await;
                 Ok(None)
             }
+        }
+    }
+
+    /// Takes the entry of an upload from whoever has it, and gives it with all that was written to it until then;
+    /// `None` if somebody else has it by now.
+    async fn seize(&self, entry: &JournalEntry) -> StoreResult<Option<JournalEntry>> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        let seized = journal.take_over(&self.tenant, &entry.key, entry.generation, Generation::fresh()).await?;
+        if seized.is_some() {
+            self.lose(entry.generation);
+        }
+        Ok(seized)
+    }
+
+    /// Lets the session know that had an upload, if it is one of this node.
+    fn lose(&self, generation: Generation) {
+        if self.owners.lose(generation) {
+            self.metrics.uploads_fenced.inc();
         }
     }
 
@@ -225,6 +247,7 @@ impl Uploads {
         match journal.replace(&self.tenant, &entry).await {
             Ok(before) => {
                 if let Some(before) = before {
+                    self.lose(before.generation);
                     self.metrics.interrupted_dropped.inc();
                     let uploads = Arc::clone(self);
                     tokio::spawn(async move { uploads.clear(&before.record).await });
@@ -268,12 +291,28 @@ impl Uploads {
         Err(fenced())
     }
 
-    /// An upload has another name from now on, which is given. What is on that name already is dropped.
-    /// `None` if somebody else has it.
+    /// RENAME of what another session has, or has left: it has another name from now on, and no owner. `change` says
+    /// what else is changed of it. What is on that name already is dropped. `false` if somebody else has it.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+    pub(crate) async fn rename(
+        &self,
+        entry: &JournalEntry,
+        to: &ObjectKey,
+        change: impl FnOnce(&mut UploadRecord),
+    ) -> StoreResult<bool> {
+        // Its owner may be writing to it. What would be renamed as it was read would lack that.
+        let Some(mut seized) = self.seize(entry).await? else { return Ok(false) };
+        change(&mut seized.record);
+        Ok(self.move_entry(&seized, to).await?.is_some())
+    }
+
+    /// The same for who has it, which gets it as it is then; `None` if somebody else has it.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    async fn move_entry(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
         for _ in 0..ATTEMPTS {
             let before = journal.read(&self.tenant, to).await?;
@@ -283,6 +322,7 @@ impl Uploads {
             let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
             if journal.rename(&self.tenant, entry, &moved, over).await? {
                 if let Some(before) = before {
+                    self.lose(before.generation);
                     self.metrics.interrupted_dropped.inc();
                     self.clear(&before.record).await;
                 }

@@ -117,6 +117,12 @@ impl Files {
             }
         }
         let earlier = if keeps { None } else { self.uploads.drop_earlier(&key) };
+        // Another session of this node that is uploading it is to hear of that at its very next request.
+        if let Some(earlier) = &earlier
+            && self.vfs.open_everywhere.new_file(&self.bucket, &key).is_some()
+        {
+            earlier.clone().await;
+        }
         let (draft, condition) = match existing {
             Some(meta) => {
                 self.rights.of(path).require(Permission::Overwrite)?;

@@ -268,6 +268,7 @@ impl Uploads {
     pub(crate) async fn drop_entry(self: &Arc<Self>, entry: &JournalEntry) -> bool {
         self.try_drop(entry).await.unwrap_or_else(|error| {
             tracing::warn!(key = %entry.key, error = %error.report(), "an upload stays in the journal for now");
+            self.lose(entry.generation);
             self.owe(&entry.key, Obsolete::Seen(entry.generation));
             false
         })
@@ -278,6 +279,7 @@ impl Uploads {
         let Some(journal) = &self.journal else { return Ok(false) };
         let is_dropped = journal.remove(&self.tenant, &entry.key, entry.generation).await?;
         if is_dropped {
+            self.lose(entry.generation);
             self.metrics.interrupted_dropped.inc();
             self.clear(&entry.record).await;
         }
@@ -298,7 +300,7 @@ mod tests {
         let of = ("tenant".parse().unwrap(), "user".parse().unwrap());
         let life = Life { idle: Duration::from_secs(60), whole: Duration::from_secs(600) };
         let (journal, store) = (Arc::new(MemoryJournal::new()), Arc::new(MemoryObjectStore::new()));
-        Uploads::new(Some(journal), store, of, "", life, Owed::new(metrics))
+        Uploads::new(Some(journal), store, of, "", life, (Owed::new(metrics), Arc::default()))
     }
 
     fn key(number: usize) -> ObjectKey {

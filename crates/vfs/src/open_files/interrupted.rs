@@ -88,6 +88,25 @@ impl SharedFile {
         Ok(())
     }
 
+    /// Resolves once another session is known not to have taken its upload over, or nobody can tell.
+    ///
+    /// # Errors
+    /// `Conflict` if one has.
+    pub(crate) fn still_ours(&self) -> impl Future<Output = Result<(), FsError>> + Send + use<> {
+        let keeper = match &self.state().content {
+            Content::Interrupted(interrupted) => Some(Arc::clone(&interrupted.keeper)),
+            Content::Upload(upload) => upload.keeper_now(),
+            Content::Edit(_) | Content::Failed(..) | Content::Moving(_) => None,
+        };
+        async move {
+            let Some(keeper) = keeper else { return Ok(()) };
+            while let Some(answer) = keeper.stands()? {
+                answer.await;
+            }
+            Ok(())
+        }
+    }
+
     /// fsync.
     pub(crate) async fn sync(self: &Arc<Self>) -> Result<(), FsError> {
         loop {

@@ -307,6 +307,10 @@ impl Transfer {
         checksum: Checksum,
         attributes: &ObjectAttributes,
     ) -> Result<ETag, FsError> {
+        // What fsync has kept of it another session may have taken over.
+        if let Some(keeper) = self.keeper_before() {
+            keeper.confirm().await?;
+        }
         let target = &self.target;
         let (key, condition) = target.destination.now();
         let put = target.store.put(&key, body, checksum, attributes, &condition);

@@ -257,6 +257,11 @@ impl Upload {
         self.transfer.keeper()
     }
 
+    /// The same if it is known at once.
+    pub(crate) fn keeper_now(&self) -> Option<Arc<Keeper>> {
+        self.transfer.keeper_now()
+    }
+
     /// Ends it: all that follows fails with this.
     pub(crate) fn fail(&mut self, error: &FsError) {
         self.failed.get_or_insert_with(|| error.clone());
@@ -313,6 +318,9 @@ impl Upload {
 
     fn try_admit(&mut self, offset: u64, len: u64) -> Result<Admission, FsError> {
         self.check()?;
+        if let Some(wait) = self.transfer.stands()? {
+            return Ok(Admission::Wait(wait));
+        }
         if let Some(wait) = self.place_spill()? {
             return Ok(Admission::Wait(wait));
         }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod dropped;
+mod fenced;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod owed;

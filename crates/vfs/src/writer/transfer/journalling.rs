@@ -227,8 +227,24 @@ impl Transfer {
         }
     }
 
+    /// The same if it is known at once.
+    pub(in crate::writer) fn keeper_now(&self) -> Option<Arc<Keeper>> {
+        match &self.begun {
+            Some(begun) => begun.upload.peek()?.as_ref().ok()?.keeper.clone(),
+            None => self.keeper_before(),
+        }
+    }
+
+    /// Before a request takes effect: as [`Keeper::stands`].
+    ///
+    /// # Errors
+    /// `Conflict` if another session has the upload.
+    pub(in crate::writer) fn stands(&self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        self.keeper_now().map_or(Ok(None), |keeper| keeper.stands())
+    }
+
     /// The entry that it has before it has a part.
-    fn keeper_before(&self) -> Option<Arc<Keeper>> {
+    pub(super) fn keeper_before(&self) -> Option<Arc<Keeper>> {
         self.journalling.as_ref()?.keeper.clone()
     }
 
