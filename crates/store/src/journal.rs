@@ -232,6 +232,11 @@ pub trait Journal: fmt::Debug + Send + Sync {
 }
 
 impl UploadRecord {
+    /// Whether nothing is durable of the upload: it has neither parts nor a tail, nor anything that it goes on behind.
+    pub fn holds_nothing(&self) -> bool {
+        self.multipart.is_none() && self.tail.is_none() && self.base.is_none()
+    }
+
     /// As text, for implementations.
     ///
     /// # Errors

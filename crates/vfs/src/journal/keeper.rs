@@ -103,6 +103,16 @@ impl Keeper {
         }
     }
 
+    /// Whether nothing is durable of the upload, as far as the entry knows.
+    pub(crate) async fn holds_nothing(&self) -> bool {
+        self.entry.lock().await.record.holds_nothing()
+    }
+
+    /// Whether the entry is another session's by now, or gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.standing.is_over()
+    }
+
     /// Notes a part that has landed, where the store's word alone would not do.
     ///
     /// # Errors

@@ -118,6 +118,10 @@ impl Standing {
         self.state().whose == Whose::Another
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.state().whose != Whose::Mine
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, select};
+use futures::future::{BoxFuture, OptionFuture, Shared, select};
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
     StoreErrorKind, StoredPart, Upload,
@@ -307,8 +307,8 @@ impl Transfer {
         checksum: Checksum,
         attributes: &ObjectAttributes,
     ) -> Result<ETag, FsError> {
-        // What fsync has kept of it another session may have taken over.
-        if let Some(keeper) = self.keeper_before() {
+        // Another session may have taken over what others know of it.
+        if let Some(keeper) = self.early().await {
             keeper.confirm().await?;
         }
         let target = &self.target;
@@ -329,7 +329,8 @@ impl Transfer {
     }
 
     fn take_abort(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let begun = self.begun.take()?;
+        let announced = self.take_announced();
+        let Some(begun) = self.begun.take() else { return announced };
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
         let aborting = async move {
@@ -344,7 +345,7 @@ impl Transfer {
                     abort(&target.key, &target.metrics, target.store.abort_upload(&upload)).await;
                 }
                 // It was never begun, as far as anyone knows.
-                Err(_) => {}
+                Err(_) => OptionFuture::from(announced).await.unwrap_or_default(),
             }
         };
         Some(aborting.boxed())

@@ -246,7 +246,8 @@ impl Upload {
     ) -> Self {
         if uploads.are_kept() {
             let (uploads, hint) = (Arc::clone(uploads), self.hint);
-            let journalling = Journalling { uploads, hint, base, earlier, keeper: None, rewritten: None };
+            let (keeper, announced, rewritten) = (None, None, None);
+            let journalling = Journalling { uploads, hint, base, earlier, keeper, announced, rewritten };
             self.transfer.keep_journal(journalling);
         }
         self

@@ -43,6 +43,7 @@ struct Script {
     behind_read: Option<BoxFuture<'static, ()>>,
     all_may_reap: bool,
     reads: u64,
+    changes: u64,
 }
 
 impl ScriptedJournal {
@@ -84,7 +85,13 @@ impl ScriptedJournal {
         self.answering(self.script.lock().unwrap().trouble != Trouble::Away)
     }
 
+    /// How often something was to be changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.script.lock().unwrap().changes
+    }
+
     fn changed(&self) -> StoreResult<&MemoryJournal> {
+        self.script.lock().unwrap().changes += 1;
         let trouble = self.script.lock().unwrap().trouble;
         self.answering(!matches!(trouble, Trouble::Away | Trouble::NoChange))
     }

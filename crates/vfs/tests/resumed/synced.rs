@@ -203,6 +203,23 @@ async fn what_fsync_keeps_while_another_takes_the_upload_over_is_not_lost() {
     }
 }
 
+/// The end that an fsync has stored takes the place of the one that STAT has just read of.
+#[tokio::test]
+async fn a_stat_between_two_fsyncs_shows_what_one_of_them_has_kept() {
+    for begins in [0, PART] {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node().await, cluster.node_with(journal.clone(), config()).await);
+        let data = pattern(begins + 2_500);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..begins + 1_000)).await;
+        within(writer.sync()).await.unwrap();
+        write_all_from(&mut writer, &data, begins + 1_000).await.unwrap();
+        let sync = writer.sync();
+        journal.behind_read(async { within(sync).await.unwrap() });
+        assert_eq!(shown(&other.mount, "/f").await, Some(begins + 2_499));
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Cut,
