@@ -19,6 +19,7 @@ pub mod metered;
 mod metrics;
 mod object;
 mod object_store;
+mod reserved;
 mod tenant_limits;
 mod usage;
 
@@ -43,5 +44,6 @@ pub use object::{
     ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
 };
 pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
+pub use reserved::RESERVED;
 pub use tenant_limits::{Bandwidth, InvalidBandwidth, LimitChange, TenantLimits, TenantLimitsChange};
 pub use usage::{Recount, UsageDelta, UsageFigures, UsageStore, recount};

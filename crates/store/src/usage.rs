@@ -126,12 +126,13 @@ pub async fn recount(
     let mut counted = UsageDelta::default();
     let mut renewed = Instant::now();
     let mut continuation = None;
+    let reserved = tenant.prefix.reserved();
     loop {
         let prefix = tenant.prefix.as_str().to_owned();
         let request =
             ListRequest { prefix, delimited: false, limit: limits::LIST_MAX, continuation, start_after: None };
         let page = store.list(&request).await?;
-        for object in &page.objects {
+        for object in page.objects.iter().filter(|object| !object.key.as_str().starts_with(&reserved)) {
             counted = counted.plus(UsageDelta::new(i64::try_from(object.size).unwrap_or(i64::MAX), 1));
         }
         continuation = page.next;

@@ -5,10 +5,10 @@ mod part;
 mod schedule;
 
 use bytes::Bytes;
-use tidegate_store::{Body, Checksum, PartNumber};
+use tidegate_store::{Body, Checksum};
 
 use self::part::Part;
-pub(crate) use self::part::ZEROS;
+pub(crate) use self::part::{ZEROS, of_zeros, zeros};
 pub(crate) use self::schedule::{PartSpan, Schedule};
 use crate::error::{FsError, FsErrorKind};
 
@@ -23,9 +23,11 @@ pub(crate) struct Assembly {
     /// The parts that have bytes and are not sent; at most [`GATHERED_MAX`] once
     /// [`Assembly::take_ready`] has given what it can.
     gathered: Vec<Gathered>,
-    /// By part number less one: whether it was handed out.
+    /// By index: whether the part was handed out.
     sent: Vec<bool>,
     sent_count: usize,
+    /// Where the last of them ends.
+    sent_end: u64,
     end: u64,
     /// Bytes that were written, those written twice counted twice.
     written: u64,
@@ -49,10 +51,18 @@ pub(crate) struct Piece {
     pub(crate) len: u64,
 }
 
+/// What is left to be sent at CLOSE.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// Parts that follow one another and have no byte; the last one may be cut short by the end of the file.
+    Hole(Vec<PartSpan>),
+    Part(SealedPart),
+}
+
 /// A part that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct SealedPart {
-    pub(crate) number: PartNumber,
+    pub(crate) index: u32,
     /// Offset of its first byte.
     pub(crate) start: u64,
     pub(crate) body: Body,
@@ -63,7 +73,17 @@ pub(crate) struct SealedPart {
 impl Assembly {
     /// `hole_max` is how many bytes of the file may never be written.
     pub(crate) fn new(schedule: Schedule, hole_max: u64) -> Self {
-        Self { schedule, hole_max, gathered: Vec::new(), sent: Vec::new(), sent_count: 0, end: 0, written: 0, clock: 0 }
+        Self {
+            schedule,
+            hole_max,
+            gathered: Vec::new(),
+            sent: Vec::new(),
+            sent_count: 0,
+            sent_end: 0,
+            end: 0,
+            written: 0,
+            clock: 0,
+        }
     }
 
     /// The file's size so far.
@@ -92,7 +112,7 @@ impl Assembly {
         }
         let span = self.schedule.part_at(offset).ok_or_else(too_large)?;
         self.check_holes(offset.saturating_add(len), len)?;
-        if self.is_sent(span.number) {
+        if self.is_sent(span.index) {
             return Err(FsError::unsupported(
                 "this range of the file is in the storage already and can't be written again before the file is \
                  closed; write the file from its start to its end",
@@ -102,11 +122,8 @@ impl Assembly {
     }
 
     /// How many bytes of a part are here.
-    pub(crate) fn gathered(&self, number: PartNumber) -> u64 {
-        self.gathered
-            .iter()
-            .find(|gathered| gathered.span.number == number)
-            .map_or(0, |gathered| gathered.part.filled())
+    pub(crate) fn gathered(&self, index: u32) -> u64 {
+        self.gathered.iter().find(|gathered| gathered.span.index == index).map_or(0, |gathered| gathered.part.filled())
     }
 
     /// A smaller part in the place of one that has no bytes yet, if there may be one.
@@ -125,7 +142,7 @@ impl Assembly {
     /// `Unsupported` if the bytes are scattered too much.
     pub(crate) fn write(&mut self, piece: &Piece, data: Bytes) -> Result<(), FsError> {
         self.clock += 1;
-        let index = match self.gathered.iter().position(|gathered| gathered.span.number == piece.span.number) {
+        let index = match self.gathered.iter().position(|gathered| gathered.span.index == piece.span.index) {
             Some(index) => index,
             None => {
                 self.schedule.settle(&piece.span);
@@ -179,21 +196,57 @@ impl Assembly {
         Some(self.gathered.pop().map_or_else(Part::default, |gathered| gathered.part).seal(self.end))
     }
 
-    /// At CLOSE: the next part, from `cursor` on, that was not sent, with zeros in its holes.
-    /// `cursor` starts at 0 and is moved.
-    pub(crate) fn take_rest(&mut self, cursor: &mut u64) -> Option<SealedPart> {
+    /// At CLOSE: the next part, from `cursor` on, that was not sent, with zeros in its holes; or all those that
+    /// follow one another without a byte, if they have `hole_min` bytes at least. `cursor` starts at 0 and is moved.
+    pub(crate) fn take_rest(&mut self, cursor: &mut u64, hole_min: u64) -> Option<Rest> {
         while *cursor < self.end {
             let span = self.schedule.part_at(*cursor)?;
+            let hole = self.hole_from(span);
+            let len = hole.iter().map(|span| span.len).sum::<u64>();
+            if len >= hole_min.max(1) {
+                *cursor = span.start + len;
+                hole.iter().for_each(|span| self.note_sent(span));
+                return Some(Rest::Hole(hole));
+            }
             *cursor = span.end();
-            if self.is_sent(span.number) {
+            if self.is_sent(span.index) {
                 continue;
             }
-            if let Some(index) = self.gathered.iter().position(|gathered| gathered.span.number == span.number) {
-                return Some(self.seal(index));
-            }
-            return Some(self.seal_part(span, Part::default()));
+            let index = self.gathered.iter().position(|gathered| gathered.span.index == span.index);
+            return Some(Rest::Part(match index {
+                Some(index) => self.seal(index),
+                None => self.seal_part(span, Part::default()),
+            }));
         }
         None
+    }
+
+    /// The parts from this one on that have no byte, up to the end of the file.
+    fn hole_from(&self, span: PartSpan) -> Vec<PartSpan> {
+        let next = |span: &PartSpan| self.schedule.part_at(span.end()).filter(|next| next.start < self.end);
+        let spans = std::iter::successors(Some(span), next).take_while(|span| {
+            !self.is_sent(span.index) && !self.gathered.iter().any(|gathered| gathered.span.index == span.index)
+        });
+        spans.map(|span| PartSpan { len: span.len.min(self.end - span.start), ..span }).collect()
+    }
+
+    /// Makes the file shorter and gives the first of the parts that have no byte any more; `None` if what is cut
+    /// off was sent.
+    pub(crate) fn cut_to(&mut self, size: u64) -> Option<u32> {
+        if size < self.sent_end {
+            return None;
+        }
+        let first = self.schedule.part_at(size)?;
+        let first = if first.start < size { first.index + 1 } else { first.index };
+        let before = self.gathered.iter().map(|gathered| gathered.part.filled()).sum::<u64>();
+        self.gathered.retain(|gathered| gathered.span.index < first);
+        for gathered in &mut self.gathered {
+            gathered.part.cut_to(size.saturating_sub(gathered.span.start));
+        }
+        let left = self.gathered.iter().map(|gathered| gathered.part.filled()).sum::<u64>();
+        self.written = self.written.saturating_sub(before - left);
+        self.end = self.end.min(size);
+        Some(first)
     }
 
     /// Whether a part that holds a byte of the range was handed out.
@@ -201,7 +254,7 @@ impl Assembly {
         let mut at = offset;
         while self.sent_count > 0 && at < offset.saturating_add(len) {
             let Some(span) = self.schedule.part_at(at) else { return false };
-            if self.is_sent(span.number) {
+            if self.is_sent(span.index) {
                 return true;
             }
             at = span.end();
@@ -224,7 +277,7 @@ impl Assembly {
     pub(crate) fn run_from(&mut self, offset: u64) -> Vec<Bytes> {
         let (mut run, mut at) = (Vec::new(), offset);
         while let Some(span) = self.schedule.part_at(at)
-            && let Some(gathered) = self.gathered.iter_mut().find(|gathered| gathered.span.number == span.number)
+            && let Some(gathered) = self.gathered.iter_mut().find(|gathered| gathered.span.index == span.index)
         {
             let chunks = gathered.part.run_from(at - span.start);
             at += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
@@ -242,8 +295,14 @@ impl Assembly {
     }
 
     fn seal_part(&mut self, span: PartSpan, part: Part) -> SealedPart {
-        self.schedule.settle(&span);
-        let index = usize::from(span.number.number()) - 1;
+        self.note_sent(&span);
+        let (body, checksum) = part.seal(span.len.min(self.end.saturating_sub(span.start)));
+        SealedPart { index: span.index, start: span.start, body, checksum }
+    }
+
+    fn note_sent(&mut self, span: &PartSpan) {
+        self.schedule.settle(span);
+        let index = span.index as usize;
         if self.sent.len() <= index {
             self.sent.resize(index + 1, false);
         }
@@ -251,8 +310,7 @@ impl Assembly {
             *sent = true;
             self.sent_count += 1;
         }
-        let (body, checksum) = part.seal(span.len.min(self.end.saturating_sub(span.start)));
-        SealedPart { number: span.number, start: span.start, body, checksum }
+        self.sent_end = self.sent_end.max(span.end().min(self.end));
     }
 
     /// Holes are sent as zeros, so a few bytes of input must not make hundreds of GiB of output.
@@ -266,17 +324,13 @@ impl Assembly {
         ))
     }
 
-    fn is_sent(&self, number: PartNumber) -> bool {
-        self.sent.get(usize::from(number.number()) - 1).copied().unwrap_or(false)
+    fn is_sent(&self, index: u32) -> bool {
+        self.sent.get(index as usize).copied().unwrap_or(false)
     }
 }
 
 pub(crate) fn too_large() -> FsError {
-    FsError::new(
-        FsErrorKind::TooLarge,
-        "the file is larger than an upload of unknown size can be; use a client that tells the size when it opens \
-         the file, or split the file",
-    )
+    FsError::new(FsErrorKind::TooLarge, "the file is larger than the storage takes, which is 5 TiB; split it")
 }
 
 #[cfg(test)]

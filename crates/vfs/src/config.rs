@@ -16,15 +16,15 @@ use crate::machine_memory::machine_memory;
 /// S3 takes 10,000 parts. Without a size hint in OPEN, the first 1,000 parts have `part_size`
 /// bytes, and every 1,000 parts their size doubles up to `part_size_max`, but never beyond a quarter of
 /// the budget for uploads: with the defaults, and a memory budget of 512 MiB or more, 8, 16 and 32 MiB
-/// for 1,000 parts each and 64 MiB for the other 7,000, together 504,000 MiB (492 GiB). With a hint,
-/// parts are large enough for the hint to fit into 9,000 of them; they take up to an eighth of the
-/// budget for uploads.
+/// for 1,000 parts each, and 64 MiB. Behind 4,624 parts a GiB of them at a time is one part of the
+/// upload, so that there are numbers for 5 TiB. With a hint, parts are large enough for the hint to fit
+/// into 9,000 of them, where that takes no more than an eighth of the budget for uploads.
 ///
 /// While memory is short, a part stays smaller than that, so that no file fails where smaller parts
-/// would do. At the latest, sizes double at equal distances over all 10,000 parts: with the defaults
-/// every 2,500, which makes 300,000 MiB (293 GiB) if memory is short all the time. A file waits for
-/// memory, and fails after `budget_wait`, only where not even a part of that size may be had: for its
-/// first part, and then behind 20, 59 and 137 GiB, for a part of 16, 32 and 64 MiB.
+/// would do. At the latest, sizes double at equal distances over the first 4,624 parts: with the defaults
+/// every 1,156. A file waits for memory, and fails after `budget_wait`, only where not even a part of
+/// that size may be had: for its first part, and then behind 9, 27 and 63 GiB, for a part of 16, 32 and
+/// 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -57,9 +57,18 @@ pub struct Config {
     /// as keep the client from waiting, and no more than help and than fair shares of the memory
     /// allow. Default: 16.
     pub upload_concurrency: usize,
-    /// How many bytes of an upload may never be written: they read as zeros, and are sent to the store
-    /// as such. Default: 1 GiB.
+    /// How many bytes of a file may never be written; they read as zeros. Holes of 64 MiB or more are filled
+    /// inside the store, so they cost the node nothing, but the tenant its quota, and whoever pays for the bucket
+    /// its price. Default: 5 TiB.
     pub hole_max: ByteSize,
+    /// Whether all that is sent of an upload is kept on scratch too until its CLOSE, as far as there is room, so
+    /// that it may be written again, or cut off, anywhere. Without that it may where the client has opened the file
+    /// for reading too. Default: false.
+    pub keep_uploads: bool,
+    /// About how many bytes of a file behind its first parts become one part together. It is no setting: tests have
+    /// smaller ones.
+    #[serde(skip)]
+    pub part_group: ByteSize,
     /// Where the bytes of files that are changed in place wait for their CLOSE, in files without names;
     /// best on a disk of the machine's own. Default: the system's folder for temporary files.
     pub scratch_dir: Option<PathBuf>,
@@ -157,7 +166,9 @@ impl Default for Config {
             part_size: ByteSize::mib(8),
             part_size_max: ByteSize::mib(64),
             upload_concurrency: 16,
-            hole_max: ByteSize::gib(1),
+            hole_max: ByteSize::tib(5),
+            keep_uploads: false,
+            part_group: ByteSize::gib(1),
             scratch_dir: None,
             scratch_limit: ByteSize::gib(10),
             copy_whole_max: ByteSize::gib(5),

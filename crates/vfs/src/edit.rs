@@ -16,7 +16,8 @@ mod view;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use tidegate_store::limits;
 use tokio::sync::oneshot;
 
@@ -143,6 +144,27 @@ impl Edit {
     /// Whether nothing was written, so that what comes may go straight to the store.
     pub(crate) fn is_untouched(&self) -> bool {
         self.content.extents.is_empty() && !self.flushing && self.failed.is_none()
+    }
+
+    /// Whether something is on its way to scratch.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing
+    }
+
+    /// Takes bytes that are here, and brings them to scratch, waiting where need be. Nobody else may work on it.
+    ///
+    /// # Errors
+    /// As [`Edit::admit`].
+    pub(crate) async fn take(&mut self, offset: u64, data: Bytes) -> Result<(), FsError> {
+        while let Admission::Wait(wait) = self.admit(offset, data.len() as u64, || ready(()).boxed())? {
+            wait.await;
+        }
+        self.write(offset, data)?;
+        while let Some(flush) = self.begin_flush() {
+            let flushed = flush.run().await;
+            self.end_flush(flushed);
+        }
+        self.check()
     }
 
     /// Fails with what ended it, again and again.

@@ -26,11 +26,12 @@ pub(crate) use self::interrupted::{Interrupted, TakenOver};
 pub(crate) use self::keeper::{Keeper, fenced};
 pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier, left};
 pub(crate) use self::owners::Owners;
+use self::tails::remove_tail;
 pub(crate) use self::tails::{OldTails, Sweeps};
-use self::tails::{remove_tail, tails_of};
 use crate::aborting::abort;
 use crate::attributes::unix_now;
 use crate::error::{FsError, FsErrorKind};
+use crate::hidden::Hidden;
 use crate::metrics::Metrics;
 
 /// How often a RENAME of an upload, or one that has no parts yet, looks again at what is in its way.
@@ -53,8 +54,7 @@ pub(crate) struct Uploads {
     store: Arc<dyn ObjectStore>,
     tenant: TenantName,
     user: UserName,
-    /// What the keys of tails begin with.
-    tails: String,
+    hidden: Hidden,
     life: Life,
     owed: Arc<Owed>,
     owners: Arc<Owners>,
@@ -72,17 +72,22 @@ pub(crate) struct NewUpload {
 }
 
 impl Uploads {
-    /// Those of a tenant whose files lie under `prefix`, for one user.
+    /// Those of a tenant, whose files `hidden` lies beside, for one user.
     pub(crate) fn new(
         journal: Option<Arc<dyn Journal>>,
         store: Arc<dyn ObjectStore>,
         (tenant, user): (TenantName, UserName),
-        prefix: &str,
+        hidden: Hidden,
         life: Life,
         (owed, owners): (Arc<Owed>, Arc<Owners>),
     ) -> Arc<Self> {
         let metrics = owed.metrics().clone();
-        Arc::new(Self { journal, store, tenant, user, tails: tails_of(prefix), life, owed, owners, metrics })
+        Arc::new(Self { journal, store, tenant, user, hidden, life, owed, owners, metrics })
+    }
+
+    /// Where the server's own objects lie.
+    pub(crate) fn hidden(&self) -> &Hidden {
+        &self.hidden
     }
 
     /// Whether a journal is kept.

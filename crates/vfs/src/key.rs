@@ -1,13 +1,10 @@
 //! The one place where a client's path becomes an object key, and a key becomes a name again.
 
-use tidegate_store::{KeyPrefix, Mappings, ObjectKey};
+use tidegate_store::{KeyPrefix, Mappings, ObjectKey, RESERVED};
 
 use crate::error::{FsError, FsErrorKind};
 use crate::mounted::{self, Location, Mounted};
 use crate::path::VirtualPath;
-
-/// What lies at the top of each tenant's files and is no file: the ends of uploads that were cut.
-pub(crate) const RESERVED: &str = ".tidegate";
 
 /// The keys that one user's paths can reach: all below the tenant's prefix, or below what of it is
 /// mounted for the user.

@@ -14,6 +14,7 @@ mod directory;
 mod edit;
 mod error;
 mod hashed_names;
+mod hidden;
 mod in_flight;
 mod journal;
 mod key;
@@ -40,6 +41,7 @@ mod usage;
 mod vfs;
 mod writer;
 mod written;
+mod zeros;
 
 pub use attributes::{FileAttributes, FileKind, SetAttributes};
 pub use config::{Config, ConfigError, ListingAttributes};

@@ -80,7 +80,7 @@ impl Vfs {
         // A tenant without any uploads, and whose tails were looked at, costs no store.
         let store = || opened.get_or_try_init(|| self.store_of(tenant));
         let mut old = match self.sweeps().next(tenant) {
-            Some(page) => Some(OldTails::look(&**store().await?, &page, self.upload_age_max()).await?),
+            Some(page) => Some(OldTails::look(&**store().await?, tenant, &page, self.upload_age_max()).await?),
             None => None,
         };
         loop {

@@ -14,6 +14,7 @@ use crate::copying::{Copier, CopyRoom};
 use crate::directory::boundaries::Boundaries;
 use crate::edit::Scratch;
 use crate::error::FsError;
+use crate::hidden::Hidden;
 use crate::in_flight::TenantsInFlight;
 use crate::journal::{BoundedJournal, Life, Owed, Owners, Sweeps, Uploads};
 use crate::key::KeySpace;
@@ -183,7 +184,7 @@ impl Vfs {
         let usage = vfs.usage.tenant(&account.tenant, &store);
         let store: Arc<dyn ObjectStore> = match &usage {
             None => store,
-            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage))),
+            Some(usage) => Arc::new(Counted::new(store, Arc::clone(usage), Hidden::beside(&account.tenant.prefix))),
         };
         let store: Arc<dyn ObjectStore> = Arc::new(Watched::new(
             store,
@@ -260,7 +261,7 @@ impl Shared {
         let of = (tenant.name.clone(), user);
         let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
         let node = (Arc::clone(&self.owed), Arc::clone(&self.owners));
-        Uploads::new(self.journal.clone(), store, of, tenant.prefix.as_str(), life, node)
+        Uploads::new(self.journal.clone(), store, of, Hidden::beside(&tenant.prefix), life, node)
     }
 
     /// For the copies of one request.

@@ -19,7 +19,7 @@ use tidegate_store::Permission;
 pub use self::copy::Copy;
 pub(crate) use self::destination::{Destination, Relocation};
 pub(crate) use self::memory::Memory;
-pub(crate) use self::transfer::{Target, Transfer, publish_error};
+pub(crate) use self::transfer::{CopyFrom, Group, Target, Transfer, publish_error};
 pub(crate) use self::upload::{Beginning, Upload, settle};
 use crate::attributes::{FileAttributes, SetAttributes};
 use crate::error::{FsError, FsErrorKind};

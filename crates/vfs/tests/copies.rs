@@ -202,12 +202,17 @@ async fn what_the_store_can_not_do_passes_through_the_node() {
     assert!(env.object("to").await.unwrap() == changed);
     assert!(env.object("from").await.unwrap() == from, "and that is still to be published");
 
-    // From there into one that is changed in place: neither, and nothing of it is published.
-    let mut writer = open_writer(&env.mount, "/to", WRITE).await.unwrap();
-    let refused = copy(&mut writer, async || view(&open).await, (0, None, 5)).await;
-    assert_eq!(kind(refused), Some(FsErrorKind::Unsupported));
-    assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Unsupported));
-    assert!(env.object("to").await.unwrap() == changed);
+    // From there into one that is changed in place, behind a change that is on its way to scratch.
+    let mut writer = open_writer(&env.mount, "/to", READ_WRITE).await.unwrap();
+    write(&mut writer, 100, Bytes::from_static(b"before")).await.unwrap();
+    let copied = copy(&mut writer, async || view(&open).await, (0, None, 5)).await.unwrap();
+    write(&mut writer, 7, Bytes::from_static(b"behind")).await.unwrap();
+    assert_eq!(copied, changed.len() as u64);
+    let mut expected = [&changed[..5], b"later", &changed[5..]].concat();
+    expected[7..13].copy_from_slice(b"behind");
+    assert!(read_whole(&writer).await == expected);
+    writer.finish().await.unwrap();
+    assert!(env.object("to").await.unwrap() == expected);
     drop(open);
     is_given_back(&env).await;
     assert_eq!(env.uploads().await, 0);

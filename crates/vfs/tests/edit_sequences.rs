@@ -4,10 +4,11 @@
 mod harness;
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use harness::*;
 use proptest::prelude::*;
 use tidegate_store::faulty::{FaultPlan, Rates};
-use tidegate_vfs::{FsError, FsErrorKind, OpenOptions, SetAttributes, Writer};
+use tidegate_vfs::{Config, FsError, FsErrorKind, OpenOptions, SetAttributes, Writer};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -147,7 +148,9 @@ async fn apply(
 fn check(plan: FaultPlan, start: usize, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(within(async {
-        let env = env_with(config(), plan).await;
+        // Groups of two parts, so that parts are joined, and holes filled, inside the store.
+        let config = Config { part_group: ByteSize::b(2 * PART as u64), ..config() };
+        let env = env_with(config, plan).await;
         env.put_bytes("f", pattern(start)).await;
         run(&env, start, steps).await;
     }));

@@ -144,7 +144,7 @@ async fn what_was_cut_off_never_comes_back() {
 
 #[tokio::test]
 async fn holes_cost_no_scratch_and_have_a_limit() {
-    let env = env().await;
+    let env = env_with(Config { hole_max: ByteSize::gib(1), ..config() }, FaultPlan::none()).await;
     env.put("f", b"start", &[]).await;
     let mut writer = open_writer(&env.mount, "/f", READ_WRITE).await.unwrap();
     write(&mut writer, 512 << 20, Bytes::from_static(b"far")).await.unwrap();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytesize::ByteSize;
 use harness::*;
 use prometheus::Registry;
 use tidegate_store::faulty::{Call, FaultPlan, FaultyObjectStore};
@@ -16,7 +17,9 @@ use tidegate_store::{
     Account, ListRequest, ObjectStore, Permission, Recount, StoreError, StoreErrorKind, StoreResult, TenantLimits,
     TenantName, UsageDelta, UsageFigures, UsageStore, recount,
 };
-use tidegate_vfs::{Begun, FsErrorKind, Metrics, Mount, Replace, Services, SetAttributes, Usage, Vfs};
+use tidegate_vfs::{
+    Begun, Config, FsErrorKind, Metrics, Mount, OpenOptions, Replace, Services, SetAttributes, Usage, Vfs,
+};
 
 const FULL: Option<FsErrorKind> = Some(FsErrorKind::NoSpace);
 
@@ -35,10 +38,14 @@ fn with_quota(bytes: Option<u64>, objects: Option<u64>) -> Account {
 }
 
 async fn node(store: &MemoryObjectStore, usage: Arc<dyn UsageStore>, account: &Account) -> Node {
+    node_with(config(), store, usage, account).await
+}
+
+async fn node_with(config: Config, store: &MemoryObjectStore, usage: Arc<dyn UsageStore>, account: &Account) -> Node {
     let calls = FaultyObjectStore::new(Arc::new(store.clone()), FaultPlan::none());
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let vfs =
-        Vfs::over(Services { stores: Arc::new(calls.clone()), usage: Some(usage), journal: None }, config(), metrics);
+        Vfs::over(Services { stores: Arc::new(calls.clone()), usage: Some(usage), journal: None }, config, metrics);
     let mount = vfs.mount(account).await.unwrap();
     Node { store: store.clone(), calls, vfs, mount }
 }
@@ -107,6 +114,49 @@ async fn every_change_is_counted_and_told_within_seconds() {
     write_all(&mut cut, &pattern(3 * PART), 32 << 10).await.unwrap();
     cut.abandon().await;
     told("an upload that was given up").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_keeps_beside_the_files_takes_no_room_and_what_it_fills_with_it_does() {
+    let (usage, store) = (MemoryUsage::new(), MemoryObjectStore::new().with_part_min(PART as u64));
+    let account = with_quota(Some(60 * PART as u64), None);
+    recount(&store, &usage, &account.tenant, Duration::ZERO).await.unwrap().unwrap();
+    let grouped = Config { part_group: ByteSize::b(16 * PART as u64), ..config() };
+    let node = node_with(grouped, &store, Arc::new(usage.clone()), &account).await;
+    let (mount, len) = (&node.mount, 20 * PART as u64);
+    // Zeros that the store copies, and parts that it joins.
+    let mut writer = open_writer(mount, "/zeros", create()).await.unwrap();
+    writer.set_attributes(size(len)).await.unwrap();
+    writer.finish().await.unwrap();
+    upload(mount, "/joined", &pattern(len as usize)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let used = async || usage.read(&tenant()).await.unwrap().used;
+    assert_eq!(used().await, UsageDelta::new(2 * len as i64, 2));
+    assert!(listed(&store).await.objects > 2, "the zeros are there");
+    recount(&store, &usage, &account.tenant, Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(used().await, UsageDelta::new(2 * len as i64, 2));
+    // A few bytes of input make no more than there is room for.
+    let mut writer = open_writer(mount, "/more", create()).await.unwrap();
+    writer.set_attributes(size(len + 1)).await.unwrap();
+    assert_eq!(kind(writer.finish().await), FULL);
+    let more = mount.set_attributes(&path("/zeros"), size(2 * len + 1)).await;
+    assert_eq!(kind(more), FULL);
+    assert_eq!(mount.stat(&path("/zeros")).await.unwrap().size, len);
+    assert_eq!(store.list_uploads("", None).await.unwrap().uploads.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_needs_room_for_what_it_adds() {
+    let node = counted(&MemoryUsage::new(), Some(60 * PART as u64), None).await;
+    let mount = &node.mount;
+    upload(mount, "/f", &pattern(40 * PART)).await.unwrap();
+    for (len, full) in [(20 * PART + 1, FULL), (19 * PART, None)] {
+        let append = OpenOptions { append: true, ..WRITE };
+        let mut writer = open_writer(mount, "/f", append).await.unwrap();
+        let _ = write_all(&mut writer, &pattern(len), PART).await;
+        assert_eq!(kind(writer.finish().await), full, "{len}");
+    }
+    assert_eq!(mount.stat(&path("/f")).await.unwrap().size, 59 * PART as u64);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use harness::*;
 use proptest::prelude::*;
 use tidegate_store::faulty::{Call, Fault, FaultPlan, Rates};
 use tidegate_store::{Body, ObjectStore, Permission, StoreErrorKind};
-use tidegate_vfs::{Admission, FsErrorKind, OpenOptions, SetAttributes};
+use tidegate_vfs::{Admission, Config, FsErrorKind, OpenOptions, SetAttributes};
 
 #[tokio::test]
 async fn a_file_up_to_one_part_is_one_put() {
@@ -78,6 +78,41 @@ async fn a_range_that_was_sent_is_refused_and_the_file_is_not_published() {
     assert_eq!(kind(writer.finish().await), Some(FsErrorKind::Unsupported));
     assert!(env.object("f").await.is_none());
     assert_eq!(env.uploads().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_kept_on_scratch_may_be_written_again_and_cut_off_after_it_was_sent() {
+    let env = env_with(Config { keep_uploads: true, ..config() }, FaultPlan::none()).await;
+    let mut expected = pattern(4 * PART).to_vec();
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    write_all(&mut writer, &pattern(4 * PART), PART).await.unwrap();
+    write(&mut writer, PART + 5, Bytes::from_static(b"again")).await.unwrap();
+    expected[PART + 5..PART + 10].copy_from_slice(b"again");
+    writer.set_attributes(size(2 * PART as u64 + 7)).await.unwrap();
+    expected.truncate(2 * PART + 7);
+    writer.finish().await.unwrap();
+    assert!(env.object("f").await.unwrap() == expected);
+    assert_eq!(env.uploads().await, 0);
+}
+
+/// As programs do that ask for room first and give back what they did not need.
+#[tokio::test]
+async fn what_was_never_written_may_be_cut_off_while_parts_are_sent() {
+    let env = env().await;
+    let data = pattern(3 * PART + 1_000);
+    let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
+    writer.set_attributes(size(100 * PART as u64)).await.unwrap();
+    write_all(&mut writer, &data, 30_000).await.unwrap();
+    assert_eq!(writer.attributes().size, 100 * PART as u64);
+    writer.set_attributes(size(data.len() as u64 + 10)).await.unwrap();
+    writer.set_attributes(size(data.len() as u64 - 10)).await.unwrap();
+    let sent = writer.set_attributes(size(3 * PART as u64 - 1)).await;
+    assert_eq!(kind(sent), Some(FsErrorKind::Unsupported), "the end of a part that is in the store");
+    writer.set_attributes(size(data.len() as u64 + 5)).await.unwrap();
+    writer.finish().await.unwrap();
+    let expected = [&data[..data.len() - 10], &[0; 15]].concat();
+    assert!(env.object("f").await.unwrap() == expected);
+    assert_eq!(env.metric("tidegate_vfs_memory_used_bytes", "write"), 0);
 }
 
 // ZIP, WAV and MP4 have their header written last.
@@ -367,7 +402,7 @@ async fn a_dropped_writer_and_a_dropped_close_abort_in_the_background() {
 async fn writing_without_leave_is_refused_instead_of_kept_without_limit() {
     // One part in all: the second can only begin when the first has landed.
     let budget = bytesize::ByteSize::b(PART as u64 * 2 + 100);
-    let env = env_with(tidegate_vfs::Config { memory_budget: Some(budget), ..config() }, FaultPlan::none()).await;
+    let env = env_with(Config { memory_budget: Some(budget), ..config() }, FaultPlan::none()).await;
     let mut writer = open_writer(&env.mount, "/f", create()).await.unwrap();
     let data = pattern(PART);
     assert!(matches!(writer.admit(0, PART as u32).unwrap(), Admission::Ready));

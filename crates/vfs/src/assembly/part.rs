@@ -86,6 +86,15 @@ impl Part {
         self.extents.insert(first, joined);
     }
 
+    /// Forgets what lies behind the first `len` bytes.
+    pub(super) fn cut_to(&mut self, len: u64) {
+        self.extents.retain(|extent| extent.start < len);
+        if let Some(last) = self.extents.last_mut().filter(|last| last.end > len) {
+            last.split_off(len);
+        }
+        self.filled = self.extents.iter().map(|extent| extent.end - extent.start).sum();
+    }
+
     /// The first `len` bytes, holes as zeros, and their checksum where it is known without reading
     /// them again.
     pub(super) fn seal(self, len: u64) -> (Body, Option<Checksum>) {
@@ -129,17 +138,29 @@ impl Part {
 /// Fills `body` up to `len` bytes with zeros, and gives their checksum.
 fn pour_zeros(body: &mut Body, len: u64) -> Checksum {
     let block = Bytes::from_static(&ZEROS);
-    let (mut missing, mut sum) = (len.saturating_sub(body.len()), Checksum::EMPTY);
-    let blocks = missing / block.len() as u64;
-    if blocks > 0 {
-        sum = repeat(Checksum::of(&block), blocks);
-        missing -= blocks * block.len() as u64;
-        (0..blocks).for_each(|_| body.push(block.clone()));
-    }
-    let rest = block.slice(..missing as usize);
-    sum = sum.then(Checksum::of(&rest));
-    body.push(rest);
-    sum
+    let missing = len.saturating_sub(body.len());
+    let (blocks, rest) = (missing / block.len() as u64, missing % block.len() as u64);
+    (0..blocks).for_each(|_| body.push(block.clone()));
+    body.push(block.slice(..rest as usize));
+    of_zeros(missing)
+}
+
+/// The checksum of so many zeros.
+pub(crate) fn of_zeros(len: u64) -> Checksum {
+    let block = ZEROS.len() as u64;
+    // Only the rest is read where there is no more.
+    let blocks = match len / block {
+        0 => Checksum::EMPTY,
+        count => repeat(Checksum::of(&ZEROS), count),
+    };
+    blocks.then(Checksum::of(ZEROS.get(..(len % block) as usize).unwrap_or_default()))
+}
+
+/// So many zeros.
+pub(crate) fn zeros(len: u64) -> Body {
+    let mut body = Body::new();
+    pour_zeros(&mut body, len);
+    body
 }
 
 /// The checksum of `times` copies of the bytes that `one` is of, by doubling.

@@ -1,6 +1,6 @@
 //! How large each part of an upload is.
 
-use tidegate_store::{PartNumber, limits};
+use tidegate_store::limits;
 
 /// Parts of one size before the size doubles.
 const PARTS_PER_SIZE: u64 = 1_000;
@@ -12,7 +12,8 @@ const PARTS_PLANNED: u64 = 9_000;
 const MIB: u64 = 1 << 20;
 
 /// The sizes of an upload's parts: `flat` parts of `size` bytes, then sizes that double every 1,000
-/// parts up to `size_max`, 10,000 parts in all.
+/// parts up to `size_max`, 10,000 parts in all; or, [with groups](Schedule::with_groups), as many as
+/// there may be: those behind a certain one all have one size, and become parts of the upload together.
 ///
 /// That is the plan. Where memory is short a part may be [smaller](Schedule::smaller), down to a
 /// second plan that doubles later, at equal distances over all 10,000 parts. A part's place is
@@ -25,6 +26,10 @@ pub(crate) struct Schedule {
     hinted: u64,
     flat: u64,
     size_max: u64,
+    /// Parts that the upload has as such.
+    direct: u64,
+    /// Of those behind them; 0 if there are none.
+    grouped_size: u64,
     /// What is settled: runs of parts of one size, ascending.
     runs: Vec<Run>,
     settled: u64,
@@ -42,7 +47,8 @@ struct Run {
 /// One part's place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartSpan {
-    pub(crate) number: PartNumber,
+    /// Its place among the parts, from 0 on.
+    pub(crate) index: u32,
     /// Offset of its first byte in the file.
     pub(crate) start: u64,
     /// Length in bytes, when full.
@@ -70,10 +76,24 @@ impl Schedule {
             hinted,
             flat: hinted.max(PARTS_PER_SIZE),
             size_max: size_max.clamp(size, limits::PART_MAX),
+            direct: u64::from(limits::PARTS_MAX),
+            grouped_size: 0,
             runs: Vec::new(),
             settled: 0,
             settled_end: 0,
         })
+    }
+
+    /// The same with parts of `size` bytes without end behind the first `direct` ones, or those that a hint asks
+    /// for.
+    pub(crate) fn with_groups(mut self, direct: u64, size: u64) -> Self {
+        (self.direct, self.grouped_size) = (direct.max(self.hinted), size);
+        self
+    }
+
+    /// How many parts the upload has as such.
+    pub(crate) fn direct(&self) -> u32 {
+        u32::try_from(self.direct).unwrap_or(u32::MAX)
     }
 
     /// The part that holds the byte at `offset`; `None` behind the last part.
@@ -85,7 +105,10 @@ impl Schedule {
         let mut run = Run { first: self.settled, start: self.settled_end, size: self.planned(self.settled) };
         loop {
             let count = self.next_size_at(run.first).saturating_sub(run.first);
-            if run.size >= self.size_max || (offset - run.start) / run.size < count {
+            if run.size == 0 {
+                return None;
+            }
+            if (offset - run.start) / run.size < count {
                 return run.part_at(offset);
             }
             let first = run.first + count;
@@ -96,7 +119,7 @@ impl Schedule {
     /// Fixes the place of a part, as [`Schedule::part_at`] or [`Schedule::smaller`] gave it, and of
     /// those before it.
     pub(crate) fn settle(&mut self, span: &PartSpan) {
-        let index = u64::from(span.number.number()) - 1;
+        let index = u64::from(span.index);
         while self.settled < index {
             let size = self.planned(self.settled);
             let count = self.next_size_at(self.settled).min(index) - self.settled;
@@ -109,7 +132,7 @@ impl Schedule {
 
     /// A part at the same place with about half the size, if it is not settled and may be smaller.
     pub(crate) fn smaller(&self, span: &PartSpan) -> Option<PartSpan> {
-        let index = u64::from(span.number.number()) - 1;
+        let index = u64::from(span.index);
         let len = (span.len / 2).max(self.least(index));
         (index >= self.settled && len < span.len).then_some(PartSpan { len, ..*span })
     }
@@ -124,6 +147,9 @@ impl Schedule {
 
     /// The size of a part as planned.
     fn planned(&self, index: u64) -> u64 {
+        if index >= self.direct {
+            return self.grouped_size;
+        }
         match index.checked_sub(self.flat) {
             Some(behind) => self.doubled(1 + behind / PARTS_PER_SIZE),
             None => self.size,
@@ -132,9 +158,12 @@ impl Schedule {
 
     /// The least size of a part.
     fn least(&self, index: u64) -> u64 {
+        if index >= self.direct {
+            return self.grouped_size;
+        }
         let Some(behind) = index.checked_sub(self.hinted) else { return self.size };
         let sizes = 1 + u64::from(self.size_max.div_ceil(self.size).next_power_of_two().ilog2());
-        let step = behind * sizes / u64::from(limits::PARTS_MAX).saturating_sub(self.hinted).max(1);
+        let step = behind * sizes / self.direct.saturating_sub(self.hinted).max(1);
         self.doubled(step).min(self.planned(index))
     }
 
@@ -143,17 +172,21 @@ impl Schedule {
         (self.size << times.min(16)).min(self.size_max)
     }
 
-    /// The first part behind this one that is planned with another size.
+    /// The first part behind this one that may be planned with another size.
     fn next_size_at(&self, index: u64) -> u64 {
-        match index.checked_sub(self.flat) {
+        if index >= self.direct {
+            return u64::MAX;
+        }
+        let next = match index.checked_sub(self.flat) {
             Some(behind) => self.flat + (behind / PARTS_PER_SIZE + 1) * PARTS_PER_SIZE,
             None => self.flat,
-        }
+        };
+        next.min(self.direct)
     }
 
     /// The first part.
     pub(crate) fn first(&self) -> PartSpan {
-        PartSpan { number: PartNumber::FIRST, start: 0, len: self.size }
+        PartSpan { index: 0, start: 0, len: self.planned(0) }
     }
 }
 
@@ -166,8 +199,7 @@ impl Run {
 }
 
 fn span(index: u64, start: u64, len: u64) -> Option<PartSpan> {
-    let number = PartNumber::new(u16::try_from(index + 1).ok()?)?;
-    Some(PartSpan { number, start, len })
+    Some(PartSpan { index: u32::try_from(index).ok()?, start, len })
 }
 
 #[cfg(test)]
@@ -189,7 +221,7 @@ mod tests {
         for (index, mib) in [(0, 8), (999, 8), (1_000, 16), (1_999, 16), (2_000, 32), (3_000, 64), (9_999, 64)] {
             assert_eq!(spans[index].len, mib * MIB, "part {index}");
         }
-        assert_eq!(spans[9_999].end(), 504_000 * MIB, "the size that the settings document");
+        assert_eq!(spans[9_999].end(), 504_000 * MIB);
     }
 
     #[test]
@@ -197,7 +229,7 @@ mod tests {
         let schedule = Schedule::new(8 * MIB, 64 * MIB, 1024 * GIB).unwrap();
         assert_eq!(schedule.first().len, 117 * MIB);
         let last = schedule.part_at(1024 * GIB - 1).unwrap();
-        assert!(last.number.number() <= 9_000);
+        assert!(last.index < 9_000);
         assert_eq!(last.len, 117 * MIB);
         assert!(Schedule::new(8 * MIB, 64 * MIB, 9_000 * 6 * GIB).is_none(), "parts over 5 GiB");
     }
@@ -217,9 +249,22 @@ mod tests {
             assert_eq!(schedule.smaller(&span), None, "settled");
             end = span.end();
         }
-        assert_eq!(end, 300_000 * MIB, "the size that the settings document");
+        assert_eq!(end, 300_000 * MIB);
         let lens: Vec<u64> = [0, 2_499, 2_500, 5_000, 7_500].map(|n| spans(&schedule)[n].len / MIB).to_vec();
         assert_eq!(lens, [8, 8, 16, 32, 64]);
+    }
+
+    #[test]
+    fn parts_behind_the_direct_ones_have_one_size_and_no_end() {
+        let mut schedule = Schedule::new(8 * MIB, 64 * MIB, 0).unwrap().with_groups(2_500, 48 * MIB);
+        let direct = (8 + 16 + 16) * 1_000 * MIB;
+        assert_eq!(schedule.part_at(direct - 1).map(|span| (span.index, span.len)), Some((2_499, 32 * MIB)));
+        let grouped = PartSpan { index: 2_500 + 100_000, start: direct + 100_000 * 48 * MIB, len: 48 * MIB };
+        assert_eq!(schedule.part_at(grouped.start + 1), Some(grouped));
+        assert_eq!(schedule.smaller(&grouped), None);
+        schedule.settle(&grouped);
+        assert_eq!(schedule.part_at(grouped.start + 1), Some(grouped));
+        assert_eq!(schedule.part_at(grouped.end()).map(|span| span.index), Some(grouped.index + 1));
     }
 
     #[test]
@@ -271,7 +316,7 @@ mod tests {
                 prop_assert_eq!(schedule.part_at(span.end() - 1), Some(span));
                 if let Some(next) = schedule.part_at(span.end()) {
                     prop_assert_eq!(next.start, span.end());
-                    prop_assert_eq!(next.number.number(), span.number.number() + 1);
+                    prop_assert_eq!(next.index, span.index + 1);
                 }
             } else {
                 prop_assert!(offset >= hint, "the hint always fits");

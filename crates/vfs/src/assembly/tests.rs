@@ -13,14 +13,14 @@ fn assembly() -> Assembly {
 
 /// What a store would hold.
 #[derive(Default)]
-struct Store(BTreeMap<PartNumber, SealedPart>);
+struct Store(BTreeMap<u32, SealedPart>);
 
 impl Store {
     fn add(&mut self, part: SealedPart) {
         if let Some(checksum) = part.checksum {
             assert_eq!(checksum, part.body.checksum());
         }
-        assert!(self.0.insert(part.number, part).is_none(), "a part is sent once");
+        assert!(self.0.insert(part.index, part).is_none(), "a part is sent once");
     }
 
     fn file(&self) -> Vec<u8> {
@@ -46,12 +46,13 @@ fn close(mut assembly: Assembly, store: &mut Store) -> Vec<u8> {
         return body.chunks().concat();
     }
     let mut cursor = 0;
-    while let Some(part) = assembly.take_rest(&mut cursor) {
+    while let Some(rest) = assembly.take_rest(&mut cursor, u64::MAX) {
+        let Rest::Part(part) = rest else { panic!("a hole of {rest:?}") };
         store.add(part);
     }
     let last = store.0.len();
     for (index, part) in store.0.values().enumerate() {
-        assert_eq!(usize::from(part.number.number()), index + 1, "numbers without gaps");
+        assert_eq!(part.index as usize, index, "indices without gaps");
         assert!(part.body.len() == PART || index + 1 == last, "only the last part is short");
     }
     store.file()
@@ -123,6 +124,42 @@ fn jumping_forward_again_and_again_keeps_few_parts() {
     let file = close(assembly, &mut store);
     assert_eq!(file.len() as u64, 49 * PART + 1);
     assert!((0..50).all(|n| file[n * PART as usize] == b'x'));
+}
+
+#[test]
+fn a_large_hole_is_not_filled_with_zeros() {
+    let (mut assembly, mut store) = (assembly(), Store::default());
+    write(&mut assembly, &mut store, 0, Bytes::from_static(b"x")).unwrap();
+    write(&mut assembly, &mut store, 3_500, Bytes::from_static(b"x")).unwrap();
+    assembly.extend_to(6_500).unwrap();
+    let (mut cursor, mut found) = (0, Vec::new());
+    while let Some(rest) = assembly.take_rest(&mut cursor, 2_500) {
+        found.push(match rest {
+            Rest::Hole(spans) => (spans[0].index, spans.iter().map(|span| span.len).sum::<u64>(), true),
+            Rest::Part(part) => (part.index, part.body.len(), false),
+        });
+    }
+    // Of the two parts in front of the second byte there are too few.
+    assert_eq!(found, [(0, 1_000, false), (1, 1_000, false), (2, 1_000, false), (3, 1_000, false), (4, 2_500, true)]);
+}
+
+#[test]
+fn what_was_not_sent_can_be_cut_off() {
+    let (mut assembly, mut store) = (assembly(), Store::default());
+    write(&mut assembly, &mut store, 0, Bytes::from(vec![1; 2_700])).unwrap();
+    assembly.extend_to(9_000).unwrap();
+    assert_eq!(assembly.cut_to(1_999), None, "two parts are in the store");
+    assert_eq!(assembly.cut_to(2_300), Some(3));
+    assert_eq!((assembly.end(), assembly.gathered(2)), (2_300, 300));
+    assembly.extend_to(2_500).unwrap();
+    let mut expected = vec![1; 2_300];
+    expected.resize(2_500, 0);
+    assert_eq!(close(assembly, &mut store), expected);
+
+    let (mut assembly, mut store) = (self::assembly(), Store::default());
+    write(&mut assembly, &mut store, 0, Bytes::from(vec![1; 1_500])).unwrap();
+    assert_eq!(assembly.cut_to(1_000), Some(1), "to the end of what was sent");
+    assert_eq!(close(assembly, &mut store), vec![1; 1_000]);
 }
 
 fn fill(offset: u64, len: usize, seed: u8) -> Bytes {

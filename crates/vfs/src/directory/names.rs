@@ -1,8 +1,8 @@
 //! The names in a page of a listing, each once.
 
-use tidegate_store::{ListPage, ListedObject};
+use tidegate_store::{ListPage, ListedObject, RESERVED};
 
-use crate::key::{RESERVED, name_of};
+use crate::key::name_of;
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]

@@ -115,6 +115,13 @@ impl Content {
         stored.collect()
     }
 
+    /// What was never written, ascending.
+    pub(super) fn hole_ranges(&self) -> Vec<Range<u64>> {
+        let gaps = self.extents.pieces(0..self.size).filter(|(_, place)| place.is_none());
+        let holes = gaps.map(|(range, _)| range.start.max(self.base_end)..range.end);
+        holes.filter(|hole| hole.start < hole.end).collect()
+    }
+
     /// The one version that the whole file is a copy of, if it is one.
     pub(super) fn whole_copy(&self) -> Option<Arc<Base>> {
         match self.extents.pieces(0..self.size).next() {

@@ -21,7 +21,6 @@ pub(crate) enum PartPlan {
 }
 
 impl PartPlan {
-    #[cfg(test)]
     fn range(&self) -> &Range<u64> {
         match self {
             Self::Copy(range) | Self::Send(range) => range,
@@ -34,27 +33,43 @@ impl PartPlan {
 pub(crate) struct Sizes {
     /// The least of every part but the last.
     pub(crate) part_min: u64,
-    /// Of a part that is sent, as long as they are not too many; one may have up to twice `part_min`.
+    /// Of a part that is sent; one may have up to twice `part_min`.
     pub(crate) part: u64,
-    /// Of a part that is sent at most.
-    pub(crate) part_max: u64,
 }
 
 /// The parts of a file of `size` bytes (more than one byte), where `unchanged` lists, ascending and apart,
-/// what it has in common with the version that is there. `None` if that takes more parts, or larger
-/// ones, than there may be.
-pub(crate) fn plan(size: u64, unchanged: &[Range<u64>], sizes: Sizes) -> Option<Vec<PartPlan>> {
-    let (mut copy_min, mut part) = (sizes.part_min, sizes.part.max(sizes.part_min));
-    loop {
-        let parts = attempt(size, unchanged, sizes.part_min, copy_min, part);
-        if parts.len() <= usize::from(limits::PARTS_MAX) {
-            return Some(parts);
-        }
-        if copy_min > size && part >= sizes.part_max {
-            return None;
-        }
-        (copy_min, part) = (copy_min.saturating_mul(2), (part * 2).min(sizes.part_max));
+/// what the store can copy. Where there would be more than an upload may have, they are in groups that become
+/// one part each.
+pub(crate) fn plan(size: u64, unchanged: &[Range<u64>], sizes: Sizes) -> Vec<Vec<PartPlan>> {
+    let steps = std::iter::successors(Some(COPY_PART), |step| Some(step * 2).filter(|step| *step <= limits::PART_MAX));
+    let few = steps.map(|step| attempt(size, unchanged, sizes, step)).find(|parts| parts.len() <= PARTS_MAX);
+    match few {
+        Some(parts) => parts.into_iter().map(|part| vec![part]).collect(),
+        None => in_groups(attempt(size, unchanged, sizes, COPY_PART)),
     }
+}
+
+/// What an upload may have.
+const PARTS_MAX: usize = limits::PARTS_MAX as usize;
+
+/// So many of each that there are numbers for all: half of them are for groups that are full by their bytes.
+fn in_groups(parts: Vec<PartPlan>) -> Vec<Vec<PartPlan>> {
+    let each = parts.len().div_ceil(PARTS_MAX / 2);
+    let (mut groups, mut bytes) = (Vec::<Vec<PartPlan>>::new(), 0);
+    for part in parts {
+        let len = part.range().end - part.range().start;
+        match groups.last_mut().filter(|group| group.len() < each && bytes + len <= limits::PART_MAX) {
+            Some(group) => {
+                bytes += len;
+                group.push(part);
+            }
+            None => {
+                bytes = len;
+                groups.push(vec![part]);
+            }
+        }
+    }
+    groups
 }
 
 /// The parts that copy an unchanged beginning of `len` bytes, at least `part_min`.
@@ -64,17 +79,18 @@ pub(crate) fn copies_of_beginning(len: u64) -> Vec<Range<u64>> {
     split(0..len, step)
 }
 
-fn attempt(size: u64, unchanged: &[Range<u64>], part_min: u64, copy_min: u64, part: u64) -> Vec<PartPlan> {
+fn attempt(size: u64, unchanged: &[Range<u64>], Sizes { part_min, part }: Sizes, copy_step: u64) -> Vec<PartPlan> {
+    let part = part.max(part_min);
     let mut parts = Vec::new();
     let mut sent_to = 0;
     for range in unchanged {
         // What is sent before it must be a part of its own.
         let start = if range.start == sent_to { sent_to } else { range.start.max(sent_to + part_min) };
-        if range.end <= start || range.end - start < copy_min {
+        if range.end <= start || range.end - start < part_min {
             continue;
         }
         push_sent(&mut parts, sent_to..start, part_min, part);
-        let step = (range.end - start).div_ceil(4_000).clamp(COPY_PART, limits::PART_MAX);
+        let step = (range.end - start).div_ceil(4_000).clamp(copy_step, limits::PART_MAX);
         parts.extend(split(start..range.end, step).into_iter().map(PartPlan::Copy));
         sent_to = range.end;
     }
@@ -92,7 +108,7 @@ fn push_sent(parts: &mut Vec<PartPlan>, range: Range<u64>, part_min: u64, part: 
 }
 
 /// Cuts a range into pieces of equal size, as few as make none larger than `step`.
-fn split(range: Range<u64>, step: u64) -> Vec<Range<u64>> {
+pub(super) fn split(range: Range<u64>, step: u64) -> Vec<Range<u64>> {
     let count = (range.end - range.start).div_ceil(step).max(1);
     in_pieces(range, count)
 }
@@ -109,8 +125,14 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes { part_min: 5 * MIB, part: 8 * MIB, part_max: 64 * MIB };
+    const SIZES: Sizes = Sizes { part_min: 5 * MIB, part: 8 * MIB };
     const GIB: u64 = 1 << 30;
+
+    /// Those of a plan without groups.
+    fn alone(plan: Vec<Vec<PartPlan>>) -> Vec<PartPlan> {
+        assert!(plan.iter().all(|part| part.len() == 1), "{plan:?}");
+        plan.into_iter().flatten().collect()
+    }
 
     fn sent(parts: &[PartPlan]) -> u64 {
         let sent = parts.iter().filter(|part| matches!(part, PartPlan::Send(_)));
@@ -120,24 +142,38 @@ mod tests {
     #[test]
     fn a_byte_in_the_middle_of_a_large_file_sends_one_part() {
         let unchanged = [0..10 * GIB, 10 * GIB + 1..100 * GIB];
-        let parts = plan(100 * GIB, &unchanged, SIZES).unwrap();
+        let parts = alone(plan(100 * GIB, &unchanged, SIZES));
         assert_eq!(sent(&parts), 5 * MIB);
         assert_eq!(parts.len(), 40 + 1 + 360);
     }
 
     #[test]
     fn a_byte_in_the_first_part_or_the_last() {
-        let parts = plan(GIB, &[0..10, 11..GIB], SIZES).unwrap();
+        let parts = alone(plan(GIB, &[0..10, 11..GIB], SIZES));
         assert_eq!((sent(&parts), parts.first()), (5 * MIB, Some(&PartPlan::Send(0..5 * MIB))));
-        let parts = plan(GIB, std::slice::from_ref(&(0..GIB - 1)), SIZES).unwrap();
+        let parts = alone(plan(GIB, std::slice::from_ref(&(0..GIB - 1)), SIZES));
         assert_eq!((sent(&parts), parts.last()), (1, Some(&PartPlan::Send(GIB - 1..GIB))));
     }
 
     #[test]
-    fn changes_all_over_a_large_file_are_joined_until_their_parts_are_few_enough() {
-        let unchanged: Vec<_> = (0..20_000).map(|n| n * 16 * MIB + 1..(n + 1) * 16 * MIB).collect();
-        let parts = plan(20_000 * 16 * MIB, &unchanged, SIZES).unwrap();
-        assert!(parts.len() <= 10_000, "{}", parts.len());
+    fn what_changes_all_over_a_large_file_is_sent_in_groups_and_nothing_else() {
+        // As many as there may be, each in a part of its own.
+        let unchanged: Vec<_> = (0..65_536).map(|n| n * 64 * MIB + 1..(n + 1) * 64 * MIB).collect();
+        let groups = plan(65_536 * 64 * MIB, &unchanged, SIZES);
+        assert!(groups.len() <= PARTS_MAX, "{}", groups.len());
+        let bytes = |group: &Vec<PartPlan>| group.iter().map(|part| part.range().end - part.range().start).sum::<u64>();
+        assert!(groups.iter().all(|group| group.len() <= PARTS_MAX && bytes(group) <= limits::PART_MAX));
+        let parts: Vec<_> = groups.into_iter().flatten().collect();
+        assert_eq!(sent(&parts), 65_536 * 5 * MIB);
+        assert!(parts.windows(2).all(|pair| pair[0].range().end == pair[1].range().start));
+    }
+
+    #[test]
+    fn the_greatest_hole_takes_no_more_parts_than_there_are() {
+        let zeros = 1_088 * MIB;
+        let holes: Vec<_> = (0..limits::OBJECT_MAX / zeros).map(|n| n * zeros..(n + 1) * zeros).collect();
+        let parts = alone(plan(limits::OBJECT_MAX, &holes, SIZES));
+        assert!(parts.len() <= 10_000 && sent(&parts) < 2 * zeros, "{} parts, {} sent", parts.len(), sent(&parts));
     }
 
     #[test]
@@ -155,7 +191,7 @@ mod tests {
             cuts.sort_unstable();
             cuts.dedup();
             let unchanged: Vec<_> = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
-            let parts = plan(size, &unchanged, SIZES).unwrap();
+            let parts = alone(plan(size, &unchanged, SIZES));
             let mut at = 0;
             for (n, part) in parts.iter().enumerate() {
                 let range = part.range();

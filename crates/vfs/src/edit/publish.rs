@@ -2,20 +2,21 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tidegate_store::{Body, Condition, ETag, ObjectAttributes, PartNumber, StoreError, StoreErrorKind, limits};
+use tidegate_store::{
+    Body, Condition, ETag, ObjectAttributes, ObjectStore, PartNumber, StoreError, StoreErrorKind, StoreResult, limits,
+};
 
 use super::content::{Base, Content, Hold, Stored};
 use super::interrupted;
-use super::plan::{PartPlan, Sizes, plan};
+use super::plan::{PartPlan, Sizes, plan, split};
 use crate::config::Config;
+use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
+use crate::hidden::Hidden;
 use crate::reader::ReadData;
-use crate::writer::{Memory, Target, Transfer, publish_error};
-
-/// To which part of the memory for uploads the parts of a changed file grow at most.
-const POOL_SHARE: u64 = 8;
+use crate::writer::{CopyFrom, Group, Memory, Target, Transfer, publish_error};
+use crate::zeros::{Grouping, Zeros};
 
 /// A file as it was when its publication began. The scratch file stays as it is until it is dropped.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Publication {
                 Err(error) => Err(copy_error(&target, &base, &condition, error).await),
             };
         }
+        let (store, copier, hidden) = (Arc::clone(&target.store), target.copier.clone(), target.hidden.clone());
         let mut transfer = Transfer::new(target, config.upload_concurrency);
         let published = if size <= config.part_size.as_u64() {
             let _grant = transfer.draw(&memory, size).await?;
@@ -73,7 +75,10 @@ impl Publication {
             let checksum = body.checksum();
             transfer.put(body, checksum, attributes).await
         } else {
-            self.publish_parts(&mut transfer, attributes, &memory, config).await
+            match self.holes(&*store, &copier, &hidden, config).await {
+                Ok(holes) => self.publish_parts(&mut transfer, attributes, &memory, (holes, config)).await,
+                Err(error) => Err(error.into()),
+            }
         };
         if published.is_err() {
             transfer.abort().await;
@@ -81,39 +86,85 @@ impl Publication {
         published
     }
 
+    /// The holes that the store fills, where there are so many that it pays.
+    async fn holes(
+        &self,
+        store: &dyn ObjectStore,
+        copier: &Copier,
+        hidden: &Hidden,
+        config: &Config,
+    ) -> StoreResult<Holes> {
+        let (holes, grouping) = (self.content.hole_ranges(), Grouping::of(config));
+        if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() < grouping.part {
+            return Ok(Holes::default());
+        }
+        let zeros = Zeros::of(store, copier, hidden, grouping).await?;
+        let pieces = holes.into_iter().flat_map(|hole| split(hole, zeros.len)).collect();
+        Ok(Holes { zeros: Some(zeros), pieces })
+    }
+
     async fn publish_parts(
         &self,
         transfer: &mut Transfer,
         attributes: &ObjectAttributes,
         memory: &Arc<Memory>,
-        config: &Config,
+        (holes, config): (Holes, &Config),
     ) -> Result<ETag, FsError> {
         let part = config.part_size.as_u64();
         let part_min = part.min(limits::PART_MIN);
-        let sizes = Sizes { part_min, part, part_max: (memory.total() / POOL_SHARE).max(part) };
         // S3 copies ranges of objects of more than 5 MiB only (API Reference, UploadPartCopy).
         let mut stored = self.content.stored();
         stored.retain(|stored| stored.base.size > part_min);
-        let ranges: Vec<_> = stored.iter().map(|stored| stored.range.clone()).collect();
-        let parts = plan(self.content.size, &ranges, sizes).ok_or_else(|| {
-            FsError::new(
-                FsErrorKind::TooLarge,
-                "a file of this size can't be changed at so many places at once; upload it as a whole",
-            )
-        })?;
-        let (mut copies, mut sent) = (Vec::new(), Vec::new());
-        for (number, part) in (1..).map_while(PartNumber::new).zip(parts) {
+        let copied = stored.iter().map(|stored| &stored.range).chain(&holes.pieces);
+        let mut ranges: Vec<_> = copied.cloned().collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        let plan = plan(self.content.size, &ranges, Sizes { part_min, part });
+        let sources = Sources { stored, holes };
+        let (mut alone, mut groups) = (Vec::new(), Vec::new());
+        for (number, pieces) in numbered(plan) {
+            match <[PartPlan; 1]>::try_from(pieces) {
+                Ok([piece]) => alone.push((number, piece)),
+                Err(pieces) => groups.push((number, pieces)),
+            }
+        }
+        self.launch(transfer, None, alone, &sources, (attributes, memory)).await?;
+        for (number, pieces) in groups {
+            transfer.lane().await?;
+            let (group, count) = (transfer.open_group(attributes)?, pieces.len());
+            let pieces = numbered(pieces).collect();
+            self.launch(transfer, Some(&group), pieces, &sources, (attributes, memory)).await?;
+            transfer.close_group(group, number, count, attributes);
+        }
+        transfer.complete(attributes).await
+    }
+
+    /// Has parts made: of a group, if one is given.
+    async fn launch(
+        &self,
+        transfer: &mut Transfer,
+        group: Option<&Arc<Group>>,
+        parts: Vec<(PartNumber, PartPlan)>,
+        Sources { stored, holes }: &Sources,
+        (attributes, memory): (&ObjectAttributes, &Arc<Memory>),
+    ) -> Result<(), FsError> {
+        let (mut copies, mut sent, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, part) in parts {
             match part {
+                PartPlan::Copy(range) if holes.has(&range) => empty.push((number, 0..range.end - range.start)),
                 PartPlan::Copy(range) => copies.push((number, range)),
                 PartPlan::Send(range) => sent.push((number, range)),
             }
         }
-        for (base, parts) in by_version(&stored, copies).ok_or_else(interrupted)? {
+        for (base, parts) in by_version(stored, copies).ok_or_else(interrupted)? {
             transfer.lane().await?;
             // What the changes began with moves with a RENAME of the file.
             let is_own = self.content.base.as_ref().is_some_and(|own| own.is_same(&base));
-            let source = if is_own { None } else { Some(base.source()) };
-            transfer.launch_copies(source, parts, attributes);
+            let from = if is_own { CopyFrom::Own } else { CopyFrom::Version(base.source()) };
+            transfer.launch_copies(group, from, parts, attributes);
+        }
+        if let Some(zeros) = holes.zeros.clone().filter(|_| !empty.is_empty()) {
+            transfer.lane().await?;
+            transfer.launch_copies(group, CopyFrom::Zeros(zeros), empty, attributes);
         }
         for (number, range) in sent {
             transfer.lane().await?;
@@ -121,14 +172,41 @@ impl Publication {
             let grant = transfer.draw(memory, len).await?;
             let reading = self.read(range);
             let bytes = async move { reading.await.map(body) };
-            transfer.launch_read(number, len, bytes, (grant, Arc::clone(memory)), Duration::ZERO, attributes);
+            transfer.launch_read((group, number), len, bytes, (grant, Arc::clone(memory)), attributes);
         }
-        transfer.complete(attributes).await
+        Ok(())
     }
 
     fn read(&self, range: Range<u64>) -> impl Future<Output = Result<ReadData, FsError>> + Send + use<> {
         self.content.read(range, Arc::clone(&self.hold))
     }
+}
+
+/// Holes that the store fills, in pieces that it makes with a copy each.
+#[derive(Debug, Default)]
+struct Holes {
+    zeros: Option<Zeros>,
+    /// Ascending.
+    pieces: Vec<Range<u64>>,
+}
+
+impl Holes {
+    /// Whether a range is a part of one.
+    fn has(&self, range: &Range<u64>) -> bool {
+        let at = self.pieces.partition_point(|of| of.end <= range.start);
+        self.pieces.get(at).is_some_and(|of| of.start <= range.start && range.end <= of.end)
+    }
+}
+
+/// What the store copies.
+struct Sources {
+    stored: Vec<Stored>,
+    holes: Holes,
+}
+
+/// Parts by their numbers.
+fn numbered<T>(parts: Vec<T>) -> impl Iterator<Item = (PartNumber, T)> {
+    (1..).map_while(PartNumber::new).zip(parts)
 }
 
 /// A range of a version, as the part of this number.

@@ -318,6 +318,7 @@ mod tests {
     use tidegate_store::memory::{MemoryJournal, MemoryObjectStore};
 
     use super::*;
+    use crate::hidden::Hidden;
     use crate::journal::Life;
 
     fn owed() -> Arc<Owed> {
@@ -328,7 +329,8 @@ mod tests {
         let of = (tenant.parse().unwrap(), "user".parse().unwrap());
         let life = Life { idle: Duration::from_secs(60), whole: Duration::from_secs(600) };
         let (journal, store) = (Arc::new(MemoryJournal::new()), Arc::new(MemoryObjectStore::new()));
-        Uploads::new(Some(journal), store, of, "", life, (Arc::clone(owed), Arc::default()))
+        let hidden = Hidden::beside(&"".parse().unwrap());
+        Uploads::new(Some(journal), store, of, hidden, life, (Arc::clone(owed), Arc::default()))
     }
 
     fn key(number: usize) -> ObjectKey {

@@ -1,22 +1,24 @@
 //! The ends of uploads, which fill no part: objects beside the files, until their upload has no need of them.
+//! And the sweep that removes them, and what else a node that died has left there.
 //!
 //! A tail is stored before the journal names it, and removed after the journal has forgotten it, so a node that
 //! dies in between leaves one that nobody knows. An entry expires at the latest when its upload is as old as one
 //! may be, and its tail was stored at most moments before the upload was begun: whatever is older than that, and
-//! a day for clocks that differ, can be gone on with by nobody.
+//! a day for clocks that differ, can be gone on with by nobody. The same holds for groups of parts that a node
+//! had not copied to their upload yet.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tidegate_store::{
-    Body, Condition, Generation, JournalEntry, ListRequest, ObjectAttributes, ObjectKey, ObjectStore, StoreError,
-    StoreErrorKind, StoreResult, Tail, Tenant, TenantName, limits,
+    Body, Condition, JournalEntry, ListRequest, ObjectAttributes, ObjectKey, ObjectStore, StoreResult, Tail, Tenant,
+    TenantName, limits,
 };
 use tokio::time::Instant;
 
 use super::Uploads;
-use crate::key::RESERVED;
+use crate::hidden::Hidden;
 
 /// For clocks that differ, and for a tail that is stored before its upload has an entry.
 const SLACK: Duration = Duration::from_secs(24 * 3600);
@@ -24,19 +26,13 @@ const SLACK: Duration = Duration::from_secs(24 * 3600);
 /// How long a node leaves a tenant alone all of whose tails it has looked at.
 const REST: Duration = Duration::from_secs(24 * 3600);
 
-/// What the keys of the tails begin with of a tenant whose files lie under `prefix`.
-pub(super) fn tails_of(prefix: &str) -> String {
-    format!("{prefix}{RESERVED}/tails/")
-}
-
 impl Uploads {
     /// Stores bytes behind an upload's parts as an object of their own, which begin at `offset`.
     ///
     /// # Errors
     /// Any that the store gives.
     pub(crate) async fn put_tail(&self, offset: u64, body: Body) -> StoreResult<Tail> {
-        let key = ObjectKey::new(format!("{}{}", self.tails, Generation::fresh()))
-            .ok_or_else(|| StoreError::new(StoreErrorKind::InvalidRequest, "put tail"))?;
+        let key = self.hidden.new_tail()?;
         let (len, checksum) = (body.len(), body.checksum());
         self.store.put(&key, body, checksum, &ObjectAttributes::default(), &Condition::Always).await?;
         Ok(Tail { key, offset, len })
@@ -66,7 +62,7 @@ enum Sweep {
     RestsUntil(Instant),
 }
 
-/// Tails of one page that are too old for any upload.
+/// What of one page is too old for any upload.
 #[derive(Debug)]
 pub(crate) struct OldTails {
     keys: HashSet<ObjectKey>,
@@ -82,7 +78,7 @@ impl Sweeps {
             Some(Sweep::Behind(key)) => Some(key.clone()),
             Some(Sweep::RestsUntil(_)) | None => None,
         };
-        let (prefix, limit) = (tails_of(tenant.prefix.as_str()), limits::LIST_MAX);
+        let (prefix, limit) = (Hidden::beside(&tenant.prefix).prefix().to_owned(), limits::LIST_MAX);
         Some(ListRequest { prefix, delimited: false, limit, continuation: None, start_after })
     }
 
@@ -96,12 +92,19 @@ impl OldTails {
     ///
     /// # Errors
     /// Any that the store gives.
-    pub(crate) async fn look(store: &dyn ObjectStore, page: &ListRequest, age_max: Duration) -> StoreResult<Self> {
+    pub(crate) async fn look(
+        store: &dyn ObjectStore,
+        tenant: &Tenant,
+        page: &ListRequest,
+        age_max: Duration,
+    ) -> StoreResult<Self> {
+        let hidden = Hidden::beside(&tenant.prefix);
         let page = store.list(page).await?;
         let now = store.now().unwrap_or_else(SystemTime::now);
         let is_old = |stored| now.duration_since(stored).is_ok_and(|age| age > age_max + SLACK);
         let next = page.objects.last().filter(|_| page.next.is_some()).map(|last| last.key.as_str().to_owned());
-        let old = page.objects.into_iter().filter(|object| is_old(object.last_modified));
+        let old =
+            page.objects.into_iter().filter(|object| is_old(object.last_modified) && !hidden.is_lasting(&object.key));
         Ok(Self { keys: old.map(|object| object.key).collect(), next })
     }
 

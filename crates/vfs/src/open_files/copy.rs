@@ -14,7 +14,6 @@ use super::moving::Moving;
 use crate::edit::View;
 use crate::error::FsError;
 use crate::usage::Reservation;
-use crate::writer::Upload;
 
 /// What of a file passes through the node at once, in bytes.
 const CHUNK: u32 = 1 << 20;
@@ -72,6 +71,10 @@ impl SharedFile {
         match &mut state.content {
             Content::Failed(error, _) => return Err(error.clone()),
             Content::Moving(_) => return Ok(Begun::Later(self.change())),
+            // Both look for the edit when they end.
+            Content::Edit(edit) if !is_stored && (edit.is_flushing() || state.publishing) => {
+                return Ok(Begun::Later(self.change()));
+            }
             Content::Upload(upload) if is_stored && upload.is_all_here() && upload.end() > 0 => {
                 upload.check()?;
                 self.move_to_scratch(state);
@@ -105,12 +108,11 @@ impl SharedFile {
                 }
                 self.pour(state, view, range, at)
             }
-            _ => {
-                return Err(FsError::unsupported(
-                    "what is to be copied was not stored yet, and the file that it is to be copied to is changed in \
-                 place; close the first one before",
-                ));
+            Content::Edit(edit) => {
+                edit.check()?;
+                self.pour(state, view, range, at)
             }
+            Content::Failed(..) | Content::Interrupted(_) | Content::Moving(_) => return Err(sent_already()),
         };
         Ok(Begun::Now(copying))
     }
@@ -128,23 +130,17 @@ impl SharedFile {
         }
     }
 
-    /// Writes a range of a file to an upload, whose end it makes up.
+    /// Writes a range of a file to this one.
     fn pour(self: &Arc<Self>, state: &mut FileState, view: View, range: Range<u64>, at: u64) -> Copying {
         let size = state.size();
         let moving = Content::Moving(Moving { size, deferred: Vec::new() });
-        let mut upload = match std::mem::replace(&mut state.content, moving) {
-            Content::Upload(upload) => upload,
-            other => {
-                state.content = other;
-                return ready(Err(busy())).boxed();
-            }
-        };
+        let mut content = std::mem::replace(&mut state.content, moving);
         let file = Arc::clone(self);
         let (done, poured) = oneshot::channel();
         tokio::spawn(async move {
-            let result = file.pour_into(&mut upload, view, range, at).await;
+            let result = file.pour_into(&mut content, view, range, at).await;
             let content = match &result {
-                Ok(()) => Content::Upload(upload),
+                Ok(()) => content,
                 Err(error) => Content::Failed(error.clone(), size),
             };
             file.arrive(content);
@@ -153,7 +149,7 @@ impl SharedFile {
         async move { poured.await.unwrap_or_else(|_| Err(busy())) }.boxed()
     }
 
-    async fn pour_into(&self, upload: &mut Upload, view: View, range: Range<u64>, at: u64) -> Result<(), FsError> {
+    async fn pour_into(&self, content: &mut Content, view: View, range: Range<u64>, at: u64) -> Result<(), FsError> {
         let mut offset = range.start;
         while offset < range.end {
             if !self.is_wanted() {
@@ -162,7 +158,11 @@ impl SharedFile {
             let len = u64::from(CHUNK).min(range.end - offset) as u32;
             for chunk in view.read(offset, len).await?.into_chunks() {
                 let (to, len) = (offset - range.start + at, chunk.len() as u64);
-                upload.take(to, chunk).await?;
+                match content {
+                    Content::Edit(edit) => edit.take(to, chunk).await?,
+                    Content::Upload(upload) => upload.take(to, chunk).await?,
+                    _ => return Err(busy()),
+                }
                 offset += len;
             }
         }

@@ -360,12 +360,16 @@ impl SharedFile {
         if size >= upload.end() {
             return ControlFlow::Break(upload.extend_to(size));
         }
+        if size > 0 && upload.cut_to(size) {
+            return ControlFlow::Break(Ok(()));
+        }
         if size > 0 && upload.is_all_here() {
             return ControlFlow::Continue(());
         }
         if size > 0 {
             return ControlFlow::Break(Err(FsError::unsupported(
-                "a file of which parts are in the storage already can't be made shorter, except empty; close it first",
+                "what is to be cut off is in the storage already, and can't be before the file is closed; close it \
+                 and open it again",
             )));
         }
         let empty = Content::Edit(self.place.edit(state.draft.base.clone(), 0));
@@ -403,7 +407,7 @@ impl SharedFile {
         let share = self.place.write_share.writer();
         let attributes = state.draft.attributes().clone();
         let config = &self.place.vfs.config;
-        let keep = (&self.place.vfs.scratch, state.readers > 0);
+        let keep = (&self.place.vfs.scratch, state.readers > 0 || config.keep_uploads);
         let (_, condition) = self.destination.now();
         let base = beginning.version(&condition);
         let upload = Upload::open(self.target(), attributes, state.hint, beginning, keep, share.clone(), config)?;
@@ -419,6 +423,7 @@ impl SharedFile {
             copier: vfs.copier(store),
             key: key.clone(),
             destination: Arc::clone(&self.destination),
+            hidden: self.place.uploads.hidden().clone(),
             metrics: vfs.metrics.clone(),
         }
     }

@@ -13,6 +13,7 @@ use tidegate_store::{
 };
 
 use super::{Reservation, TenantUsage};
+use crate::hidden::Hidden;
 
 /// A store of one bucket. What an object takes that is replaced or removed is asked for before: one
 /// HEAD each.
@@ -20,6 +21,8 @@ use super::{Reservation, TenantUsage};
 pub(crate) struct Counted {
     inner: Arc<dyn ObjectStore>,
     usage: Arc<TenantUsage>,
+    /// What takes no room: an object of the server's own.
+    hidden: Hidden,
     /// The uploads that were begun through this store, by their ids.
     uploads: Mutex<HashMap<String, Room>>,
 }
@@ -33,8 +36,8 @@ struct Room {
 }
 
 impl Counted {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, usage: Arc<TenantUsage>) -> Self {
-        Self { inner, usage, uploads: Mutex::default() }
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, usage: Arc<TenantUsage>, hidden: Hidden) -> Self {
+        Self { inner, usage, hidden, uploads: Mutex::default() }
     }
 
     /// What an object takes; nothing if there is none.
@@ -56,10 +59,23 @@ impl Counted {
 
     /// Has an object removed, and counts it off.
     async fn remove(&self, key: &ObjectKey, removing: impl Future<Output = StoreResult<()>> + Send) -> StoreResult<()> {
+        if self.hidden.has(key) {
+            return removing.await;
+        }
         let size = self.size(key).await?;
         removing.await?;
         if size != UsageDelta::default() {
             self.usage.count(UsageDelta::default().minus(size));
+        }
+        Ok(())
+    }
+
+    /// Takes room for bytes of an upload, as far as the object that it replaces does not give it.
+    fn note_sent(&self, upload: &Upload, bytes: u64) -> StoreResult<()> {
+        if let Some(room) = self.uploads().get_mut(&upload.id) {
+            room.sent = room.sent.saturating_add(bytes);
+            let wanted = growth(one(room.sent).minus(room.replaced));
+            room.reservation.grow_to(wanted)?;
         }
         Ok(())
     }
@@ -109,6 +125,9 @@ impl ObjectStore for Counted {
         attributes: &ObjectAttributes,
         condition: &Condition,
     ) -> StoreResult<Receipt> {
+        if self.hidden.has(key) {
+            return self.inner.put(key, body, checksum, attributes, condition).await;
+        }
         let change = one(body.len()).minus(self.replaced(key, condition).await?);
         // A directory's marker is also put when its last entry goes, which must always be possible.
         let is_marker = body.is_empty() && key.as_str().ends_with('/');
@@ -121,8 +140,11 @@ impl ObjectStore for Counted {
     }
 
     async fn begin_upload(&self, key: &ObjectKey, attributes: &ObjectAttributes) -> StoreResult<Upload> {
+        if self.hidden.has(key) {
+            return self.inner.begin_upload(key, attributes).await;
+        }
         let replaced = self.size(key).await?;
-        // Room is taken with the parts that are sent: an upload that only copies is never refused either.
+        // Room is taken with the parts.
         let reservation = self.usage.reserve(UsageDelta::default())?;
         let upload = self.inner.begin_upload(key, attributes).await?;
         self.uploads().insert(upload.id.clone(), Room { replaced, sent: 0, reservation });
@@ -136,11 +158,7 @@ impl ObjectStore for Counted {
         body: Body,
         checksum: Checksum,
     ) -> StoreResult<StoredPart> {
-        if let Some(room) = self.uploads().get_mut(&upload.id) {
-            room.sent = room.sent.saturating_add(body.len());
-            let wanted = growth(one(room.sent).minus(room.replaced));
-            room.reservation.grow_to(wanted)?;
-        }
+        self.note_sent(upload, body.len())?;
         self.inner.put_part(upload, number, body, checksum).await
     }
 
@@ -151,6 +169,11 @@ impl ObjectStore for Counted {
         source: &CopySource,
         range: ByteRange,
     ) -> StoreResult<StoredPart> {
+        // What the version that is replaced gives to the new one takes its room again. What comes from elsewhere has
+        // its room, if it needs any, from who asks for the copy: a rename must never be refused.
+        if source.key == upload.key || self.hidden.has(&source.key) {
+            self.note_sent(upload, range.len.unwrap_or(0))?;
+        }
         self.inner.copy_part(upload, number, source, range).await
     }
 
@@ -161,6 +184,9 @@ impl ObjectStore for Counted {
         checksum: Option<Checksum>,
         condition: &Condition,
     ) -> StoreResult<Receipt> {
+        if self.hidden.has(&upload.key) {
+            return self.inner.complete_upload(upload, parts, checksum, condition).await;
+        }
         let size = parts.iter().fold(0_u64, |size, part| size.saturating_add(part.size));
         let change = one(size).minus(self.replaced(&upload.key, condition).await?);
         let receipt = self.inner.complete_upload(upload, parts, checksum, condition).await?;

@@ -1,6 +1,7 @@
 //! The parts of one upload on their way to the store.
 
 mod copies;
+mod groups;
 mod journalling;
 mod landings;
 
@@ -9,8 +10,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, Shared, select};
+use futures::{FutureExt, StreamExt, stream};
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
     StoreErrorKind, StoredPart, Upload,
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub(crate) use self::copies::CopyFrom;
+pub(crate) use self::groups::Group;
 pub(crate) use self::journalling::Journalling;
 use self::journalling::{confirm_part, confirm_whole};
 use self::landings::{Flight, Landed, Landings, State};
@@ -31,6 +34,7 @@ use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
+use crate::hidden::Hidden;
 use crate::journal::Keeper;
 use crate::metrics::Metrics;
 use crate::shares::Grant;
@@ -46,6 +50,7 @@ pub(crate) struct Target {
     /// The file's name when it was opened.
     pub(crate) key: ObjectKey,
     pub(crate) destination: Arc<Destination>,
+    pub(crate) hidden: Hidden,
     pub(crate) metrics: Metrics,
 }
 
@@ -56,6 +61,8 @@ pub(crate) struct Transfer {
     landings: Arc<Landings>,
     tasks: JoinSet<()>,
     begun: Option<Begun>,
+    /// Those that are not copied to the upload yet, and a few that are.
+    groups: Vec<Arc<Group>>,
     /// `None` for what is not to be resumed.
     journalling: Option<Journalling>,
 }
@@ -81,8 +88,14 @@ impl Transfer {
     pub(crate) fn new(target: Target, lanes: usize) -> Self {
         let state = State { in_flight: 0, lanes: Lanes::new(lanes), landed: Vec::new(), failed: None };
         let landings = Landings { opened: Instant::now(), state: Mutex::new(state), changed: watch::channel(()).0 };
-        let tasks = JoinSet::new();
-        Self { target: Arc::new(target), landings: Arc::new(landings), tasks, begun: None, journalling: None }
+        Self {
+            target: Arc::new(target),
+            landings: Arc::new(landings),
+            tasks: JoinSet::new(),
+            begun: None,
+            groups: Vec::new(),
+            journalling: None,
+        }
     }
 
     /// Gives it an entry in the journal as soon as there is a part.
@@ -128,18 +141,19 @@ impl Transfer {
 
     /// Sends a part, which the client has filled in `gathered`, and keeps it on scratch if asked to; `grant`
     /// goes back to `memory` when it has landed. The first part begins the multipart upload, with `attributes`.
+    /// Where a group is given, it is a part of that.
     pub(super) fn launch(
         &mut self,
+        (group, number): (Option<&Arc<Group>>, PartNumber),
         part: SealedPart,
-        grant: Option<Grant>,
-        gathered: Duration,
+        (grant, gathered): (Option<Grant>, Duration),
         memory: &Arc<Memory>,
         keep: Option<Keep>,
         attributes: &ObjectAttributes,
     ) {
         let memory = grant.map(|grant| (grant, Arc::clone(memory)));
-        let SealedPart { number, body, checksum, .. } = part;
-        self.work(body.len(), memory, gathered, attributes, move |target, upload| async move {
+        let SealedPart { body, checksum, .. } = part;
+        self.work(group, body.len(), (memory, gathered), attributes, move |target, upload| async move {
             let keeping = keep.map(|keep| keep.begin(&body));
             let landed = send(&target, upload, number, body, checksum).await.map(|landed| vec![landed]);
             if let Some(keeping) = keeping {
@@ -152,29 +166,28 @@ impl Transfer {
     /// The same for a part of `len` bytes that are still to be read.
     pub(crate) fn launch_read(
         &mut self,
-        number: PartNumber,
+        (group, number): (Option<&Arc<Group>>, PartNumber),
         len: u64,
         bytes: impl Future<Output = Result<Body, FsError>> + Send + 'static,
         memory: (Grant, Arc<Memory>),
-        gathered: Duration,
         attributes: &ObjectAttributes,
     ) {
-        self.work(len, Some(memory), gathered, attributes, move |target, upload| async move {
+        self.work(group, len, (Some(memory), Duration::ZERO), attributes, move |target, upload| async move {
             let body = bytes.await?;
             send(&target, upload, number, body, None).await.map(|landed| vec![landed])
         });
     }
 
-    /// Has the store make parts of ranges of a version, a few at once: of `source`, or of the version that
-    /// is to be replaced, wherever that lies. They count as one on its way.
+    /// Has the store make parts of ranges of a version, a few at once. They count as one on its way.
     pub(crate) fn launch_copies(
         &mut self,
-        source: Option<CopySource>,
+        group: Option<&Arc<Group>>,
+        from: CopyFrom,
         parts: Vec<(PartNumber, Range<u64>)>,
         attributes: &ObjectAttributes,
     ) {
-        self.work(0, None, Duration::ZERO, attributes, move |target, upload| async move {
-            target.copy_parts(&upload.await?.upload, source, parts).await
+        self.work(group, 0, (None, Duration::ZERO), attributes, move |target, upload| async move {
+            target.copy_parts(&upload.await?.upload, from, parts).await
         });
     }
 
@@ -231,24 +244,38 @@ impl Transfer {
 
     fn work<F, W>(
         &mut self,
+        group: Option<&Arc<Group>>,
         bytes: u64,
-        memory: Option<(Grant, Arc<Memory>)>,
-        gathered: Duration,
+        (memory, gathered): (Option<(Grant, Arc<Memory>)>, Duration),
         attributes: &ObjectAttributes,
         work: W,
     ) where
         W: FnOnce(Arc<Target>, SharedUpload) -> F,
         F: Future<Output = Result<Vec<Landed>, FsError>> + Send + 'static,
     {
+        let upload = match group {
+            Some(group) => group.upload.clone(),
+            None => self.begin(attributes),
+        };
+        let (work, group) = (work(Arc::clone(&self.target), upload), group.cloned());
         while self.tasks.try_join_next().is_some() {}
-        let begin = || begin(&self.target, attributes, self.journalling.clone());
-        let upload = self.begun.get_or_insert_with(begin).upload.clone();
         let flight = Flight::new(&self.landings, memory, bytes, gathered, &self.target.metrics);
-        let work = work(Arc::clone(&self.target), upload);
         self.tasks.spawn(async move {
-            let result = work.await;
-            flight.land(result);
+            let landed = work.await;
+            flight.land(match group {
+                Some(group) => landed.map(|landed| {
+                    group.landed().extend(landed);
+                    Vec::new()
+                }),
+                None => landed,
+            });
         });
+    }
+
+    /// The multipart upload, which is begun if it was not.
+    fn begin(&mut self, attributes: &ObjectAttributes) -> SharedUpload {
+        let begin = || begin(&self.target, attributes, self.journalling.clone());
+        self.begun.get_or_insert_with(begin).upload.clone()
     }
 
     /// Waits until all parts have landed and publishes them as one object. Gives its tag.
@@ -330,12 +357,18 @@ impl Transfer {
 
     fn take_abort(&mut self) -> Option<BoxFuture<'static, ()>> {
         let announced = self.take_announced();
-        let Some(begun) = self.begun.take() else { return announced };
+        let (begun, mut groups) = (self.begun.take(), std::mem::take(&mut self.groups));
+        groups.retain(|group| !group.is_gone());
+        if begun.is_none() && groups.is_empty() {
+            return announced;
+        }
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
         let aborting = async move {
             // A part that arrives behind the abort would stay: first stop sending.
             tasks.shutdown().await;
+            stream::iter(&groups).for_each_concurrent(COPIES_AT_ONCE, |group| group.give_up(&target)).await;
+            let Some(begun) = begun else { return OptionFuture::from(announced).await.unwrap_or_default() };
             match begun.upload.await {
                 // Unless another session has it by now.
                 Ok(Running { keeper: Some(keeper), .. }) => {

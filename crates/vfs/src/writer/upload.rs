@@ -3,6 +3,7 @@
 
 mod beginning;
 mod cut;
+mod groups;
 mod room;
 
 use std::sync::Arc;
@@ -11,23 +12,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_store::{BaseVersion, ETag, ObjectAttributes, PartNumber};
+use tidegate_store::{BaseVersion, ETag, ObjectAttributes, PartNumber, limits};
 use tokio::time::Instant;
 
 pub(crate) use self::beginning::Beginning;
 pub(crate) use self::cut::settle;
+use self::groups::{Groups, Seat, direct_parts};
 use self::room::{Charge, Secured};
 use super::Admission;
 use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
-use super::transfer::{Journalling, Target, Transfer};
-use crate::assembly::{Assembly, Schedule, SealedPart, too_large};
+use super::transfer::{CopyFrom, Journalling, Target, Transfer};
+use crate::assembly::{Assembly, Rest, Schedule, SealedPart, too_large};
 use crate::budget::UNIT;
 use crate::config::Config;
 use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Earlier, Keeper, Uploads};
 use crate::shares::{Grant, WriterShare};
+use crate::zeros::Grouping;
 
 /// One file takes at most this part of the memory for uploads on its client's word alone.
 const POOL_SHARE: u64 = 8;
@@ -52,6 +55,8 @@ pub(crate) struct Upload {
     spill: Option<(u64, Bytes)>,
     memory: Arc<Memory>,
     transfer: Transfer,
+    groups: Groups,
+    grouping: Grouping,
     failed: Option<FsError>,
     /// What the reserve is brought back to between parts, in bytes: what the latest part has.
     reserve: u64,
@@ -77,7 +82,7 @@ impl Upload {
     /// is sent is kept on scratch.
     ///
     /// # Errors
-    /// `TooLarge` if a file of `hint` bytes can't be stored.
+    /// `TooLarge` if a file of `hint` bytes can't be stored, or not even a part has room in memory.
     pub(crate) fn open(
         target: Target,
         attributes: ObjectAttributes,
@@ -87,15 +92,27 @@ impl Upload {
         share: WriterShare,
         config: &Config,
     ) -> Result<Self, FsError> {
+        if hint > limits::OBJECT_MAX {
+            return Err(too_large());
+        }
         let hint = hint.saturating_sub(beginning.len);
         // A hint costs its sender nothing: the parts that it asks for must leave room for others.
         let part_max = (share.total() / POOL_SHARE).max(config.part_size.as_u64());
         let size_max = config.part_size_max.as_u64().min(share.total() / GROWN_SHARE);
-        let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)
-            .filter(|schedule| {
-                schedule.first().len <= part_max.min(share.total().saturating_sub(config.transfer_overhead.as_u64()))
-            })
-            .ok_or_else(too_large_for_this_node)?;
+        let part_max = part_max.min(share.total().saturating_sub(config.transfer_overhead.as_u64()));
+        let grouping = Grouping::of(config);
+        let direct = direct_parts(beginning.parts, beginning.len, grouping.group);
+        let numbers = limits::PARTS_MAX.saturating_sub(beginning.parts);
+        let schedule = |hint| {
+            let schedule = Schedule::new(config.part_size.as_u64(), size_max, hint)?;
+            let grouped = grouping.part.min(size_max.max(config.part_size.as_u64()));
+            let schedule = schedule.with_groups(direct, grouped);
+            (schedule.first().len <= part_max && schedule.direct() <= u32::from(numbers)).then_some((schedule, grouped))
+        };
+        // Where parts as large as a hint asks for have no room, it is as good as none.
+        let (schedule, grouped) = schedule(hint).or_else(|| schedule(0)).ok_or_else(too_large_for_this_node)?;
+        let per_group = u32::try_from(grouping.group.div_ceil(grouped)).unwrap_or(u32::MAX);
+        let groups = Groups::new(schedule.direct(), beginning.parts, per_group);
         let memory = Memory::new(share, config.budget_wait, target.metrics.budget_refusals.clone());
         Ok(Self {
             assembly: Assembly::new(schedule, config.hole_max.as_u64()),
@@ -105,6 +122,8 @@ impl Upload {
             spill: None,
             memory: Arc::new(memory),
             transfer: Transfer::new(target.clone(), config.upload_concurrency),
+            groups,
+            grouping,
             failed: None,
             reserve: 0,
             hint,
@@ -159,7 +178,27 @@ impl Upload {
     /// # Errors
     /// `TooLarge`; `Unsupported` for holes beyond the limit.
     pub(crate) fn extend_to(&mut self, size: u64) -> Result<(), FsError> {
+        if size > limits::OBJECT_MAX {
+            return Err(too_large());
+        }
         self.assembly.extend_to(size.saturating_sub(self.beginning.len))
+    }
+
+    /// Makes the file shorter; `false` if what is cut off may be in the store.
+    pub(crate) fn cut_to(&mut self, size: u64) -> bool {
+        let Some(position) = size.checked_sub(self.beginning.len) else { return false };
+        if size < self.noted || self.beginning.overlap > 0 || self.check().is_err() {
+            return false;
+        }
+        let Some(first) = self.assembly.cut_to(position) else { return false };
+        while let Some(index) = self.charges.iter().position(|charge| charge.index >= first) {
+            self.memory.give_back(self.charges.swap_remove(index).grant);
+        }
+        self.spill = self.spill.take().filter(|(offset, _)| *offset < position).map(|(offset, mut data)| {
+            data.truncate((position - offset) as usize);
+            (offset, data)
+        });
+        true
     }
 
     /// Sets the attributes to publish.
@@ -337,6 +376,9 @@ impl Upload {
         }
         let overlap = self.overlap(offset);
         let (offset, len) = (offset + overlap, len.saturating_sub(overlap));
+        if offset.checked_add(len).is_none_or(|end| end > limits::OBJECT_MAX) {
+            return Err(too_large());
+        }
         let Some(piece) = self.assembly.piece(self.position(offset), len)? else { return Ok(Admission::Ready) };
         Ok(match self.secure(&piece)? {
             Secured::Later(wait) => Admission::Wait(wait),
@@ -383,7 +425,7 @@ impl Upload {
                 Secured::Smaller => continue,
                 Secured::Yes => {}
             }
-            self.number_of(piece.span.number)?;
+            self.groups.seat(piece.span.index)?;
             self.assembly.write(&piece, data.split_to(piece.len as usize))?;
             offset += piece.len;
             while let Some(part) = self.assembly.take_ready() {
@@ -393,18 +435,20 @@ impl Upload {
         Ok(None)
     }
 
-    /// The number of a part of what is taken, in the file.
-    fn number_of(&self, number: PartNumber) -> Result<PartNumber, FsError> {
-        let shifted = number.number().checked_add(self.beginning.parts).and_then(PartNumber::new);
-        shifted.ok_or_else(too_large)
+    fn launch_beginning(&mut self) {
+        if let Some(parts) = self.beginning.copies.take() {
+            self.transfer.launch_copies(None, CopyFrom::Own, parts, &self.attributes);
+        }
     }
 
     fn launch(&mut self, part: SealedPart) -> Result<(), FsError> {
-        let number = self.number_of(part.number)?;
-        if let Some(parts) = self.beginning.copies.take() {
-            self.transfer.launch_copies(None, parts, &self.attributes);
-        }
-        let index = self.charges.iter().position(|charge| charge.number == part.number);
+        let seat = self.groups.seat(part.index)?;
+        self.launch_at(seat, part)
+    }
+
+    fn launch_at(&mut self, seat: Seat, part: SealedPart) -> Result<(), FsError> {
+        self.launch_beginning();
+        let index = self.charges.iter().position(|charge| charge.index == part.index);
         let charge = index.map(|index| self.charges.swap_remove(index));
         self.memory.keep(self.lacking());
         let now = Instant::now();
@@ -419,9 +463,13 @@ impl Upload {
             self.kept = None;
             None
         });
-        let part = SealedPart { number, ..part };
-        self.transfer.launch(part, grant, gathered, &self.memory, keep, &self.attributes);
-        Ok(())
+        let (group, number) = match seat {
+            Seat::Direct(number) => (None, number),
+            Seat::Grouped(slot) => self.enter_group(slot, part.index).map(|(group, number)| (Some(group), number))?,
+        };
+        let (place, filled) = ((group.as_ref(), number), (grant, gathered));
+        self.transfer.launch(place, part, filled, &self.memory, keep, &self.attributes);
+        if group.is_some() { self.close_full_groups() } else { Ok(()) }
     }
 
     async fn publish(&mut self) -> Result<(ETag, u64), FsError> {
@@ -445,10 +493,23 @@ impl Upload {
         // No part is begun any more: what lands from now on is free.
         self.reserve = 0;
         let mut cursor = 0;
-        while let Some(part) = self.assembly.take_rest(&mut cursor) {
+        while let Some(rest) = self.assembly.take_rest(&mut cursor, self.grouping.part) {
             self.transfer.lane().await?;
-            self.launch(part)?;
+            match rest {
+                Rest::Hole(spans) => self.launch_hole(&spans).await?,
+                Rest::Part(part) => {
+                    let is_last = part.start + part.body.len() == self.assembly.end();
+                    match self.groups.seat(part.index)? {
+                        // The store does not copy from what is smaller than a part.
+                        Seat::Grouped(slot) if is_last && self.is_empty_group(slot) => {
+                            self.launch_at(Seat::Direct(self.groups.number(slot)?), part)?;
+                        }
+                        seat => self.launch_at(seat, part)?,
+                    }
+                }
+            }
         }
+        self.close_all_groups()?;
         self.send_first_again().await?;
         Ok((self.transfer.complete(&self.attributes).await?, size))
     }
@@ -460,7 +521,7 @@ impl Upload {
         let grant = self.transfer.draw(&self.memory, len).await?;
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let (bytes, memory) = (kept.load_first(), (grant, Arc::clone(&self.memory)));
-        self.transfer.launch_read(PartNumber::FIRST, len, bytes, memory, Duration::ZERO, &self.attributes);
+        self.transfer.launch_read((None, PartNumber::FIRST), len, bytes, memory, &self.attributes);
         Ok(())
     }
 }

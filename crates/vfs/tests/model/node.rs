@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use futures::FutureExt;
 use prometheus::Registry;
 use tidegate_store::faulty::{FaultPlan, FaultyObjectStore, Rates};
 use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{ObjectStore, Permission};
-use tidegate_vfs::{FileKind, FsError, Metrics, Mount, OpenOptions, SetAttributes, Vfs};
+use tidegate_vfs::{Config, FileKind, FsError, Metrics, Mount, OpenOptions, SetAttributes, Vfs};
 use tokio::sync::Notify;
 
 use crate::harness::{
@@ -65,7 +66,9 @@ impl Cluster {
     }
 
     fn start_node(&self) -> Mount {
-        let vfs = Vfs::new(Arc::new(self.calls.clone()), config(), Metrics::register(&Registry::new()).unwrap());
+        // Groups of two parts, so that all that is made of them happens to small files.
+        let config = Config { part_group: ByteSize::b(2 * PART as u64), ..config() };
+        let vfs = Vfs::new(Arc::new(self.calls.clone()), config, Metrics::register(&Registry::new()).unwrap());
         vfs.mount(&account(&Permission::ALL)).now_or_never().unwrap().unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! Parts that the store makes of a version.
+//! Parts that the store makes of what it has.
 
 use std::ops::Range;
 
@@ -6,28 +6,39 @@ use tidegate_store::{CopySource, PartNumber, Upload};
 
 use super::landings::Landed;
 use super::{COPIES_AT_ONCE, Target, interrupted, publish_error};
+use crate::assembly::of_zeros;
 use crate::error::FsError;
+use crate::zeros::Zeros;
+
+/// What parts are copied from.
+#[derive(Clone, Debug)]
+pub(crate) enum CopyFrom {
+    /// The version that is to be replaced, wherever it lies.
+    Own,
+    Version(CopySource),
+    Zeros(Zeros),
+}
 
 impl Target {
-    /// Copies ranges of a version; where none is given, of the one that is to be replaced, from wherever it
-    /// lies.
+    /// Copies ranges of a version.
     pub(super) async fn copy_parts(
         &self,
         upload: &Upload,
-        source: Option<CopySource>,
+        from: CopyFrom,
         parts: Vec<(PartNumber, Range<u64>)>,
     ) -> Result<Vec<Landed>, FsError> {
-        let is_own = source.is_none();
-        let mut source = match source {
-            Some(source) => source,
-            None => self.destination.settled().await.ok_or_else(interrupted)?,
+        let (is_own, is_zeros) = (matches!(from, CopyFrom::Own), matches!(from, CopyFrom::Zeros(_)));
+        let mut source = match from {
+            CopyFrom::Own => self.destination.settled().await.ok_or_else(interrupted)?,
+            CopyFrom::Version(source) => source,
+            CopyFrom::Zeros(zeros) => zeros.source,
         };
         loop {
             let copied = self.copier.copy_parts(upload, &source, parts.clone(), COPIES_AT_ONCE).await;
             let error = match copied {
                 Ok(copied) => {
                     let landed = copied.into_iter().map(|part| {
-                        let checksum = part.checksum;
+                        let checksum = if is_zeros { Some(of_zeros(part.size)) } else { part.checksum };
                         (part, checksum)
                     });
                     return Ok(landed.collect());

@@ -76,6 +76,13 @@ impl Upload {
 
     async fn keep(&mut self, state: UploadState) -> Result<bool, FsError> {
         self.send_first_again().await?;
+        match (self.close_groups_early(), state) {
+            // What of it is not in a part of the upload is lost.
+            (Err(error), UploadState::Cut) => {
+                tracing::warn!(key = %self.target.key, error = %error, "the last parts of an upload that was cut are lost");
+            }
+            (closed, _) => closed?,
+        }
         self.transfer.all_landed().await.or_else(|error| match state {
             UploadState::Cut => Ok(()),
             UploadState::Running => Err(error),

@@ -2,7 +2,6 @@
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, select};
-use tidegate_store::PartNumber;
 use tokio::time::Instant;
 
 use super::Upload;
@@ -17,7 +16,8 @@ const GROWTH_MIN: u64 = 1 << 20;
 /// The memory of a part that is being gathered.
 #[derive(Debug)]
 pub(super) struct Charge {
-    pub(super) number: PartNumber,
+    /// Its place among the parts.
+    pub(super) index: u32,
     pub(super) grant: Grant,
     pub(super) begun: Instant,
 }
@@ -35,12 +35,12 @@ pub(super) enum Secured {
 impl Upload {
     /// Makes sure that there is memory for a piece, or tells what to wait for.
     pub(super) fn secure(&mut self, piece: &Piece) -> Result<Secured, FsError> {
-        let number = piece.span.number;
-        let Some(index) = self.charges.iter().position(|charge| charge.number == number) else {
+        let part = piece.span.index;
+        let Some(index) = self.charges.iter().position(|charge| charge.index == part) else {
             return self.begin_part(piece);
         };
         let held = self.charges.get(index).map_or(0, |charge| charge.grant.bytes());
-        let need = (self.assembly.gathered(number) + piece.len).min(piece.span.len);
+        let need = (self.assembly.gathered(part) + piece.len).min(piece.span.len);
         if need <= held {
             return Ok(Secured::Yes);
         }
@@ -91,7 +91,7 @@ impl Upload {
         };
         self.assembly.settle(&span);
         self.reserve = grant.bytes();
-        self.charges.push(Charge { number: span.number, grant, begun: Instant::now() });
+        self.charges.push(Charge { index: span.index, grant, begun: Instant::now() });
         self.memory.keep(self.lacking());
         Ok(if span == piece.span { Secured::Yes } else { Secured::Smaller })
     }
