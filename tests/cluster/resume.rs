@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh_sftp::protocol::{OpenFlags, StatusCode};
 use tidegate_tests::{
@@ -209,11 +209,20 @@ async fn of_two_writers_the_later_open_fences_the_earlier() {
     first.write_all(&earlier, 0, &contents[0][..10 << 20]).await.expect("WRITE");
     let later = second.open("/file", create()).await.expect("the later OPEN");
     second.write_all(&later, 0, &contents[1][..10 << 20]).await.expect("WRITE");
-    let fenced = async {
-        first.write_all(&earlier, 10 << 20, &contents[0][10 << 20..]).await?;
-        first.sftp.close(&earlier).await
+    // Byte by byte: neither a part nor CLOSE tells it.
+    let begun = Instant::now();
+    let mut end = 10 << 20;
+    let (code, message) = loop {
+        match first.write_all(&earlier, end as u64, &contents[0][end..=end]).await {
+            Ok(()) => end += 1,
+            refused => break refusal_with_message(refused),
+        }
+        assert!(begun.elapsed() < LIMIT && end < 2 * PART as usize, "it is told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let (code, message) = refusal_with_message(fenced.await);
+    assert_eq!(code, StatusCode::Failure, "{message}");
+    assert!(message.contains("another session"), "{message}");
+    let (code, message) = refusal_with_message(first.sftp.close(&earlier).await);
     assert_eq!(code, StatusCode::Failure, "{message}");
     second.write_all(&later, 10 << 20, &contents[1][10 << 20..]).await.expect("WRITE");
     second.sftp.close(later).await.expect("CLOSE");

@@ -73,7 +73,7 @@ pub(crate) struct Profile {
 pub(crate) struct Coordination {
     /// Journal: writes for each multipart upload, at its beginning and its end (`enter` of
     /// `crates/vfs/src/journal.rs`, `end` of `journal/keeper.rs`). A file that fits into one part
-    /// (`vfs.part_size`) has none.
+    /// (`vfs.part_size`) has none, unless it is open for more than a second: that is left out.
     pub(crate) journal_writes_per_upload: f64,
     /// Journal: strongly consistent reads for each OPEN for writing (`crates/vfs/src/open.rs`).
     pub(crate) journal_reads_per_open: u64,

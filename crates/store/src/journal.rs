@@ -176,6 +176,19 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Any that talking to the service may give.
     async fn update(&self, tenant: &TenantName, expected: Generation, entry: &JournalEntry) -> StoreResult<bool>;
 
+    /// Gives an entry the generation `mine` if it has `expected`, or `mine` already, and changes nothing else of
+    /// it. Gives it as it is then, with all that its owner wrote until that moment; `None` otherwise.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]. An entry that is not understood may have the new generation then.
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>>;
+
     /// Removes an entry if it has this generation; `false` if it has another, or there is none: it may go on
     /// under another name.
     ///
@@ -219,6 +232,11 @@ pub trait Journal: fmt::Debug + Send + Sync {
 }
 
 impl UploadRecord {
+    /// Whether nothing is durable of the upload: it has neither parts nor a tail, nor anything that it goes on behind.
+    pub fn holds_nothing(&self) -> bool {
+        self.multipart.is_none() && self.tail.is_none() && self.base.is_none()
+    }
+
     /// As text, for implementations.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub enum SessionScope {
 pub struct HeldSessions {
     /// The node's lease, which may have ended.
     pub lease: LeaseId,
-    /// At least 1 in what is read.
+    /// 0 where it has none any more: what orders its turns is kept until the lease has ended and is forgotten.
     pub sessions: u32,
 }
 
@@ -84,7 +84,8 @@ pub trait Leases: fmt::Debug + Send + Sync {
     async fn all(&self) -> StoreResult<Vec<Lease>>;
 
     /// Sets how many sessions of `scope` a node has, forgets those of the leases in `ended` (at most
-    /// [`ENDED_MAX`]), and gives what there is then under every lease, its own included. Calls at once take
+    /// [`ENDED_MAX`]), and gives what there is then under every lease, its own included, and also those that have
+    /// had sessions and have none. Calls at once take
     /// effect one behind the other: of two that raise counts, one sees both.
     ///
     /// `turn` orders the calls under one lease: one that was given up, and takes effect behind the next,

@@ -6,22 +6,26 @@
 
 mod bounded;
 mod durable;
+mod interrupted;
 mod keeper;
 mod owed;
+mod owners;
 mod tails;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_store::{
-    BaseVersion, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore,
-    StoreErrorKind, StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState, UserName,
+    BaseVersion, Condition, Generation, Journal, JournalEntry, ObjectAttributes, ObjectKey, ObjectStore, StoreError,
+    StoreResult, StoredPart, Tail, TenantName, Upload, UploadRecord, UploadState, UserName,
 };
 
 pub(crate) use self::bounded::BoundedJournal;
-pub(crate) use self::durable::{Durable, Point, is_live};
+pub(crate) use self::durable::{Durable, Point};
+pub(crate) use self::interrupted::{Interrupted, TakenOver};
 pub(crate) use self::keeper::{Keeper, fenced};
 pub(crate) use self::owed::{Earlier, Obsolete, Owed, earlier, left};
+pub(crate) use self::owners::Owners;
 use self::tails::remove_tail;
 pub(crate) use self::tails::{OldTails, Sweeps};
 use crate::aborting::abort;
@@ -53,6 +57,7 @@ pub(crate) struct Uploads {
     hidden: Hidden,
     life: Life,
     owed: Arc<Owed>,
+    owners: Arc<Owners>,
     metrics: Metrics,
 }
 
@@ -66,14 +71,6 @@ pub(crate) struct NewUpload {
     pub(crate) base: Option<BaseVersion>,
 }
 
-/// An upload that somebody has taken over and may go on with.
-#[derive(Debug)]
-pub(crate) struct Interrupted {
-    pub(crate) durable: Durable,
-    pub(crate) record: UploadRecord,
-    pub(crate) keeper: Arc<Keeper>,
-}
-
 impl Uploads {
     /// Those of a tenant, whose files `hidden` lies beside, for one user.
     pub(crate) fn new(
@@ -82,10 +79,10 @@ impl Uploads {
         (tenant, user): (TenantName, UserName),
         hidden: Hidden,
         life: Life,
-        owed: Arc<Owed>,
+        (owed, owners): (Arc<Owed>, Arc<Owners>),
     ) -> Arc<Self> {
         let metrics = owed.metrics().clone();
-        Arc::new(Self { journal, store, tenant, user, hidden, life, owed, metrics })
+        Arc::new(Self { journal, store, tenant, user, hidden, life, owed, owners, metrics })
     }
 
     /// Where the server's own objects lie.
@@ -130,29 +127,6 @@ impl Uploads {
         }
     }
 
-    /// What of an upload is durable; `None` if the store does not have it any more.
-    ///
-    /// # Errors
-    /// Any that the store gives.
-    pub(crate) async fn durable(&self, record: &UploadRecord) -> StoreResult<Option<Durable>> {
-        let listed = async {
-            match &record.multipart {
-                None => Ok(Some(Vec::new())),
-                Some(multipart) => if_there(self.parts(&multipart.upload).await),
-            }
-        };
-        // Not even what STAT shows may rest on the word of the entry. CLOSE removes the tail first where the journal
-        // does not answer: whoever went on at a size that the tail gave would leave a hole before that.
-        let tail = async {
-            match &record.tail {
-                None => Ok(None),
-                Some(tail) => Ok(if_there(self.store.head(&tail.key).await)?.map(|_| tail)),
-            }
-        };
-        let (listed, tail) = futures::try_join!(listed, tail)?;
-        Ok(listed.map(|listed| Durable::of(record, tail, listed)))
-    }
-
     /// The parts that the store has of an upload.
     ///
     /// # Errors
@@ -165,50 +139,6 @@ impl Uploads {
             after = page.next;
             if after.is_none() {
                 return Ok(parts);
-            }
-        }
-    }
-
-    /// What STAT shows of an upload where the file is as `found` says; `None` if that is what counts.
-    ///
-    /// # Errors
-    /// Any that the store gives.
-    pub(crate) async fn shown(&self, entry: &JournalEntry, found: Option<&ObjectMeta>) -> StoreResult<Option<u64>> {
-        if !is_live(&entry.record, found) {
-            return Ok(None);
-        }
-        let durable = self.durable(&entry.record).await?;
-        Ok(durable.filter(Durable::is_something).map(|durable| durable.shown()))
-    }
-
-    /// Takes an upload over, if it can be gone on with where the file is as `found` says. Its owner is
-    /// refused from now on. One that is of no use is dropped.
-    ///
-    /// # Errors
-    /// `Unavailable` if others take it over at the same moment; any that the journal and the store give.
-    pub(crate) async fn take_over(
-        self: &Arc<Self>,
-        entry: JournalEntry,
-        found: Option<&ObjectMeta>,
-    ) -> Result<Option<Interrupted>, FsError> {
-        let Some(journal) = &self.journal else { return Ok(None) };
-        if !is_live(&entry.record, found) {
-            self.drop_entry(&entry).await;
-            return Ok(None);
-        }
-        let mine = JournalEntry { generation: Generation::fresh(), ..entry.clone() };
-        if !journal.update(&self.tenant, entry.generation, &mine).await? {
-            return Err(contended());
-        }
-        // Only now: what its owner sent before is there, and nothing is begun behind it.
-        match self.durable(&mine.record).await?.filter(Durable::is_something) {
-            Some(durable) => {
-                let record = mine.record.clone();
-                Ok(Some(Interrupted { durable, record, keeper: Arc::new(Keeper::new(Arc::clone(self), mine)) }))
-            }
-            None => {
-                self.drop_entry(&mine).await;
-                Ok(None)
             }
         }
     }
@@ -230,6 +160,7 @@ impl Uploads {
         match journal.replace(&self.tenant, &entry).await {
             Ok(before) => {
                 if let Some(before) = before {
+                    self.lose(before.generation);
                     self.metrics.interrupted_dropped.inc();
                     let uploads = Arc::clone(self);
                     tokio::spawn(async move { uploads.clear(&before.record).await });
@@ -237,11 +168,32 @@ impl Uploads {
                 Some(Arc::new(Keeper::new(Arc::clone(self), entry)))
             }
             Err(error) => {
-                self.metrics.unjournalled.inc();
-                tracing::warn!(error = %error.report(), "an upload is not in the journal: if it is cut, it can't be resumed");
+                self.not_journalled(&error);
                 None
             }
         }
+    }
+
+    /// Counts and logs that an upload goes on without an entry.
+    pub(crate) fn not_journalled(&self, error: &StoreError) {
+        self.metrics.unjournalled.inc();
+        tracing::warn!(error = %error.report(), "an upload is not in the journal: if it is cut, it can't be resumed");
+    }
+
+    /// Enters an upload of which nothing is durable yet, where there is no other of the file but such as are to go.
+    ///
+    /// # Errors
+    /// As [`Uploads::enter_without_parts`].
+    pub(crate) async fn announce(
+        self: &Arc<Self>,
+        new: NewUpload,
+        left: Option<Obsolete>,
+    ) -> Result<Arc<Keeper>, FsError> {
+        // A journal that did not answer is not asked for a while, and CLOSE waits for the answer.
+        if self.read(&new.key).await?.is_some_and(|there| !left.is_some_and(|left| left.covers(&there))) {
+            return Err(fenced());
+        }
+        self.enter_without_parts(new, None, UploadState::Running, left).await
     }
 
     /// Enters an upload that has no parts, where there is no other of the file but such as are to go: what `left`
@@ -249,19 +201,24 @@ impl Uploads {
     ///
     /// # Errors
     /// Any that the journal gives; `Conflict` if there is another.
-    pub(crate) async fn enter_tail(
+    pub(crate) async fn enter_without_parts(
         self: &Arc<Self>,
         new: NewUpload,
-        tail: Tail,
+        tail: Option<Tail>,
         state: UploadState,
         left: Option<Obsolete>,
     ) -> Result<Arc<Keeper>, FsError> {
         let Some(journal) = &self.journal else { return Err(not_kept()) };
         let key = new.key.clone();
-        let record = UploadRecord { tail: Some(tail), ..self.record(new, state) };
+        let record = UploadRecord { tail, ..self.record(new, state) };
         let entry = JournalEntry { key, generation: Generation::fresh(), record };
         for _ in 0..ATTEMPTS {
-            if journal.create(&self.tenant, &entry).await? {
+            let created = journal.create(&self.tenant, &entry).await;
+            if created.is_err() && entry.record.holds_nothing() {
+                // It may be there all the same, and nobody would ever take it out.
+                self.owe(&entry.key, Obsolete::Seen(entry.generation));
+            }
+            if created? {
                 return Ok(Arc::new(Keeper::new(Arc::clone(self), entry)));
             }
             let Some(before) = self.read_any(&entry.key).await? else { continue };
@@ -273,12 +230,28 @@ impl Uploads {
         Err(fenced())
     }
 
-    /// An upload has another name from now on, which is given. What is on that name already is dropped.
-    /// `None` if somebody else has it.
+    /// RENAME of what another session has, or has left: it has another name from now on, and no owner. `change` says
+    /// what else is changed of it. What is on that name already is dropped. `false` if somebody else has it.
     ///
     /// # Errors
     /// Any that the journal gives.
-    pub(crate) async fn rename(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
+    pub(crate) async fn rename(
+        &self,
+        entry: &JournalEntry,
+        to: &ObjectKey,
+        change: impl FnOnce(&mut UploadRecord),
+    ) -> StoreResult<bool> {
+        // Its owner may be writing to it. What would be renamed as it was read would lack that.
+        let Some(mut seized) = self.seize(entry).await? else { return Ok(false) };
+        change(&mut seized.record);
+        Ok(self.move_entry(&seized, to).await?.is_some())
+    }
+
+    /// The same for who has it, which gets it as it is then; `None` if somebody else has it.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    async fn move_entry(&self, entry: &JournalEntry, to: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
         let Some(journal) = &self.journal else { return Ok(None) };
         for _ in 0..ATTEMPTS {
             let before = journal.read(&self.tenant, to).await?;
@@ -288,6 +261,7 @@ impl Uploads {
             let moved = JournalEntry { key: to.clone(), generation: Generation::fresh(), record };
             if journal.rename(&self.tenant, entry, &moved, over).await? {
                 if let Some(before) = before {
+                    self.lose(before.generation);
                     self.metrics.interrupted_dropped.inc();
                     self.clear(&before.record).await;
                 }
@@ -317,14 +291,6 @@ impl Uploads {
     /// Until when an upload that was begun then lives if it is written to now.
     fn expiry(&self, begun: u64) -> u64 {
         (unix_now() + self.life.idle.as_secs()).min(begun + self.life.whole.as_secs())
-    }
-}
-
-/// `None` for what the store does not have.
-fn if_there<T>(found: StoreResult<T>) -> StoreResult<Option<T>> {
-    match found {
-        Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
     }
 }
 

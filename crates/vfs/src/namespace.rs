@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures::future::join_all;
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ListPage, ListRequest, ObjectAttributes, ObjectKey, ObjectMeta,
     StoreErrorKind, limits,
@@ -36,12 +37,15 @@ impl Files {
         if matches!(&published, Ok(attributes) if attributes.kind == FileKind::Directory) {
             return published;
         }
-        match self.uploads.shown(&entry, self.head(&key).await?.as_ref()).await? {
-            Some(size) => {
-                let changed = UNIX_EPOCH + Duration::from_secs(entry.record.begun);
-                Ok(FileAttributes::of_upload(size, &entry.record.attributes, changed))
+        match self.uploads.shown(entry, self.head(&key).await?.as_ref()).await? {
+            Some((record, size)) if size > 0 || is_missing(&published) => {
+                if let Some(own) = self.open_files.find(&key).filter(|file| file.is_new()) {
+                    return Ok(own.attributes());
+                }
+                let changed = UNIX_EPOCH + Duration::from_secs(record.begun);
+                Ok(FileAttributes::of_upload(size, &record.attributes, changed))
             }
-            None => self.or_being_uploaded(published, &key),
+            _ => self.or_being_uploaded(published, &key),
         }
     }
 
@@ -200,7 +204,10 @@ impl Files {
             }
         };
         if found.is_none() {
-            return if was_dropped { Ok(()) } else { Err(self.missing_file(path).await?) };
+            // What sessions of this node upload STAT has shown too, though the journal may not know of it yet.
+            let uploaded = self.vfs.open_everywhere.new_files(&self.bucket, &key);
+            join_all(uploaded.iter().map(|file| file.remove())).await;
+            return if was_dropped || !uploaded.is_empty() { Ok(()) } else { Err(self.missing_file(path).await?) };
         }
         self.keep_parent(path, &key).await?;
         self.open_files.forget(&key);
@@ -415,4 +422,8 @@ impl Files {
         self.vfs.attributes.forget_directory(&self.bucket, marker);
         Ok(())
     }
+}
+
+fn is_missing(published: &Result<FileAttributes, FsError>) -> bool {
+    published.as_ref().is_err_and(|error| error.kind() == FsErrorKind::NotFound)
 }

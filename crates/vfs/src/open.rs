@@ -7,6 +7,7 @@ use tidegate_store::{Condition, ObjectKey, Permission, StoreErrorKind};
 
 use crate::attributes::{FileKind, SetAttributes};
 use crate::error::FsError;
+use crate::journal::TakenOver;
 use crate::links::{Found, is_link, may_be_link};
 use crate::mount::OpenOptions;
 use crate::open_files::{Draft, Place, SharedFile};
@@ -104,19 +105,31 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let place = self.place(key.clone());
+        // STAT has shown an upload that has no byte yet, so it is opened like a file without one.
+        let mut was_begun = false;
         if let Some(entry) = interrupted.filter(|_| !options.read || existing.is_none()) {
             self.rights.of(path).require(match existing {
                 Some(_) => Permission::Overwrite,
                 None => Permission::Write,
             })?;
-            if let Some(interrupted) = self.uploads.take_over(entry, existing.as_ref()).await? {
-                let file = SharedFile::of_interrupted(place, interrupted, access.read);
-                access.may_set |= file.is_new();
-                self.open_files.insert(key, &file);
-                return Ok(Found::Here(Writer::of(file, access, false, &self.vfs.metrics)));
+            match self.uploads.take_over(entry, existing.as_ref()).await? {
+                TakenOver::Interrupted(interrupted) => {
+                    let file = SharedFile::of_interrupted(place, *interrupted, access.read);
+                    access.may_set |= file.is_new();
+                    self.open_files.insert(key, &file);
+                    return Ok(Found::Here(Writer::of(file, access, false, &self.vfs.metrics)));
+                }
+                TakenOver::Empty => was_begun = true,
+                TakenOver::Nothing => {}
             }
         }
         let earlier = if keeps { None } else { self.uploads.drop_earlier(&key) };
+        // Another session of this node that is uploading it is to hear of that at its very next request.
+        if let Some(earlier) = &earlier
+            && self.vfs.open_everywhere.new_file(&self.bucket, &key).is_some()
+        {
+            earlier.clone().await;
+        }
         let (draft, condition) = match existing {
             Some(meta) => {
                 self.rights.of(path).require(Permission::Overwrite)?;
@@ -133,7 +146,7 @@ impl Files {
                 }
             }
             None if indifferent => (Draft::of_new(options.attributes), Condition::Always),
-            None if !options.create => return Err(FsError::not_found()),
+            None if !options.create && !was_begun => return Err(FsError::not_found()),
             None => {
                 self.rights.of(path).require(Permission::Write)?;
                 // Without TRUNC the content of a file that appears meanwhile must be kept.

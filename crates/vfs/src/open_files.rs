@@ -45,6 +45,9 @@ impl OpenFiles {
     pub(crate) fn insert(&self, key: ObjectKey, file: &Arc<SharedFile>) {
         let mut files = self.files();
         files.retain(|_, file| file.strong_count() > 0);
+        if file.place.uploads.are_kept() {
+            self.everywhere.announce();
+        }
         let file = Arc::downgrade(file);
         self.everywhere.insert(&self.bucket, &key, file.clone());
         files.insert(key, file);

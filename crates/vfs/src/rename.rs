@@ -111,13 +111,13 @@ impl Files {
         if is_taken && replace == Replace::Never {
             return Err(FsError::already_exists());
         }
-        let mut entry = entry.clone();
         // What its OPEN found free need not be what is replaced now, and the reverse.
-        entry.record.condition = match replace {
+        let condition = match replace {
             Replace::Existing => Condition::Always,
             Replace::Never => Condition::IfAbsent,
         };
-        self.uploads.rename(&entry, target).await?.map(|_| ()).ok_or_else(contended)
+        let renamed = self.uploads.rename(entry, target, |record| record.condition = condition).await?;
+        if renamed { Ok(()) } else { Err(contended()) }
     }
 
     async fn rename_object(

@@ -16,7 +16,7 @@ use crate::edit::Scratch;
 use crate::error::FsError;
 use crate::hidden::Hidden;
 use crate::in_flight::TenantsInFlight;
-use crate::journal::{BoundedJournal, Life, Owed, Sweeps, Uploads};
+use crate::journal::{BoundedJournal, Life, Owed, Owners, Sweeps, Uploads};
 use crate::key::KeySpace;
 use crate::known_directories::KnownDirectories;
 use crate::lookups::{Lookups, TenantLookups};
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     journal: Option<Arc<dyn Journal>>,
     /// What the journal is to be told once it answers.
     owed: Arc<Owed>,
+    /// Which uploads in the journal its sessions have.
+    owners: Arc<Owners>,
     /// How far the reaper has looked for what the journal does not name.
     sweeps: Sweeps,
     /// Symbolic links that were seen lately.
@@ -140,6 +142,7 @@ impl Vfs {
                 copies: CopyRoom::default(),
                 journal,
                 owed,
+                owners: Arc::default(),
                 sweeps: Sweeps::default(),
                 links: Arc::default(),
                 usage,
@@ -257,8 +260,8 @@ impl Shared {
     fn uploads(&self, store: Arc<dyn ObjectStore>, tenant: &Tenant, user: UserName) -> Arc<Uploads> {
         let of = (tenant.name.clone(), user);
         let life = Life { idle: self.config.upload_life, whole: self.config.upload_age_max };
-        let hidden = Hidden::beside(&tenant.prefix);
-        Uploads::new(self.journal.clone(), store, of, hidden, life, Arc::clone(&self.owed))
+        let node = (Arc::clone(&self.owed), Arc::clone(&self.owners));
+        Uploads::new(self.journal.clone(), store, of, Hidden::beside(&tenant.prefix), life, node)
     }
 
     /// For the copies of one request.

@@ -144,7 +144,12 @@ impl Writer {
             return ready(Err(denied(Permission::SetAttributes))).boxed();
         }
         self.has_changed = true;
-        self.file.set_attributes(set)
+        let (still_ours, set) = (self.file.still_ours(), self.file.set_attributes(set));
+        async move {
+            still_ours.await?;
+            set.await
+        }
+        .boxed()
     }
 
     fn position(&self, offset: u64) -> u64 {
@@ -182,7 +187,11 @@ impl Writer {
     /// As [`Writer::finish`]; `Unsupported` if no journal is kept.
     pub fn sync(&self) -> BoxFuture<'static, Result<(), FsError>> {
         let file = Arc::clone(&self.file);
-        async move { file.sync().await }.boxed()
+        async move {
+            file.still_ours().await?;
+            file.sync().await
+        }
+        .boxed()
     }
 
     /// The session is cut: with the last handle, what the file has so far is left to another session, which

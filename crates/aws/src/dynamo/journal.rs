@@ -20,6 +20,9 @@ const LAST_RESORT: u64 = 7 * 24 * 3600;
 
 const GENERATION: &str = "generation";
 
+/// The item has the generation that is expected, or the new one: a second attempt meets its own effect.
+const OF_EITHER: &str = "#generation IN (:expected, :generation)";
+
 /// A journal in the table of tenants and users.
 #[derive(Clone)]
 pub(crate) struct DynamoJournal {
@@ -104,9 +107,27 @@ impl Journal for DynamoJournal {
 
     async fn update(&self, tenant: &TenantName, expected: Generation, entry: &JournalEntry) -> StoreResult<bool> {
         const OPERATION: &str = "update upload";
-        let mut update = writing(entry, Some("#generation IN (:expected, :generation)"), OPERATION)?;
+        let mut update = writing(entry, Some(OF_EITHER), OPERATION)?;
         update.values.insert(":expected", number(expected.number()));
         Ok(self.table.update(&ItemKey::upload(tenant, &entry.key), update, OPERATION).await?.held)
+    }
+
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>> {
+        const OPERATION: &str = "take upload over";
+        let update = Update {
+            expression: "SET #generation = :generation".into(),
+            condition: Some(OF_EITHER),
+            names: HashMap::from([("#generation", GENERATION.to_owned())]),
+            values: HashMap::from([(":generation", number(mine.number())), (":expected", number(expected.number()))]),
+        };
+        let updated = self.table.update(&ItemKey::upload(tenant, key), update, OPERATION).await?;
+        updated.item.map(|item| entry_of(&item, OPERATION)).transpose()
     }
 
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {

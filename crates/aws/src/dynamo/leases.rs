@@ -66,7 +66,6 @@ fn held(item: &Item, operation: &'static str) -> StoreResult<Vec<HeldSessions>> 
             let sessions = fields.number::<u128>(name)? % TURN;
             Ok(HeldSessions { lease, sessions: u32::try_from(sessions).unwrap_or(u32::MAX) })
         })
-        .filter(|held| held.as_ref().map_or(true, |held| held.sessions > 0))
         .collect()
 }
 

@@ -14,6 +14,8 @@ const ENDED_KEPT: usize = 1024;
 pub(super) struct Observed {
     leases: HashMap<LeaseId, Seen>,
     ended: VecDeque<LeaseId>,
+    /// When the latest question was asked that has been taken in, and when it was answered.
+    asked: Option<Instant>,
     looked: Option<Instant>,
 }
 
@@ -26,9 +28,14 @@ struct Seen {
 
 impl Observed {
     /// Takes in what a question from `asked` to `answered` has shown, and gives the leases whose beat has
-    /// not changed for `life`. Time in which nobody looked counts for nothing: whoever stood still, or
+    /// not changed for `life`. An answer that a later question has overtaken shows nothing. Time in which nobody looked counts for nothing: whoever stood still, or
     /// could not ask, can't tell whether others did.
     pub(super) fn look(&mut self, asked: Instant, answered: Instant, leases: Vec<Lease>, life: Duration) -> Vec<Lease> {
+        // What began since would seem to have ended.
+        if self.asked.is_some_and(|latest| asked < latest) {
+            return Vec::new();
+        }
+        self.asked = Some(asked);
         let was_away = self.looked.is_none_or(|looked| answered.saturating_duration_since(looked) >= life);
         self.looked = Some(answered);
         let mut before = std::mem::take(&mut self.leases);
@@ -130,6 +137,20 @@ mod tests {
         assert_eq!(observed.look(second(0), second(5), lease(), LIFE), []);
         assert_eq!(observed.look(second(10), second(34), lease(), LIFE), [], "5 s are seen for sure");
         assert_eq!(observed.look(second(35), second(35), lease(), LIFE), lease());
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_ends_nothing() {
+        let (mut observed, old, new, start) =
+            (Observed::default(), LeaseId::random(), LeaseId::random(), Instant::now());
+        let second = |n| start + Duration::from_secs(n);
+        let lease = |id: &LeaseId| Lease { id: id.clone(), beat: 0 };
+        observed.look(second(2), second(3), vec![lease(&old), lease(&new)], LIFE);
+        // Asked before the new one began.
+        assert_eq!(observed.look(second(1), second(4), vec![lease(&old)], LIFE), []);
+        assert_eq!((observed.lives(&old), observed.lives(&new)), (Some(true), Some(true)));
+        observed.look(second(5), second(6), vec![lease(&new)], LIFE);
+        assert_eq!((observed.lives(&old), observed.lives(&new)), (Some(false), Some(true)));
     }
 
     #[test]

@@ -275,6 +275,42 @@ async fn who_changes_nodes_does_not_meet_his_own_session() {
     assert_eq!(store.all().await.unwrap().len(), 2, "a node that ends takes its lease with it");
 }
 
+/// How many nodes the store keeps something of for a user, and the sessions of all.
+async fn kept(store: &MemoryLeases) -> (usize, u32) {
+    let probe = HeldSessions { lease: LeaseId::random(), sessions: 0 };
+    let mut held = store.hold(&SessionScope::User("alice".parse().unwrap()), &probe, 1, &[]).await.unwrap();
+    held.retain(|held| held.lease != probe.lease);
+    (held.len(), held.iter().map(|held| held.sessions).sum())
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_nodes_that_are_gone_nothing_is_kept_and_of_those_that_live_their_last_turn() {
+    let store = MemoryLeases::new();
+    let many = account(None, Some(1_000));
+    let (mut stays, mut rests) = (Node::start(&store, 1), Node::start(&store, 2));
+    assert!(rests.login(&many).await);
+    rests.open.clear();
+    let nodes: Vec<_> = (0..100).map(|n| Node::start(&store, n + 3)).collect();
+    for (n, mut node) in nodes.into_iter().enumerate() {
+        assert!(node.login(&many).await);
+        // Half of them end as they should, and half of them die with a session.
+        if n % 2 == 0 {
+            node.open.clear();
+            seconds(1).await;
+            node.sessions.close().await;
+        } else {
+            node.die();
+        }
+    }
+    for _ in 0..10 {
+        assert!(stays.login(&many).await);
+        stays.open.clear();
+        seconds(10).await;
+    }
+    assert!(stays.login(&many).await);
+    assert_eq!(kept(&store).await, (2, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_the_service_each_nodes_own_count_decides() {
     let store = MemoryLeases::new();

@@ -132,8 +132,10 @@ impl Shared {
         }
     }
 
-    /// The sessions under other leases that live, and the leases among them that have ended. Only a lease
-    /// that was never seen costs a look.
+    /// The sessions under other leases that live, and the leases among them that have ended, whether they had any
+    /// sessions or not: nothing that is late under such a lease counts any more, so what the store keeps of it may go.
+    /// Of a lease that lives it may not, for an earlier turn would count then that comes late. Only a lease that was
+    /// never seen costs a look.
     async fn others(&self, own: &LeaseId, held: Vec<HeldSessions>) -> StoreResult<(u64, Vec<LeaseId>)> {
         let is_unseen = {
             let state = self.state();
@@ -142,12 +144,16 @@ impl Shared {
         if is_unseen {
             self.look().await?;
         }
-        let state = self.state();
+        let mut state = self.state();
         let (mut others, mut ended) = (0_u64, Vec::new());
         for HeldSessions { lease, sessions } in held.into_iter().filter(|held| held.lease != *own) {
             if state.observed.lives(&lease) == Some(true) {
                 others = others.saturating_add(u64::from(sessions));
             } else {
+                if state.observed.lives(&lease).is_none() {
+                    // It was begun before the store told of it, and gone when it was looked for behind that.
+                    state.observed.ended(&lease);
+                }
                 ended.push(lease);
             }
         }

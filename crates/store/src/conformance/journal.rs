@@ -18,6 +18,7 @@ pub(super) async fn check(journal: Arc<dyn Journal>) {
     let nonce: u64 = rand::random();
     let name = |name: &str| parsed(&format!("conf-{nonce:016x}-{name}"));
     ownership(&*journal, &name("ownership")).await;
+    take_over(&*journal, &name("take-over")).await;
     records(&*journal, &name("records")).await;
     expiry(&*journal, &name("expiry")).await;
     renames(&*journal, &name("renames")).await;
@@ -86,6 +87,28 @@ async fn ownership(journal: &dyn Journal, tenant: &TenantName) {
     assert!(done("create", journal.create(tenant, &third).await), "an entry is made where there is none");
     assert!(done("create", journal.create(tenant, &third).await), "and made again by the same");
     assert!(done("remove", journal.remove(tenant, &third.key, third.generation).await), "remove");
+}
+
+/// Who takes an entry over gets what its owner wrote last, and keeps it.
+async fn take_over(journal: &dyn Journal, tenant: &TenantName) {
+    let first = plain("taken");
+    let (second, third) = (Generation::fresh(), Generation::fresh());
+    let take = async |expected, mine| done("take_over", journal.take_over(tenant, &first.key, expected, mine).await);
+    assert_eq!(take(first.generation, second).await, None, "there is none to take over");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), None, "and none is made");
+    done("replace", journal.replace(tenant, &first).await);
+    // Behind the moment at which the other read it.
+    let mut written = first.clone();
+    written.record.tail = Some(Tail { key: key(".tail"), offset: 3, len: 4 });
+    assert!(done("update", journal.update(tenant, first.generation, &written).await), "its owner still writes");
+    let mine = JournalEntry { generation: second, ..written.clone() };
+    assert_eq!(take(first.generation, second).await, Some(mine.clone()), "what was written last is taken over");
+    assert_eq!(take(first.generation, second).await, Some(mine.clone()), "and again by the same");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), Some(mine.clone()), "and stays");
+    assert!(!done("update", journal.update(tenant, first.generation, &first).await), "the first owner has it no more");
+    assert_eq!(take(first.generation, third).await, None, "who read it before that is too late");
+    assert_eq!(done("read", journal.read(tenant, &first.key).await), Some(mine), "and changes nothing");
+    done("remove", journal.remove(tenant, &first.key, second).await);
 }
 
 /// What its owner has let live on is not removed by who read it before.

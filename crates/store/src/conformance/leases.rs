@@ -65,7 +65,7 @@ async fn counts(leases: &dyn Leases, nonce: u64) {
         held.sort_by(|left, right| left.lease.cmp(&right.lease));
         held
     };
-    assert_eq!(hold(&scope, a, 0, 1, &[]).await, [], "nothing is counted at first");
+    assert_eq!(hold(&scope, a, 0, 1, &[]).await, [of(a, 0)], "nothing is counted at first");
     assert_eq!(hold(&scope, a, 2, 2, &[]).await, [of(a, 2)], "a count is seen");
     assert_eq!(hold(&scope, b, 5, 1, &[]).await, [of(a, 2), of(b, 5)], "beside those of others");
     assert_eq!(hold(&scope, a, 1, 7, &[]).await, [of(a, 1), of(b, 5)], "it is set, not added");
@@ -73,7 +73,7 @@ async fn counts(leases: &dyn Leases, nonce: u64) {
     let late = leases.hold(&scope, &of(a, 9), 6, &[]).await;
     refused("a turn that comes late changes nothing", StoreErrorKind::PreconditionFailed, late);
     assert_eq!(hold(&scope, b, 6, 2, &[]).await, [of(a, 1), of(b, 6)], "and each lease has turns of its own");
-    assert_eq!(hold(&scope, a, 0, 8, &[]).await, [of(b, 6)], "none is not shown");
+    assert_eq!(hold(&scope, a, 0, 8, &[]).await, [of(a, 0), of(b, 6)], "who has none any more is shown");
     let late = leases.hold(&scope, &of(a, 9), 7, &[]).await;
     refused("and still keeps what comes late off", StoreErrorKind::PreconditionFailed, late);
     assert_eq!(hold(&user(nonce, "other"), a, 3, 1, &[]).await, [of(a, 3)], "each scope has counts of its own");
@@ -81,10 +81,12 @@ async fn counts(leases: &dyn Leases, nonce: u64) {
     assert_eq!(hold(&tenant, a, u32::MAX, TURN_MAX, &[]).await, [of(a, u32::MAX)], "a tenant is no user of its name");
     let ended = [b.clone(), c.clone()];
     assert_eq!(hold(&scope, a, 1, 9, &ended).await, [of(a, 1)], "what has ended is forgotten");
+    assert_eq!(hold(&scope, b, 0, 3, &[]).await, [of(a, 1), of(b, 0)], "one that has none");
+    assert_eq!(hold(&scope, a, 1, 10, &ended).await, [of(a, 1)], "is forgotten like others once its lease has ended");
     let many: Vec<_> = (0..ENDED_MAX).map(|_| LeaseId::random()).collect();
-    assert_eq!(hold(&scope, a, 1, 10, &many).await, [of(a, 1)], "many may have ended");
+    assert_eq!(hold(&scope, a, 1, 11, &many).await, [of(a, 1)], "many may have ended");
     let too_many = [&many[..], &[LeaseId::random()]].concat();
-    let result = leases.hold(&scope, &of(a, 1), 11, &too_many).await;
+    let result = leases.hold(&scope, &of(a, 1), 12, &too_many).await;
     refused("too many may not", StoreErrorKind::InvalidRequest, result);
 }
 

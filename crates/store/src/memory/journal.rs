@@ -71,6 +71,21 @@ impl Journal for MemoryJournal {
         Ok(true)
     }
 
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>> {
+        let mut state = lock(&self.state);
+        let there = state.entries.get_mut(&name(tenant, key));
+        Ok(there.filter(|there| [expected, mine].contains(&there.generation)).map(|there| {
+            there.generation = mine;
+            there.clone()
+        }))
+    }
+
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
         Ok(lock(&self.state).remove_if(&name(tenant, key), |there| there.generation == generation))
     }

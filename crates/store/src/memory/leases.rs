@@ -78,7 +78,6 @@ impl Leases for MemoryLeases {
         }
         held.retain(|id, _| !ended.contains(id));
         held.insert(own.lease.clone(), Count { turn, sessions: own.sessions });
-        let counts = held.iter().filter(|(_, count)| count.sessions > 0);
-        Ok(counts.map(|(lease, count)| HeldSessions { lease: lease.clone(), sessions: count.sessions }).collect())
+        Ok(held.iter().map(|(lease, count)| HeldSessions { lease: lease.clone(), sessions: count.sessions }).collect())
     }
 }

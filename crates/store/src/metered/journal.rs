@@ -50,6 +50,16 @@ impl Journal for MeteredJournal {
         self.metrics.measure(SERVICE, "update", self.inner.update(tenant, expected, entry)).await
     }
 
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>> {
+        self.metrics.measure(SERVICE, "take_over", self.inner.take_over(tenant, key, expected, mine)).await
+    }
+
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
         self.metrics.measure(SERVICE, "remove", self.inner.remove(tenant, key, generation)).await
     }

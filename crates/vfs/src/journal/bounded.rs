@@ -82,6 +82,16 @@ impl Journal for BoundedJournal {
         self.change(self.inner.update(tenant, expected, entry)).await
     }
 
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>> {
+        self.change(self.inner.take_over(tenant, key, expected, mine)).await
+    }
+
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
         self.look(self.inner.remove(tenant, key, generation)).await
     }

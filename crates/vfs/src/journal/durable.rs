@@ -18,6 +18,8 @@ pub(crate) struct Durable {
     len: u64,
     /// The last number that the store has a part of, or may yet get one of from an earlier owner.
     reach: u16,
+    /// The record names a tail that the store does not have.
+    lacks_tail: bool,
 }
 
 /// Where somebody goes on.
@@ -54,8 +56,9 @@ impl Durable {
             Some(_) => parts.iter().map(|part| part.size).sum(),
             None => record.base.as_ref().map_or(0, |base| base.size),
         };
+        let lacks_tail = record.tail.is_some() && tail.is_none();
         let tail = tail.filter(|tail| tail.offset <= end).map_or(0, |tail| tail.offset + tail.len);
-        Self { parts, end, len: tail.max(end), reach }
+        Self { parts, end, len: tail.max(end), reach, lacks_tail }
     }
 
     /// The size that is shown. One byte less than there is: a client whose last byte was durable when it
@@ -67,6 +70,16 @@ impl Durable {
     /// Whether there is something to go on with.
     pub(crate) fn is_something(&self) -> bool {
         self.shown() > 0
+    }
+
+    /// Whether the tail that the record names is there, if it names one.
+    pub(crate) fn has_its_tail(&self) -> bool {
+        !self.lacks_tail
+    }
+
+    /// Whether there was something, and nothing is left: the file was published, or the store has lost it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.lacks_tail && self.len == 0
     }
 
     /// What a write at `offset` as the first goes on behind; `None` if the bytes before it are not

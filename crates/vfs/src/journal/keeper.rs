@@ -6,7 +6,9 @@ use tidegate_store::{
     Checksum, Condition, JournalEntry, ObjectKey, PartNumber, StoreResult, StoredPart, Tail, Upload, UploadRecord,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::owners::Standing;
 use super::{Obsolete, Uploads};
 use crate::error::{FsError, FsErrorKind};
 
@@ -15,11 +17,14 @@ use crate::error::{FsError, FsErrorKind};
 pub(crate) struct Keeper {
     uploads: Arc<Uploads>,
     entry: Mutex<JournalEntry>,
+    pub(super) standing: Arc<Standing>,
 }
 
 impl Keeper {
     pub(super) fn new(uploads: Arc<Uploads>, entry: JournalEntry) -> Self {
-        Self { uploads, entry: Mutex::new(entry) }
+        let standing = Standing::new();
+        uploads.owners.insert(entry.generation, &standing);
+        Self { uploads, entry: Mutex::new(entry), standing }
     }
 
     /// Before anything is done that another owner would notice: whether the upload still is this
@@ -31,16 +36,23 @@ impl Keeper {
     pub(crate) async fn confirm(&self) -> Result<bool, FsError> {
         let Some(journal) = &self.uploads.journal else { return Ok(true) };
         let (begun, expires) = loop {
+            if self.standing.is_lost() {
+                return Err(fenced());
+            }
+            let asked = Instant::now();
             let (key, generation, times) = {
                 let entry = self.entry.lock().await;
                 (entry.key.clone(), entry.generation, (entry.record.begun, entry.record.expires))
             };
             match journal.read(&self.uploads.tenant, &key).await {
-                Ok(Some(entry)) if entry.generation == generation => break times,
+                Ok(Some(entry)) if entry.generation == generation => {
+                    self.standing.asked(asked);
+                    break times;
+                }
                 // A RENAME of this session has moved it meanwhile.
                 Ok(_) if self.entry.lock().await.generation != generation => {}
                 Ok(_) => {
-                    self.uploads.metrics.uploads_fenced.inc();
+                    self.lose();
                     return Err(fenced());
                 }
                 Err(_) => return Ok(false),
@@ -77,12 +89,28 @@ impl Keeper {
         Ok(self.found(page.parts.first().is_none_or(|part| part.number != number)))
     }
 
-    /// Counts that an upload was found to be another's, unless it is this session's.
+    /// Notes that an upload was found to be another's, unless it is this session's.
     fn found(&self, is_mine: bool) -> bool {
         if !is_mine {
-            self.uploads.metrics.uploads_fenced.inc();
+            self.lose();
         }
         is_mine
+    }
+
+    fn lose(&self) {
+        if self.standing.lose() {
+            self.uploads.metrics.uploads_fenced.inc();
+        }
+    }
+
+    /// Whether nothing is durable of the upload, as far as the entry knows.
+    pub(crate) async fn holds_nothing(&self) -> bool {
+        self.entry.lock().await.record.holds_nothing()
+    }
+
+    /// Whether the entry is another session's by now, or gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.standing.is_over()
     }
 
     /// Notes a part that has landed, where the store's word alone would not do.
@@ -110,18 +138,23 @@ impl Keeper {
     pub(crate) async fn change(&self, change: impl FnOnce(&mut UploadRecord)) -> StoreResult<bool> {
         let Some(journal) = &self.uploads.journal else { return Ok(true) };
         let mut entry = self.entry.lock().await;
+        if self.standing.is_lost() {
+            return Ok(false);
+        }
         let mut changed = entry.clone();
         change(&mut changed.record);
         changed.record.expires = self.uploads.expiry(changed.record.begun);
+        let asked = Instant::now();
         let is_mine = journal.update(&self.uploads.tenant, entry.generation, &changed).await?;
         if is_mine {
             let stays = |tail: &Tail| changed.record.tail.as_ref().is_some_and(|now| now.key == tail.key);
             let obsolete = entry.record.tail.clone().filter(|tail| !stays(tail));
             *entry = changed;
             drop(entry);
+            self.standing.asked(asked);
             self.remove(obsolete).await;
         } else {
-            self.uploads.metrics.uploads_fenced.inc();
+            self.lose();
         }
         Ok(is_mine)
     }
@@ -137,7 +170,9 @@ impl Keeper {
         }
         let mut changed = entry.clone();
         changed.record.condition = condition;
-        if let Some(moved) = self.uploads.rename(&changed, to).await? {
+        if let Some(moved) = self.uploads.move_entry(&changed, to).await? {
+            self.uploads.owners.remove(entry.generation);
+            self.uploads.owners.insert(moved.generation, &self.standing);
             *entry = moved;
         }
         Ok(())
@@ -146,6 +181,10 @@ impl Keeper {
     /// Takes the entry out: the upload was published, or its parts are gone.
     pub(crate) async fn end(&self) {
         let Some(journal) = &self.uploads.journal else { return };
+        if self.standing.is_lost() {
+            return;
+        }
+        self.standing.end();
         let entry = self.entry.lock().await;
         match journal.remove(&self.uploads.tenant, &entry.key, entry.generation).await {
             Ok(true) => {}
@@ -163,6 +202,10 @@ impl Keeper {
 
     /// Takes the entry out and gives up what the store has of the upload. Tells what could not be.
     pub(crate) async fn give_up(&self) -> Option<Obsolete> {
+        if self.standing.is_lost() {
+            return None;
+        }
+        self.standing.end();
         let entry = self.entry.lock().await.clone();
         self.uploads.drop_or_tell(&entry).await
     }
@@ -171,6 +214,12 @@ impl Keeper {
         if let Some(tail) = tail {
             self.uploads.remove_tail(&tail).await;
         }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.uploads.owners.remove(self.entry.get_mut().generation);
     }
 }
 

@@ -19,7 +19,8 @@ use crate::attributes::{unix_now, unix_seconds};
 use crate::metrics::Metrics;
 
 /// How much a node owes at most: with keys of 100 bytes, 4 MiB. An outage of the journal adds one for each file that
-/// is opened with TRUNC or removed meanwhile.
+/// is opened with TRUNC or removed meanwhile. A tenant has no more of it than is left for all others: alone half, of
+/// two a third each.
 const DEBTS_MAX: usize = 16_384;
 
 /// How many are tried at once.
@@ -74,6 +75,8 @@ pub(crate) struct Owed {
 #[derive(Debug, Default)]
 struct State {
     debts: HashMap<Name, Debt>,
+    /// How many of them each tenant has that has any.
+    counts: HashMap<TenantName, usize>,
     /// Whether a task tries.
     is_paying: bool,
 }
@@ -121,7 +124,7 @@ impl Owed {
         };
         let name = (uploads.tenant.clone(), key.clone(), generation);
         let mut state = self.lock();
-        if state.debts.len() >= DEBTS_MAX && !state.debts.contains_key(&name) {
+        if !state.debts.contains_key(&name) && !state.take_room(&uploads.tenant) {
             drop(state);
             self.metrics.drops_given_up.inc();
             tracing::warn!(%key, "an upload may stay in the journal until it expires: too many are to go already");
@@ -178,6 +181,7 @@ impl Owed {
                 };
                 if matches!(paid, Ok(true)) {
                     state.debts.remove(name);
+                    state.give_room_back(&name.0);
                 } else {
                     debt.tries += 1;
                 }
@@ -197,6 +201,27 @@ impl Owed {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts another one of a tenant, if there is room for it.
+    fn take_room(&mut self, tenant: &TenantName) -> bool {
+        let own = self.counts.get(tenant).copied().unwrap_or(0);
+        let has_room = own < DEBTS_MAX.saturating_sub(self.debts.len());
+        if has_room {
+            self.counts.insert(tenant.clone(), own + 1);
+        }
+        has_room
+    }
+
+    fn give_room_back(&mut self, tenant: &TenantName) {
+        if let Some(own) = self.counts.get_mut(tenant) {
+            *own -= 1;
+            if *own == 0 {
+                self.counts.remove(tenant);
+            }
+        }
     }
 }
 
@@ -268,6 +293,7 @@ impl Uploads {
     pub(crate) async fn drop_entry(self: &Arc<Self>, entry: &JournalEntry) -> bool {
         self.try_drop(entry).await.unwrap_or_else(|error| {
             tracing::warn!(key = %entry.key, error = %error.report(), "an upload stays in the journal for now");
+            self.lose(entry.generation);
             self.owe(&entry.key, Obsolete::Seen(entry.generation));
             false
         })
@@ -278,6 +304,7 @@ impl Uploads {
         let Some(journal) = &self.journal else { return Ok(false) };
         let is_dropped = journal.remove(&self.tenant, &entry.key, entry.generation).await?;
         if is_dropped {
+            self.lose(entry.generation);
             self.metrics.interrupted_dropped.inc();
             self.clear(&entry.record).await;
         }
@@ -294,12 +321,16 @@ mod tests {
     use crate::hidden::Hidden;
     use crate::journal::Life;
 
-    fn uploads() -> Arc<Uploads> {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
-        let of = ("tenant".parse().unwrap(), "user".parse().unwrap());
+    fn owed() -> Arc<Owed> {
+        Owed::new(Metrics::register(&Registry::new()).unwrap())
+    }
+
+    fn uploads(tenant: &str, owed: &Arc<Owed>) -> Arc<Uploads> {
+        let of = (tenant.parse().unwrap(), "user".parse().unwrap());
         let life = Life { idle: Duration::from_secs(60), whole: Duration::from_secs(600) };
         let (journal, store) = (Arc::new(MemoryJournal::new()), Arc::new(MemoryObjectStore::new()));
-        Uploads::new(Some(journal), store, of, Hidden::beside(&"".parse().unwrap()), life, Owed::new(metrics))
+        let hidden = Hidden::beside(&"".parse().unwrap());
+        Uploads::new(Some(journal), store, of, hidden, life, (Arc::clone(owed), Arc::default()))
     }
 
     fn key(number: usize) -> ObjectKey {
@@ -308,24 +339,42 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_node_owes_has_a_limit_and_what_is_beyond_it_is_counted() {
-        let uploads = uploads();
-        let counts = || (uploads.metrics.drops_owed.get(), uploads.metrics.drops_given_up.get());
-        for number in 0..DEBTS_MAX {
-            uploads.owe_unseen(&key(number));
+        let owed = owed();
+        let counts = || (owed.metrics.drops_owed.get(), owed.metrics.drops_given_up.get() as i64);
+        let (most, each) = (DEBTS_MAX as i64, DEBTS_MAX / 64);
+        let tenants: Vec<_> = (0..64).map(|n| uploads(&format!("tenant{n}"), &owed)).collect();
+        for number in 0..each {
+            tenants.iter().for_each(|uploads| uploads.owe_unseen(&key(number)));
         }
-        assert_eq!(counts(), (DEBTS_MAX as i64, 0));
-        uploads.owe_unseen(&key(DEBTS_MAX));
-        uploads.owe_unseen(&key(0));
-        assert_eq!(counts(), (DEBTS_MAX as i64, 1), "one that is there already takes no room");
-        uploads.owed.settle().await;
-        assert_eq!(counts(), (0, 1));
-        uploads.owe_unseen(&key(DEBTS_MAX));
-        assert_eq!(counts(), (1, 1));
+        let (before, given_up) = counts();
+        assert_eq!(before + given_up, most);
+        assert!(before < most && before > most - 2 * each as i64, "{before} of {most}");
+        tenants[0].owe_unseen(&key(0));
+        assert_eq!(counts(), (before, given_up), "one that is there already takes no room");
+        tenants[0].owe_unseen(&key(each));
+        assert_eq!(counts(), (before, given_up + 1));
+        owed.settle().await;
+        assert_eq!(counts(), (0, given_up + 1));
+        assert!(owed.lock().counts.is_empty());
+        tenants[0].owe_unseen(&key(each));
+        assert_eq!(counts(), (1, given_up + 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_owes_all_it_can_leaves_room_for_others() {
+        let owed = owed();
+        let fill = |tenant| {
+            let (uploads, before) = (uploads(tenant, &owed), owed.metrics.drops_owed.get());
+            (0..DEBTS_MAX + 1).for_each(|number| uploads.owe_unseen(&key(number)));
+            owed.metrics.drops_owed.get() - before
+        };
+        let taken = ["one", "two", "three"].map(fill);
+        assert_eq!(taken, [DEBTS_MAX / 2, DEBTS_MAX / 4, DEBTS_MAX / 8].map(|count| count as i64));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_would_have_expired_is_owed_no_longer() {
-        let uploads = uploads();
+        let uploads = uploads("tenant", &owed());
         uploads.owe_unseen(&key(0));
         uploads.owed.lock().debts.values_mut().for_each(|debt| debt.until = unix_now());
         uploads.owed.settle().await;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use futures::future::join_all;
 use tidegate_store::ObjectKey;
 
 use super::file::SharedFile;
@@ -10,6 +12,12 @@ use crate::hashed_names::{HashedName, NameHasher};
 
 /// Files that were closed are swept out once there are so many, and twice as many as were left the last time.
 const SWEEP_MIN: usize = 1_024;
+
+/// How often the node looks for uploads that other nodes are to know of.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many of them the journal is told of at once.
+const ANNOUNCED_AT_ONCE: usize = 64;
 
 /// A node's open files by bucket and key: no more than twice as many as there are, and a few.
 #[derive(Debug, Default)]
@@ -22,6 +30,8 @@ pub(crate) struct OpenEverywhere {
 struct State {
     files: HashMap<HashedName, Vec<Open>>,
     sweep_at: usize,
+    /// Whether a task [announces](OpenEverywhere::announce) them.
+    is_announced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +44,38 @@ impl OpenEverywhere {
     /// A file that nothing is published of yet, and that a session is uploading under this key.
     pub(crate) fn new_file(&self, bucket: &str, key: &ObjectKey) -> Option<Arc<SharedFile>> {
         self.at(bucket, key).find(|file| file.is_new())
+    }
+
+    /// All such files under a key: sessions know nothing of one another before that is known to the journal.
+    pub(crate) fn new_files(&self, bucket: &str, key: &ObjectKey) -> Vec<Arc<SharedFile>> {
+        self.at(bucket, key).filter(|file| file.is_new()).collect()
+    }
+
+    /// Has other nodes know of uploads that take long to fill their first part, for as long as files are open. One
+    /// task does it for all files of the node.
+    pub(super) fn announce(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.state().is_announced, true) {
+            tokio::spawn(Arc::clone(self).announce_until_none_is_open());
+        }
+    }
+
+    async fn announce_until_none_is_open(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(ANNOUNCE_INTERVAL).await;
+            let open: Vec<_> = {
+                let mut state = self.state();
+                let open: Vec<_> = state.files.values().flatten().filter_map(|open| open.file.upgrade()).collect();
+                if open.is_empty() {
+                    state.is_announced = false;
+                    return;
+                }
+                open
+            };
+            let new: Vec<_> = open.iter().filter(|file| file.is_usable() && file.is_new()).collect();
+            for some in new.chunks(ANNOUNCED_AT_ONCE) {
+                join_all(some.iter().filter_map(|file| file.announce())).await;
+            }
+        }
     }
 
     /// The files under a key that sessions are changing, as opposed to replacing.

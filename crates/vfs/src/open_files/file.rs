@@ -276,12 +276,7 @@ impl SharedFile {
 
     /// Takes an upload's bytes out of it, and gives up what the store has of it.
     pub(crate) fn abandon(&self) -> BoxFuture<'static, ()> {
-        let mut state = self.state();
-        let size = state.size();
-        match std::mem::replace(&mut state.content, Content::Failed(busy(), size)) {
-            Content::Upload(upload) => upload.abandon(),
-            _ => ready(()).boxed(),
-        }
+        self.give_up(busy())
     }
 
     /// Brings what is in memory to scratch, in the background.

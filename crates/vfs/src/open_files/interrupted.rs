@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use tidegate_store::{Condition, ETag};
 
 use super::draft::Draft;
@@ -86,6 +87,48 @@ impl SharedFile {
         let upload = self.new_upload(state, Beginning::default())?;
         state.content = Content::Upload(Box::new(upload));
         Ok(())
+    }
+
+    /// Has other nodes know of an upload that takes long to fill its first part.
+    pub(super) fn announce(&self) -> Option<BoxFuture<'static, ()>> {
+        match &mut self.state().content {
+            Content::Upload(upload) => upload.announce(),
+            _ => None,
+        }
+    }
+
+    /// REMOVE of a file that is not published yet: it never is. Resolves once the store has dropped its parts.
+    pub(crate) fn remove(&self) -> BoxFuture<'static, ()> {
+        self.give_up(fenced())
+    }
+
+    /// Takes an upload's bytes out of it, and gives up what the store has of it: all that follows fails with this.
+    pub(super) fn give_up(&self, error: FsError) -> BoxFuture<'static, ()> {
+        let mut state = self.state();
+        let size = state.size();
+        match std::mem::replace(&mut state.content, Content::Failed(error, size)) {
+            Content::Upload(upload) => upload.abandon(),
+            _ => ready(()).boxed(),
+        }
+    }
+
+    /// Resolves once another session is known not to have taken its upload over, or nobody can tell.
+    ///
+    /// # Errors
+    /// `Conflict` if one has.
+    pub(crate) fn still_ours(&self) -> impl Future<Output = Result<(), FsError>> + Send + use<> {
+        let keeper = match &self.state().content {
+            Content::Interrupted(interrupted) => Some(Arc::clone(&interrupted.keeper)),
+            Content::Upload(upload) => upload.keeper_now(),
+            Content::Edit(_) | Content::Failed(..) | Content::Moving(_) => None,
+        };
+        async move {
+            let Some(keeper) = keeper else { return Ok(()) };
+            while let Some(answer) = keeper.stands()? {
+                answer.await;
+            }
+            Ok(())
+        }
     }
 
     /// fsync.

@@ -110,7 +110,7 @@ impl Files {
         for entry in self.uploads.below(source).await? {
             // Those that run have an owner, which publishes them where it opened them.
             if entry.record.state == UploadState::Cut {
-                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?).await?;
+                self.uploads.rename(&entry, &moved_key(&entry.key, source, target)?, |_| {}).await?;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Shared, select};
+use futures::future::{BoxFuture, OptionFuture, Shared, select};
 use futures::{FutureExt, StreamExt, stream};
 use tidegate_store::{
     Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
@@ -334,6 +334,10 @@ impl Transfer {
         checksum: Checksum,
         attributes: &ObjectAttributes,
     ) -> Result<ETag, FsError> {
+        // Another session may have taken over what others know of it.
+        if let Some(keeper) = self.early().await {
+            keeper.confirm().await?;
+        }
         let target = &self.target;
         let (key, condition) = target.destination.now();
         let put = target.store.put(&key, body, checksum, attributes, &condition);
@@ -352,10 +356,11 @@ impl Transfer {
     }
 
     fn take_abort(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let announced = self.take_announced();
         let (begun, mut groups) = (self.begun.take(), std::mem::take(&mut self.groups));
         groups.retain(|group| !group.is_gone());
         if begun.is_none() && groups.is_empty() {
-            return None;
+            return announced;
         }
         let target = Arc::clone(&self.target);
         let mut tasks = std::mem::take(&mut self.tasks);
@@ -363,7 +368,7 @@ impl Transfer {
             // A part that arrives behind the abort would stay: first stop sending.
             tasks.shutdown().await;
             stream::iter(&groups).for_each_concurrent(COPIES_AT_ONCE, |group| group.give_up(&target)).await;
-            let Some(begun) = begun else { return };
+            let Some(begun) = begun else { return OptionFuture::from(announced).await.unwrap_or_default() };
             match begun.upload.await {
                 // Unless another session has it by now.
                 Ok(Running { keeper: Some(keeper), .. }) => {
@@ -373,7 +378,7 @@ impl Transfer {
                     abort(&target.key, &target.metrics, target.store.abort_upload(&upload)).await;
                 }
                 // It was never begun, as far as anyone knows.
-                Err(_) => {}
+                Err(_) => OptionFuture::from(announced).await.unwrap_or_default(),
             }
         };
         Some(aborting.boxed())

@@ -285,7 +285,8 @@ impl Upload {
     ) -> Self {
         if uploads.are_kept() {
             let (uploads, hint) = (Arc::clone(uploads), self.hint);
-            let journalling = Journalling { uploads, hint, base, earlier, keeper: None, rewritten: None };
+            let (keeper, announced, rewritten) = (None, None, None);
+            let journalling = Journalling { uploads, hint, base, earlier, keeper, announced, rewritten };
             self.transfer.keep_journal(journalling);
         }
         self
@@ -294,6 +295,11 @@ impl Upload {
     /// Its entry in the journal, if it has one.
     pub(crate) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
         self.transfer.keeper()
+    }
+
+    /// The same if it is known at once.
+    pub(crate) fn keeper_now(&self) -> Option<Arc<Keeper>> {
+        self.transfer.keeper_now()
     }
 
     /// Ends it: all that follows fails with this.
@@ -352,6 +358,9 @@ impl Upload {
 
     fn try_admit(&mut self, offset: u64, len: u64) -> Result<Admission, FsError> {
         self.check()?;
+        if let Some(wait) = self.transfer.stands()? {
+            return Ok(Admission::Wait(wait));
+        }
         if let Some(wait) = self.place_spill()? {
             return Ok(Admission::Wait(wait));
         }

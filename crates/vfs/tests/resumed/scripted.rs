@@ -15,6 +15,8 @@ use tidegate_store::{
 pub(crate) enum Trouble {
     /// Nothing is answered.
     Away,
+    /// Reading takes for ever.
+    Silent,
     /// Entries are read, but neither made nor changed.
     NoChange,
     /// Nothing is removed, and all else works.
@@ -38,7 +40,10 @@ pub(crate) struct ScriptedJournal {
 struct Script {
     trouble: Trouble,
     behind_list: Option<Event>,
+    behind_read: Option<BoxFuture<'static, ()>>,
     all_may_reap: bool,
+    reads: u64,
+    changes: u64,
 }
 
 impl ScriptedJournal {
@@ -66,11 +71,27 @@ impl ScriptedJournal {
         self.script.lock().unwrap().behind_list = Some(Arc::new(event));
     }
 
+    /// Between the next reading of an entry and what is done with it.
+    pub(crate) fn behind_read(&self, event: impl Future<Output = ()> + Send + 'static) {
+        self.script.lock().unwrap().behind_read = Some(Box::pin(event));
+    }
+
+    /// How many entries were asked for.
+    pub(crate) fn reads(&self) -> u64 {
+        self.script.lock().unwrap().reads
+    }
+
     fn read_only(&self) -> StoreResult<&MemoryJournal> {
         self.answering(self.script.lock().unwrap().trouble != Trouble::Away)
     }
 
+    /// How often something was to be changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.script.lock().unwrap().changes
+    }
+
     fn changed(&self) -> StoreResult<&MemoryJournal> {
+        self.script.lock().unwrap().changes += 1;
         let trouble = self.script.lock().unwrap().trouble;
         self.answering(!matches!(trouble, Trouble::Away | Trouble::NoChange))
     }
@@ -89,7 +110,16 @@ impl fmt::Debug for ScriptedJournal {
 #[async_trait]
 impl Journal for ScriptedJournal {
     async fn read(&self, tenant: &TenantName, key: &ObjectKey) -> StoreResult<Option<JournalEntry>> {
-        self.read_only()?.read(tenant, key).await
+        self.script.lock().unwrap().reads += 1;
+        if self.script.lock().unwrap().trouble == Trouble::Silent {
+            std::future::pending::<()>().await;
+        }
+        let read = self.read_only()?.read(tenant, key).await;
+        let event = self.script.lock().unwrap().behind_read.take();
+        if let Some(event) = event {
+            event.await;
+        }
+        read
     }
     async fn replace(&self, tenant: &TenantName, entry: &JournalEntry) -> StoreResult<Option<JournalEntry>> {
         self.changed()?.replace(tenant, entry).await
@@ -102,6 +132,15 @@ impl Journal for ScriptedJournal {
             return Ok(false);
         }
         self.changed()?.update(tenant, expected, entry).await
+    }
+    async fn take_over(
+        &self,
+        tenant: &TenantName,
+        key: &ObjectKey,
+        expected: Generation,
+        mine: Generation,
+    ) -> StoreResult<Option<JournalEntry>> {
+        self.changed()?.take_over(tenant, key, expected, mine).await
     }
     async fn remove(&self, tenant: &TenantName, key: &ObjectKey, generation: Generation) -> StoreResult<bool> {
         if self.script.lock().unwrap().trouble == Trouble::NoRemoval {

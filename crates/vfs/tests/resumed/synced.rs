@@ -174,6 +174,52 @@ async fn an_end_that_was_written_again_is_never_lost_in_silence() {
     }
 }
 
+/// What fsync makes durable is there for who takes the upload over at the same moment, whatever of it was read before.
+#[tokio::test]
+async fn what_fsync_keeps_while_another_takes_the_upload_over_is_not_lost() {
+    let data = pattern(3 * PART);
+    for renames in [false, true] {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node().await, cluster.node_with(journal.clone(), config()).await);
+        let mut early = begin(&one.mount, "/f", &data.slice(..1_000)).await;
+        within(early.sync()).await.unwrap();
+        write_all_from(&mut early, &data.slice(..2_500), 1_000).await.unwrap();
+        let sync = early.sync();
+        journal.behind_read(async { within(sync).await.unwrap() });
+        let name = if renames { "/g" } else { "/f" };
+        if renames {
+            other.mount.rename(&path("/f"), &path("/g"), Replace::Never).await.unwrap();
+        } else {
+            let late = open_writer(&other.mount, "/f", WRITE).await.unwrap();
+            assert_eq!(late.attributes().size, 2_499);
+            within(late.cut()).await;
+        }
+        assert_eq!(kind(within(early.finish()).await), Some(FsErrorKind::Conflict));
+        let late = go_on(&other.mount, name, &data, data.len(), WRITE).await;
+        within(late.finish()).await.unwrap();
+        assert_eq!(other.object(&name[1..]).await.unwrap(), data);
+        cluster.is_clean(&other).await;
+    }
+}
+
+/// The end that an fsync has stored takes the place of the one that STAT has just read of.
+#[tokio::test]
+async fn a_stat_between_two_fsyncs_shows_what_one_of_them_has_kept() {
+    for begins in [0, PART] {
+        let cluster = Cluster::new();
+        let journal = ScriptedJournal::new(cluster.journal.clone());
+        let (one, other) = (cluster.node().await, cluster.node_with(journal.clone(), config()).await);
+        let data = pattern(begins + 2_500);
+        let mut writer = begin(&one.mount, "/f", &data.slice(..begins + 1_000)).await;
+        within(writer.sync()).await.unwrap();
+        write_all_from(&mut writer, &data, begins + 1_000).await.unwrap();
+        let sync = writer.sync();
+        journal.behind_read(async { within(sync).await.unwrap() });
+        assert_eq!(shown(&other.mount, "/f").await, Some(begins + 2_499));
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Cut,

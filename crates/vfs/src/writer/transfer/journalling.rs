@@ -1,6 +1,7 @@
 //! What a transfer has to do with the journal of uploads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, ready};
@@ -24,15 +25,35 @@ pub(crate) struct Journalling {
     pub(crate) base: Option<BaseVersion>,
     /// An earlier upload of the file that is being dropped.
     pub(crate) earlier: Option<Earlier>,
-    /// The entry that it has before it has a part.
+    /// The entry that it has before it has a part: as others left it, or as fsync made it.
     pub(crate) keeper: Option<Arc<Keeper>>,
+    /// The same, made only to let others know of the upload; or why there is none.
+    pub(crate) announced: Option<Announced>,
     /// Resolves once the entry says that what the store has was written to again.
     pub(crate) rewritten: Option<Shared<BoxFuture<'static, Result<(), FsError>>>>,
 }
 
+/// Resolves once an upload has an entry, or can't have one.
+type Announced = Shared<BoxFuture<'static, Result<Arc<Keeper>, FsError>>>;
+
 impl Journalling {
     fn new_upload(&self, (key, condition): (ObjectKey, Condition), attributes: ObjectAttributes) -> NewUpload {
         NewUpload { key, condition, attributes, hint: self.hint, base: self.base.clone() }
+    }
+
+    /// The entry that it has before it has a part.
+    async fn early(&self) -> Option<Arc<Keeper>> {
+        match (&self.keeper, &self.announced) {
+            (Some(keeper), _) => Some(Arc::clone(keeper)),
+            (None, Some(announced)) => announced.clone().await.ok(),
+            (None, None) => None,
+        }
+    }
+
+    /// The same if it is known at once.
+    fn early_now(&self) -> Option<Arc<Keeper>> {
+        let announced = || self.announced.as_ref()?.peek()?.as_ref().ok().cloned();
+        self.keeper.clone().or_else(announced)
     }
 
     /// Enters a multipart upload that was just begun.
@@ -44,13 +65,20 @@ impl Journalling {
         attributes: ObjectAttributes,
     ) -> Result<Option<Arc<Keeper>>, FsError> {
         left(self.earlier.clone()).await;
-        let Some(keeper) = self.keeper.clone() else {
+        let Some(keeper) = self.early().await else {
             return Ok(self.uploads.enter(self.new_upload(destination, attributes), upload).await);
         };
+        let holds_nothing = keeper.holds_nothing().await;
         let multipart = Multipart { upload: upload.clone(), attributes, guarded: None };
         let entered = keeper.change(|record| record.multipart = Some(multipart)).await;
         match entered {
             Ok(true) => Ok(Some(keeper)),
+            Err(error) if holds_nothing => {
+                // As one that was never announced: it goes on without an entry.
+                self.uploads.not_journalled(&error);
+                keeper.give_up().await;
+                Ok(None)
+            }
             refused => {
                 // Nobody knows of it: what the entry has can still be gone on with.
                 let _ = target.store.abort_upload(upload).await;
@@ -86,7 +114,51 @@ fn undecided() -> FsError {
     )
 }
 
+/// How long an upload is open without a part before others are told of it.
+const ANNOUNCED_AFTER: Duration = Duration::from_secs(1);
+
 impl Transfer {
+    /// Gives an upload that has been open for a while and has no part yet its entry, so that other nodes know of it.
+    /// Resolves once that is done, or can't be; `None` if there is nothing to do.
+    pub(in crate::writer) fn announce(&mut self, attributes: &ObjectAttributes) -> Option<BoxFuture<'static, ()>> {
+        if self.begun.is_some() || self.landings.opened.elapsed() < ANNOUNCED_AFTER {
+            return None;
+        }
+        let journalling = self.journalling.as_mut()?;
+        // Where the journal did not answer it is tried again. Where it has another upload, that stays.
+        let is_tried = journalling.announced.as_ref().is_some_and(|announced| {
+            announced
+                .peek()
+                .is_none_or(|tried| !tried.as_ref().is_err_and(|error| error.kind() != FsErrorKind::Conflict))
+        });
+        // What goes on behind a version would be shown as that.
+        if is_tried || journalling.keeper.is_some() || journalling.base.is_some() {
+            return None;
+        }
+        let new = journalling.new_upload(self.target.destination.now(), attributes.clone());
+        let (uploads, earlier) = (Arc::clone(&journalling.uploads), journalling.earlier.clone());
+        let announcing = tokio::spawn(async move { uploads.announce(new, left(earlier).await).await });
+        let announced = announcing.map(|announced| announced.unwrap_or_else(|_| Err(interrupted()))).boxed().shared();
+        journalling.announced = Some(announced.clone());
+        Some(announced.map(|_| ()).boxed())
+    }
+
+    /// What takes the entry of an upload that has nothing durable out of the journal: nobody could go on with it.
+    pub(super) fn take_announced(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let journalling = self.journalling.take().filter(|journalling| journalling.announced.is_some())?;
+        if journalling.early_now().is_some_and(|keeper| keeper.is_over()) {
+            return None;
+        }
+        let giving_up = async move {
+            if let Some(keeper) = journalling.early().await
+                && keeper.holds_nothing().await
+            {
+                keeper.give_up().await;
+            }
+        };
+        Some(giving_up.boxed())
+    }
+
     /// Goes on with an upload that another session has begun.
     pub(in crate::writer) fn resume(
         &mut self,
@@ -181,10 +253,15 @@ impl Transfer {
                 Some(keeper) => Some(keeper),
                 None => return Ok(false),
             },
-            None => journalling.keeper.clone(),
+            None => journalling.early().await,
         };
         let (key, condition) = self.target.destination.now();
+        let is_nothing = self.begun.is_none() && journalling.base.is_none() && tail.is_none();
         let keeper = match (keeper, tail) {
+            (Some(keeper), None) if is_nothing && state == UploadState::Cut => {
+                keeper.give_up().await;
+                return Ok(false);
+            }
             (Some(keeper), tail) => {
                 let change = |record: &mut UploadRecord| {
                     record.state = state;
@@ -201,7 +278,7 @@ impl Transfer {
             (None, Some(tail)) => {
                 let left = left(journalling.earlier.clone()).await;
                 let new = journalling.new_upload((key, condition), attributes.clone());
-                journalling.uploads.enter_tail(new, tail, state, left).await?
+                journalling.uploads.enter_without_parts(new, Some(tail), state, left).await?
             }
             (None, None) => return Ok(false),
         };
@@ -223,13 +300,32 @@ impl Transfer {
     pub(in crate::writer) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
         match &self.begun {
             Some(begun) => begun.upload.clone().map(|running| running.ok()?.keeper).boxed(),
-            None => ready(self.keeper_before()).boxed(),
+            None => match self.journalling.clone() {
+                Some(journalling) => async move { journalling.early().await }.boxed(),
+                None => ready(None).boxed(),
+            },
         }
     }
 
+    /// The same if it is known at once.
+    pub(in crate::writer) fn keeper_now(&self) -> Option<Arc<Keeper>> {
+        match &self.begun {
+            Some(begun) => begun.upload.peek()?.as_ref().ok()?.keeper.clone(),
+            None => self.journalling.as_ref()?.early_now(),
+        }
+    }
+
+    /// Before a request takes effect: as [`Keeper::stands`].
+    ///
+    /// # Errors
+    /// `Conflict` if another session has the upload.
+    pub(in crate::writer) fn stands(&self) -> Result<Option<BoxFuture<'static, ()>>, FsError> {
+        self.keeper_now().map_or(Ok(None), |keeper| keeper.stands())
+    }
+
     /// The entry that it has before it has a part.
-    fn keeper_before(&self) -> Option<Arc<Keeper>> {
-        self.journalling.as_ref()?.keeper.clone()
+    pub(super) async fn early(&self) -> Option<Arc<Keeper>> {
+        self.journalling.as_ref()?.early().await
     }
 
     /// Whether the upload has an entry, so that what the store has of it is of use.
@@ -244,7 +340,11 @@ impl Transfer {
 
     /// The file was published: its entry is of no use any more.
     pub(super) async fn left_the_journal(&self, keeper: Option<Arc<Keeper>>) {
-        if let Some(keeper) = keeper.or_else(|| self.keeper_before()) {
+        let keeper = match keeper {
+            Some(keeper) => Some(keeper),
+            None => self.early().await,
+        };
+        if let Some(keeper) = keeper {
             keeper.end().await;
         }
     }

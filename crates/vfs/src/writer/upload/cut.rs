@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use tidegate_store::{Body, ByteRange, GuardedParts, Multipart, Tail, UploadState};
 
 use super::{Beginning, Upload};
@@ -25,6 +26,13 @@ impl Upload {
         } else {
             Err(FsError::new(FsErrorKind::Unavailable, "the server can't note this upload at the moment; try again"))
         }
+    }
+
+    /// Lets other nodes know of it if it takes long to fill its first part; resolves once they do, or can't. `None` if
+    /// there is nothing to do.
+    pub(crate) fn announce(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let has_bytes = self.failed.is_none() && self.end() > self.beginning.len;
+        if has_bytes { self.transfer.announce(&self.attributes) } else { None }
     }
 
     /// Leaves what is there to another session, and gives up what is of no use to one.
