@@ -1,6 +1,7 @@
 //! The parts of one upload on their way to the store.
 
 mod copies;
+mod errors;
 mod groups;
 mod journalling;
 mod landings;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use futures::future::{BoxFuture, OptionFuture, Shared, select};
 use futures::{FutureExt, StreamExt, stream};
 use tidegate_store::{
-    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreError,
-    StoreErrorKind, StoredPart, Upload,
+    Body, Checksum, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreErrorKind,
+    StoredPart, Upload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::copies::CopyFrom;
+pub(crate) use self::errors::publish_error;
+use self::errors::{interrupted, upload_error};
 pub(crate) use self::groups::Group;
 pub(crate) use self::journalling::Journalling;
 use self::journalling::{confirm_part, confirm_whole};
@@ -33,7 +36,7 @@ use super::memory::Memory;
 use crate::aborting::abort;
 use crate::assembly::SealedPart;
 use crate::copying::Copier;
-use crate::error::{FsError, FsErrorKind};
+use crate::error::FsError;
 use crate::hidden::Hidden;
 use crate::journal::Keeper;
 use crate::metrics::Metrics;
@@ -483,35 +486,4 @@ async fn rewrite_attributes(
             etag
         }
     }
-}
-
-/// What a failed completion or put means for the client.
-pub(crate) fn publish_error(condition: &Condition, error: StoreError) -> FsError {
-    match (error.kind(), condition) {
-        (StoreErrorKind::PreconditionFailed, Condition::IfAbsent) => FsError::new(
-            FsErrorKind::AlreadyExists,
-            "a file of that name was made by someone else in the meantime; choose another name or replace it",
-        )
-        .with_source(error),
-        (StoreErrorKind::PreconditionFailed, _) => FsError::new(
-            FsErrorKind::Conflict,
-            "the file was changed by someone else while it was being written; nothing was stored, upload it again",
-        )
-        .with_source(error),
-        _ => upload_error(error),
-    }
-}
-
-fn upload_error(error: StoreError) -> FsError {
-    match error.kind() {
-        StoreErrorKind::NotFound => {
-            FsError::new(FsErrorKind::Conflict, "the upload was removed from the storage; upload the file again")
-                .with_source(error)
-        }
-        _ => error.into(),
-    }
-}
-
-fn interrupted() -> FsError {
-    FsError::new(FsErrorKind::Unavailable, "the upload was interrupted inside the server; upload the file again")
 }

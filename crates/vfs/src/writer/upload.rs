@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_store::{BaseVersion, ETag, ObjectAttributes, PartNumber, limits};
+use tidegate_store::{ETag, ObjectAttributes, PartNumber, limits};
 use tokio::time::Instant;
 
 pub(crate) use self::beginning::Beginning;
@@ -22,13 +22,12 @@ use self::room::{Charge, Secured};
 use super::Admission;
 use super::kept::{Kept, OnScratch};
 use super::memory::Memory;
-use super::transfer::{CopyFrom, Journalling, Target, Transfer};
+use super::transfer::{CopyFrom, Target, Transfer};
 use crate::assembly::{Assembly, Rest, Schedule, SealedPart, too_large};
 use crate::budget::UNIT;
 use crate::config::Config;
 use crate::edit::Scratch;
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Earlier, Keeper, Uploads};
 use crate::shares::{Grant, WriterShare};
 use crate::zeros::Grouping;
 
@@ -259,47 +258,9 @@ impl Upload {
         bytes.into_iter().map(|(offset, bytes)| (offset + self.beginning.len, bytes)).collect()
     }
 
-    /// Resolves once nobody goes on with what the store has of it: it is written to somewhere else from now on.
-    ///
-    /// # Errors
-    /// Any that the journal gives.
-    pub(crate) async fn outdate(&mut self) -> Result<(), FsError> {
-        while let Some(marking) = self.transfer.rewriting()? {
-            marking.await;
-        }
-        Ok(())
-    }
-
     /// How much of the file stands before what it takes, in bytes.
     pub(crate) fn begins_with(&self) -> u64 {
         self.beginning.len
-    }
-
-    /// Gives it an entry in the journal once it has a part. `earlier` is what was there before, on its way out.
-    /// `base` is the version that it goes on behind.
-    pub(crate) fn journalled(
-        mut self,
-        uploads: &Arc<Uploads>,
-        earlier: Option<Earlier>,
-        base: Option<BaseVersion>,
-    ) -> Self {
-        if uploads.are_kept() {
-            let (uploads, hint) = (Arc::clone(uploads), self.hint);
-            let (keeper, announced, rewritten) = (None, None, None);
-            let journalling = Journalling { uploads, hint, base, earlier, keeper, announced, rewritten };
-            self.transfer.keep_journal(journalling);
-        }
-        self
-    }
-
-    /// Its entry in the journal, if it has one.
-    pub(crate) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
-        self.transfer.keeper()
-    }
-
-    /// The same if it is known at once.
-    pub(crate) fn keeper_now(&self) -> Option<Arc<Keeper>> {
-        self.transfer.keeper_now()
     }
 
     /// Ends it: all that follows fails with this.

@@ -7,13 +7,52 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
-use tidegate_store::{Body, ByteRange, GuardedParts, Multipart, Tail, UploadState};
+use tidegate_store::{BaseVersion, Body, ByteRange, GuardedParts, Multipart, Tail, UploadState};
 
 use super::{Beginning, Upload};
 use crate::error::{FsError, FsErrorKind};
-use crate::journal::{Durable, Earlier, Interrupted, Keeper, Point, earlier, fenced, left};
+use crate::journal::{Durable, Earlier, Interrupted, Keeper, Point, Uploads, earlier, fenced, left};
+use crate::writer::transfer::Journalling;
 
 impl Upload {
+    /// Gives it an entry in the journal once it has a part, or is slow to have one. `earlier` is what was there before, on its way out.
+    /// `base` is the version that it goes on behind.
+    pub(crate) fn journalled(
+        mut self,
+        uploads: &Arc<Uploads>,
+        earlier: Option<Earlier>,
+        base: Option<BaseVersion>,
+    ) -> Self {
+        if uploads.are_kept() {
+            let (uploads, hint) = (Arc::clone(uploads), self.hint);
+            let (keeper, announced, rewritten) = (None, None, None);
+            let journalling = Journalling { uploads, hint, base, earlier, keeper, announced, rewritten };
+            self.transfer.keep_journal(journalling);
+        }
+        self
+    }
+
+    /// Its entry in the journal, if it has one.
+    pub(crate) fn keeper(&self) -> BoxFuture<'static, Option<Arc<Keeper>>> {
+        self.transfer.keeper()
+    }
+
+    /// The same if it is known at once.
+    pub(crate) fn keeper_now(&self) -> Option<Arc<Keeper>> {
+        self.transfer.keeper_now()
+    }
+
+    /// Resolves once nobody goes on with what the store has of it: it is written to somewhere else from now on.
+    ///
+    /// # Errors
+    /// Any that the journal gives.
+    pub(crate) async fn outdate(&mut self) -> Result<(), FsError> {
+        while let Some(marking) = self.transfer.rewriting()? {
+            marking.await;
+        }
+        Ok(())
+    }
+
     /// Makes all bytes durable that were taken without a gap from the beginning on: they outlive the node,
     /// and whoever goes on with the upload finds them.
     ///
