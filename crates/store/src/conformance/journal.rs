@@ -205,6 +205,10 @@ async fn lists(journal: &dyn Journal, tenant: &TenantName, other: &TenantName) {
         }
     };
     assert_eq!(all("in/").await, expected, "a listing is complete, in order, and holds no others");
+    for (behind, first) in [("in/", 0), ("in/099", 100), ("in/099\u{10ffff}", 100), ("in/0990", 100), ("in/1", 100)] {
+        let page = done("list", journal.list(tenant, "in/", Some(&key(behind))).await);
+        assert_eq!(page.entries.first(), expected.get(first), "a listing goes on behind any key: {behind}");
+    }
     assert_eq!(all("").await.len(), 233, "without a prefix it has all of a tenant");
     assert_eq!(all("nothing/").await, [], "and none where there are none");
     expected.extend([all("im/").await, all("in.").await, all("io").await].concat());

@@ -5,6 +5,7 @@ mod cluster;
 mod dropped;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod listed;
 mod owed;
 mod owners;
 mod reaped;
