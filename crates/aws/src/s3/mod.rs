@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
     ObjectKey, ObjectMeta, ObjectStore, ObjectStores, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult,
-    StoredPart, Tenant, Upload, UploadsPage,
+    StoredPart, Tags, Tenant, Upload, UploadsPage,
 };
 
 use crate::clock::StoreClock;
@@ -81,6 +81,10 @@ impl ObjectStore for S3Bucket {
 
     async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
         self.kept_checksum(key, if_match).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.object_tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -137,9 +137,16 @@ async fn renames(journal: &dyn Journal, tenant: &TenantName) {
 
 /// All that a record holds comes back, under the longest key too.
 async fn records(journal: &dyn Journal, tenant: &TenantName) {
-    let headers = SystemHeaders { cache_control: Some("no-cache".into()), ..SystemHeaders::default() };
+    let headers = SystemHeaders {
+        cache_control: Some("no-cache".into()),
+        expires: Some("0".into()),
+        website_redirect: Some("/x".into()),
+        ..SystemHeaders::default()
+    };
     let metadata = [("mtime".to_owned(), "1700000000.5".to_owned()), ("mode".to_owned(), "33188".to_owned())];
-    let attributes = ObjectAttributes { content_type: Some("text/plain".into()), metadata: metadata.into(), headers };
+    let tags = [("class".to_owned(), "a b".to_owned())].into();
+    let attributes =
+        ObjectAttributes { content_type: Some("text/plain".into()), metadata: metadata.into(), headers, tags };
     let mut entry = plain(&"ü\u{1f980}%+ \n".repeat(93));
     let etag = |n: u16| ETag::new(format!("\"{n:032x}\""));
     entry.generation = Generation::new(u64::MAX);

@@ -8,7 +8,7 @@ use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
     ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreError, StoreErrorKind, StoreResult,
-    StoredPart, Upload, UploadsPage,
+    StoredPart, Tags, Upload, UploadsPage,
 };
 use tokio::sync::Barrier;
 
@@ -56,6 +56,10 @@ impl ObjectStore for Broken {
     async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
         let checksum = self.inner.checksum(key, if_match).await?;
         Ok(checksum.filter(|_| !self.breaks(Deviation::ChecksumNotKept)))
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.inner.tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult, StoredPart,
+    ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult, StoredPart, Tags,
     Upload, UploadsPage, UsageDelta,
 };
 
@@ -91,6 +91,10 @@ impl ObjectStore for Counted {
 
     async fn checksum(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<Option<Checksum>> {
         self.inner.checksum(key, if_match).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.inner.tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
