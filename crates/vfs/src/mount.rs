@@ -207,15 +207,28 @@ impl Mount {
         View::of_version(self.files.place(key.clone()).base(key, etag, size), &self.files.vfs.scratch)
     }
 
-    /// Opens a directory to list it.
+    /// Opens a directory to list it: what is published in it, and for a user with
+    /// [`lists_uploads`](tidegate_store::User::lists_uploads) what is being uploaded or was cut.
     ///
     /// # Errors
     /// `NotFound`, `NotADirectory`, `LinkLoop`.
     pub async fn open_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
+        self.directory(path, self.files.lists_uploads).await
+    }
+
+    /// Opens a directory to list what is published in it, for any user.
+    ///
+    /// # Errors
+    /// As [`Mount::open_directory`].
+    pub async fn open_published_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
+        self.directory(path, false).await
+    }
+
+    async fn directory(&self, path: &VirtualPath, lists_uploads: bool) -> Result<Directory, FsError> {
         self.files
             .follow(path, async |path| {
                 self.files.rights.inside(&path).require(Permission::List)?;
-                Directory::open(Arc::clone(&self.files), &path).await
+                Directory::open(Arc::clone(&self.files), &path, lists_uploads).await
             })
             .await
     }

@@ -17,6 +17,7 @@ use crate::known_directories::Child;
 use crate::links::{Found, is_link, may_be_link};
 use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
+use crate::tags::with_tags;
 use crate::vfs::Files;
 
 /// How often attributes are set anew when the file is replaced at the same moment.
@@ -272,9 +273,10 @@ impl Files {
         set: SetAttributes,
     ) -> Result<(), FsError> {
         let place = self.place(key.clone());
+        let meta = with_tags(&*self.store, key, meta.clone()).await?;
         let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
-        let (draft, condition) = (Draft::of_version(meta, base, set), Condition::IfMatch(meta.etag.clone()));
+        let (draft, condition) = (Draft::of_version(&meta, base, set), Condition::IfMatch(meta.etag.clone()));
         let file = SharedFile::open(place, draft, condition, (0, true), None)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
         file.publish().await.map(|_| ())
@@ -288,7 +290,7 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let marker = self.keys.marker(path)?;
-        let mut attributes = self.head(&marker).await?.map(|meta| meta.attributes).unwrap_or_default();
+        let mut attributes = self.head_with_tags(&marker).await?.map(|meta| meta.attributes).unwrap_or_default();
         let before = attributes.clone();
         set.apply_to_directory(&mut attributes);
         if attributes != before {

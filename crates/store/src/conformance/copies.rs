@@ -8,7 +8,7 @@ use super::deviation::Deviation;
 use super::outcome::{done, refusal, refused};
 use super::suite::{Suite, pattern};
 use crate::error::{StoreErrorKind, StoreResult};
-use crate::object::{Body, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, Receipt};
+use crate::object::{Body, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, Receipt, SystemHeaders};
 
 pub(super) async fn check(suite: &Suite<'_>) {
     let key = suite.key("copies/source");
@@ -30,6 +30,7 @@ fn attributes(content_type: &str, name: &str, value: &str) -> ObjectAttributes {
         content_type: Some(content_type.to_owned()),
         metadata: BTreeMap::from([(name.to_owned(), value.to_owned())]),
         headers: super::objects::headers(),
+        ..ObjectAttributes::default()
     }
 }
 
@@ -52,8 +53,9 @@ async fn whole(suite: &Suite<'_>, key: &ObjectKey, bytes: &Bytes, kept: &ObjectA
     let (object, found) = suite.get(&target).await;
     Suite::assert_bytes("a copy has the bytes of its source", &found, bytes);
     let mut kept_by_copy = kept.clone();
-    kept_by_copy.headers.storage_class = None;
-    assert_eq!(object.meta.attributes, kept_by_copy, "a copy keeps the attributes, but for the storage class");
+    kept_by_copy.headers = SystemHeaders { storage_class: None, website_redirect: None, ..kept_by_copy.headers };
+    let rule = "a copy keeps the attributes, but for the storage class and the website redirect";
+    assert_eq!(object.meta.attributes, kept_by_copy, "{rule}");
     assert_eq!(object.meta.etag, receipt.etag, "copy gives the tag of the new version");
 
     let new = attributes("text/html", "mode", "33188");
