@@ -218,10 +218,12 @@ impl Session {
         };
         let changes = options.write || options.create || options.truncate;
         let footprint = if changes { Footprint::open(&path) } else { Footprint::look(&path) };
+        let footprint = footprint.also(self.handles.behind_link(&path));
         let mount = self.context.mount.clone();
         self.opening += 1;
         self.submit(&call, footprint, path.clone(), async move {
-            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags, permit))
+            let (file, real) = mount.open_real(&path, options).await?;
+            Ok(Outcome::File(Box::new(file), real, flags, permit))
         });
     }
 
@@ -254,7 +256,7 @@ impl Session {
         let call = Call { id: closing.id, operation: "close", arrived: closing.arrived };
         let (path, bytes, read, opened) = (open.path, open.bytes, open.bytes_read, open.opened);
         let closed = open.writer.finish();
-        self.submit(&call, Footprint::close(&path, open.copied_from), path.clone(), async move {
+        self.submit(&call, Footprint::close(&path, open.copied_from).also(open.real), path.clone(), async move {
             closed.await.map(|published| Outcome::Closed(published, bytes, read, opened))
         });
     }
@@ -280,13 +282,14 @@ impl Session {
     fn look(&mut self, call: Call, path: &Bytes, follow: bool) {
         let Some(path) = self.path(&call, path) else { return };
         // A file that this session is writing shows the bytes so far.
-        if let Some(open) = self.handles.writer_at(&path) {
+        if let Some(open) = self.handles.writer_at(&path, follow) {
             let attributes = open.writer.attributes();
             self.answer_attributes(&call, &attributes);
             return;
         }
         let mount = self.context.mount.clone();
-        self.submit(&call, Footprint::look(&path), path.clone(), async move {
+        let real = if follow { self.handles.behind_link(&path) } else { None };
+        self.submit(&call, Footprint::look(&path).also(real), path.clone(), async move {
             let attributes = if follow { mount.stat(&path).await } else { mount.lstat(&path).await };
             attributes.map(Outcome::Attributes)
         });
@@ -310,7 +313,7 @@ impl Session {
 
     fn setstat(&mut self, call: &Call, path: &Bytes, attributes: SetAttributes, follow: bool) {
         let Some(path) = self.path(call, path) else { return };
-        if let Some(open) = self.handles.writer_at(&path) {
+        if let Some(open) = self.handles.writer_at(&path, follow) {
             let set = open.writer.set_attributes(attributes);
             self.set_open(call, path, set);
         } else {
@@ -354,7 +357,8 @@ impl Session {
 
     fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes, follow: bool) {
         let mount = self.context.mount.clone();
-        self.submit(call, Footprint::change(&path), path.clone(), async move {
+        let real = if follow { self.handles.behind_link(&path) } else { None };
+        self.submit(call, Footprint::change(&path).also(real), path.clone(), async move {
             let set = if follow {
                 mount.set_attributes(&path, attributes).await
             } else {
@@ -366,7 +370,7 @@ impl Session {
 
     fn symlink(&mut self, call: Call, target: Bytes, link: &Bytes) {
         let Some(path) = self.path(&call, link) else { return };
-        if self.handles.writer_at(&path).is_some() {
+        if self.handles.writer_at(&path, true).is_some() {
             let taken = FsError::new(FsErrorKind::AlreadyExists, "a file of that name is being uploaded");
             return self.fail(&call.origin(path), &taken);
         }
