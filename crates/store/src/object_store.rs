@@ -234,8 +234,8 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 
     /// Copies an object of at most [`limits::PART_MAX`] bytes inside the store (CopyObject), with
     /// new attributes, or those of the source where `attributes` is `None`, but for its storage class,
-    /// which is `STANDARD` then, and its website redirect, of which there is none, as S3 has it. Its tags
-    /// are the source's in any case. Source and target may be the same key if attributes are given.
+    /// which is `STANDARD` then, and its website redirect, which S3 does not copy. Its tags are the source's
+    /// in any case. Source and target may be the same key if attributes are given.
     ///
     /// # Errors
     /// `NotFound` if the source is gone; `AccessDenied` if it has tags that may not be read or given to

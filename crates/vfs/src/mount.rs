@@ -147,7 +147,19 @@ impl Mount {
     /// `PermissionDenied`; `NoSpace` over the quota; `TooLarge` if the size that is announced can't be
     /// stored; `LinkLoop`.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
-        self.files.follow(path, async |path| self.open_here(&path, options).await).await
+        self.open_real(path, options).await.map(|(file, _)| file)
+    }
+
+    /// The same, and the path that the file was found at: another one where links lead there.
+    ///
+    /// # Errors
+    /// As [`Mount::open`].
+    pub async fn open_real(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<(OpenFile, VirtualPath), FsError> {
+        self.files.follow(path, async |path| Ok(self.open_here(&path, options).await?.map(|file| (file, path)))).await
     }
 
     async fn open_here(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<OpenFile>, FsError> {

@@ -28,10 +28,14 @@ impl Files {
         if self.keys.mounted().is_fixed(path) {
             return Ok(FileAttributes::directory());
         }
+        let key = self.keys.object(path)?;
+        // Whatever name it was opened by.
+        if let Some(file) = self.open_files.find(&key) {
+            return Ok(file.attributes());
+        }
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
-        let key = self.keys.object(path)?;
         let (published, entry) = futures::join!(self.stat_published(path), self.uploads.read(&key));
         // Where the journal does not answer, what is published is what can be told.
         let Some(entry) = entry.ok().flatten() else { return self.or_being_uploaded(published, &key) };
@@ -50,8 +54,8 @@ impl Files {
         }
     }
 
-    /// Where nothing is published and nothing durable: what a session of this node is uploading there. All of it
-    /// is shown to that session alone, for another one could go on behind bytes that are lost yet.
+    /// Where nothing is published and nothing durable: what another session of this node is uploading there, without
+    /// a byte, for who went on behind bytes that are lost yet would leave a hole.
     fn or_being_uploaded(
         &self,
         published: Result<FileAttributes, FsError>,
@@ -59,9 +63,8 @@ impl Files {
     ) -> Result<FileAttributes, FsError> {
         match published {
             Err(error) if error.kind() == FsErrorKind::NotFound => {
-                let own = self.open_files.find(key).filter(|file| file.is_new()).map(|file| file.attributes());
-                let other = || self.vfs.open_everywhere.new_file(&self.bucket, key);
-                own.or_else(|| other().map(|file| file.attributes_for_others())).ok_or(error)
+                let other = self.vfs.open_everywhere.new_file(&self.bucket, key);
+                other.map(|file| file.attributes_for_others()).ok_or(error)
             }
             published => published,
         }
@@ -226,6 +229,9 @@ impl Files {
             self.keys.marker(path)?;
         }
         let key = self.keys.object(path)?;
+        if let Some(file) = self.open_files.find(&key) {
+            return file.set_attributes(set).await.map(Found::Here);
+        }
         // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
         let mut known = self.vfs.written.get(&self.bucket, &key);
         for _ in 1..ATTRIBUTE_TRIES {

@@ -32,9 +32,6 @@ impl Files {
         published: Option<&ListedObject>,
     ) -> Result<Option<FileAttributes>, FsError> {
         let path = VirtualPath::resolve(directory, name.as_bytes())?;
-        if let Some(file) = self.open_files.find(&self.keys.object(&path)?) {
-            return Ok(Some(file.attributes()));
-        }
         let lookup = self.lookups.acquire().await;
         let found = self.stat(&path).await;
         drop(lookup);
