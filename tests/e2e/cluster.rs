@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidegate_tests::{Cluster, Node, Ssh, sha256_of_file, until, write_random_file};
+use tidegate_tests::{Cluster, Node, Process, Ssh, sha256_of_file, until, write_random_file};
 
 /// The host keys that a node shows to anybody who asks.
 fn host_keys(node: &Node) -> BTreeSet<String> {
@@ -40,6 +40,61 @@ fn two_nodes_are_one_server() {
     assert!(listing.contains("d/g") && !listing.contains("d/f"), "{listing}");
     on_first.sftp("rm d/g\n").ok();
     on_second.sftp("get d/g\n").fails();
+}
+
+#[test]
+fn who_is_to_see_uploads_has_them_in_listings_on_every_node() {
+    const SIZE: u64 = 64 << 20;
+    let cluster = Cluster::on_dev_store();
+    for user in ["alice", "bob"] {
+        cluster.add_user(user);
+    }
+    cluster.cli(&["user", "set", "bob", "--list-uploads", "true"]).ok();
+    let nodes = [cluster.start_node("first"), cluster.start_node("second")];
+    let [alice, bob] = ["alice", "bob"].map(|user| nodes.each_ref().map(|node| Ssh::new(&cluster.login(node, user))));
+    alice[0].sftp("mkdir d\n").ok();
+    // Name and size of each file.
+    let listed = |ssh: &Ssh| -> Vec<(String, u64)> {
+        let listing = ssh.sftp("ls -l d\n").ok().stdout;
+        let line = |line: &str| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            (words[8].to_owned(), words[4].parse().unwrap())
+        };
+        listing.lines().map(line).collect()
+    };
+
+    let sum = write_random_file(&alice[0].file("large"), 3, SIZE);
+    fs::write(alice[0].file("batch"), "put large d/large\n").unwrap();
+    let mut command = alice[0].sftp_command();
+    // -l is in Kbit/s: 16 MiB/s.
+    command.args(["-l", "131072", "-b", "batch"]).arg(alice[0].target());
+    let mut upload = Process::start("upload", alice[0].folder(), &mut command);
+    for ssh in &bob {
+        until("bob sees what is stored of it", Duration::from_secs(60), || {
+            upload.assert_running();
+            let listed = listed(ssh);
+            let [(name, size)] = &listed[..] else { return None };
+            assert!(name == "d/large" && *size < SIZE, "{listed:?}");
+            (*size > 0).then_some(())
+        });
+        // STAT, as it asks where it is given a name.
+        assert!(ssh.sftp("ls -l d/large\n").ok().stdout.contains("large"));
+    }
+    for ssh in &alice {
+        assert_eq!(listed(ssh), [], "alice does not");
+    }
+    upload.signal("KILL");
+    upload.wait(Duration::from_secs(60));
+    until("both nodes list what was cut", Duration::from_secs(60), || {
+        let (first, second) = (listed(&bob[0]), listed(&bob[1]));
+        (first == second && first.len() == 1 && first[0].1 < SIZE).then_some(())
+    });
+    alice[0].sftp("reput large d/large\n").ok();
+    for ssh in alice.iter().chain(&bob) {
+        assert_eq!(listed(ssh), [("d/large".to_owned(), SIZE)]);
+    }
+    bob[1].sftp("get d/large back\n").ok();
+    assert_eq!(sha256_of_file(&bob[1].file("back")), sum);
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn account() -> Account {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: Vec::new(),
         created: 0,
     };

@@ -30,6 +30,9 @@ pub struct AccessArgs {
     /// Sessions at once, over all nodes; "none" lifts the limit
     #[arg(long, value_name = "N|none")]
     pub max_sessions: Option<Lifted<u32>>,
+    /// Whether listings also show files that are being uploaded or were cut, as STAT does
+    #[arg(long, value_name = "true|false")]
+    pub list_uploads: Option<bool>,
 }
 
 /// Permissions: `all`, `none`, or words joined by commas.

@@ -181,17 +181,20 @@ pub struct UserChange {
     pub mappings: Option<Mappings>,
     /// See [`crate::User::max_sessions`].
     pub max_sessions: LimitChange<u32>,
+    /// See [`crate::User::lists_uploads`].
+    pub lists_uploads: Option<bool>,
 }
 
 impl UserChange {
     /// Changes a user so.
     pub fn apply(&self, user: &mut crate::User) {
-        let Self { home, permissions, rules, mappings, max_sessions } = self.clone();
+        let Self { home, permissions, rules, mappings, max_sessions, lists_uploads } = self.clone();
         user.home = home.unwrap_or_else(|| std::mem::take(&mut user.home));
         user.permissions = permissions.unwrap_or_else(|| std::mem::take(&mut user.permissions));
         user.rules = rules.unwrap_or_else(|| std::mem::take(&mut user.rules));
         user.mappings = mappings.unwrap_or_else(|| std::mem::take(&mut user.mappings));
         user.max_sessions = max_sessions.apply(user.max_sessions);
+        user.lists_uploads = lists_uploads.unwrap_or(user.lists_uploads);
     }
 }
 

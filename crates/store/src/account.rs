@@ -267,6 +267,9 @@ pub struct User {
     /// Sessions at once, over all nodes; as many as the tenant may have without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// Whether READDIR also shows files that are being uploaded or were cut, as STAT does.
+    #[serde(default)]
+    pub lists_uploads: bool,
     /// The keys that open the account, at most [`User::MAX_KEYS`].
     pub keys: Vec<AuthorizedKey>,
     /// When it was made, in seconds since the Unix epoch.

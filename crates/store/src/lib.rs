@@ -41,7 +41,7 @@ pub use login_failures::{LoginFailureCounts, LoginFailures};
 pub use metrics::Metrics;
 pub use object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ListedObject,
-    ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
+    ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders, Tags,
 };
 pub use object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage, limits};
 pub use reserved::RESERVED;

@@ -83,7 +83,15 @@ pub struct ObjectAttributes {
     pub metadata: BTreeMap<String, String>,
     /// What else other tools keep with an object.
     pub headers: SystemHeaders,
+    /// Tags that a new object is to have, at most 10. A copy has those of its source, whatever is said here, and
+    /// neither HEAD nor GET tells any: [`crate::ObjectStore::tags`] does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Tags,
 }
+
+/// An object's tags: names of up to 128 characters, each with a value of up to 256.
+/// Source: Amazon S3 User Guide, "Categorizing your objects using tags".
+pub type Tags = BTreeMap<String, String>;
 
 /// Headers that the store keeps with an object and has no use for itself, and the class that it is stored
 /// in. Values are printable ASCII.
@@ -99,8 +107,15 @@ pub struct SystemHeaders {
     pub content_encoding: Option<String>,
     /// `Content-Language`.
     pub content_language: Option<String>,
+    /// `Expires`, as it was given: a date by RFC 9110, or any other text.
+    // What the journal says of other uploads is read by earlier releases too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// `x-amz-storage-class`; `None` for `STANDARD`.
     pub storage_class: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website_redirect: Option<String>,
 }
 
 /// What HEAD tells about one version of an object.
@@ -112,8 +127,10 @@ pub struct ObjectMeta {
     pub etag: ETag,
     /// When the store made this version (one-second resolution in S3).
     pub last_modified: SystemTime,
-    /// Content type and user metadata.
+    /// Content type, user metadata and headers.
     pub attributes: ObjectAttributes,
+    /// How many tags it has; 0 also where that is not told, as S3 tells it to those who may read them.
+    pub tag_count: u32,
     /// CRC-64/NVME of the whole object, where the answer tells it: one to a GET without a range
     /// does, any other need not. [`crate::ObjectStore::checksum`] asks for it.
     pub checksum: Option<Checksum>,

@@ -12,7 +12,7 @@ use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::StoreResult;
 use crate::object::{
     Body, ByteRange, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes, ObjectKey,
-    ObjectMeta, Receipt,
+    ObjectMeta, Receipt, Tags,
 };
 
 /// The number of a part in a multipart upload: 1 to 10,000.
@@ -128,6 +128,12 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
         Ok(self.kept_checksums(key, if_match).await?.crc64nvme)
     }
 
+    /// The tags of an object.
+    ///
+    /// # Errors
+    /// `NotFound`; `AccessDenied`, also where it has none; `Unsupported` if the store has no tags.
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags>;
+
     /// Streams an object, or the part of `range` that lies inside it.
     ///
     /// # Errors
@@ -227,14 +233,14 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     async fn list_uploads(&self, prefix: &str, after: Option<&Upload>) -> StoreResult<UploadsPage>;
 
     /// Copies an object of at most [`limits::PART_MAX`] bytes inside the store (CopyObject), with
-    /// new attributes, or those of the source where `attributes` is `None`, but for its storage class:
-    /// that is `STANDARD` then, as S3 has it. Source and target may
-    /// be the same key if attributes are given.
+    /// new attributes, or those of the source where `attributes` is `None`, but for its storage class,
+    /// which is `STANDARD` then, and its website redirect, which S3 does not copy. Its tags are the source's
+    /// in any case. Source and target may be the same key if attributes are given.
     ///
     /// # Errors
-    /// `NotFound` if the source is gone; `PreconditionFailed` if the source is another version or
-    /// `condition` on the target does not hold; `Unsupported` if the store can't check
-    /// `condition` on a copy.
+    /// `NotFound` if the source is gone; `AccessDenied` if it has tags that may not be read or given to
+    /// another; `PreconditionFailed` if the source is another version or `condition` on the target does
+    /// not hold; `Unsupported` if the store can't check `condition` on a copy.
     async fn copy(
         &self,
         source: &CopySource,

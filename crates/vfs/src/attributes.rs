@@ -233,6 +233,7 @@ mod tests {
                 metadata: metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
                 ..ObjectAttributes::default()
             },
+            tag_count: 0,
             checksum: None,
         }
     }

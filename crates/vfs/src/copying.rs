@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_store::{
     ByteRange, Checksum, Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, Receipt,
-    StoreError, StoreErrorKind, StoreResult, StoredPart, Upload, limits,
+    StoreError, StoreErrorKind, StoreResult, StoredPart, Tags, Upload, limits,
 };
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
@@ -80,8 +80,8 @@ impl Copier {
         size > self.whole_max
     }
 
-    /// Copies an object of `size` bytes with new attributes, or those that it has. In one request where
-    /// it is small enough, else in parts, several at once; readers of the target see its old version or
+    /// Copies an object of `size` bytes with new attributes, or those that it has, and its tags. In one request
+    /// where it is small enough, else in parts, several at once; readers of the target see its old version or
     /// the whole new one. Dropped half-way, it drops its parts too.
     ///
     /// Where the store can't check a condition on a copy, the look at the target that is made then has
@@ -173,7 +173,7 @@ impl Copier {
         attributes: Option<&ObjectAttributes>,
         condition: &Condition,
     ) -> StoreResult<Receipt> {
-        let attributes = match attributes {
+        let mut attributes = match attributes {
             Some(attributes) => attributes.clone(),
             None => {
                 let meta = self.store.head(&source.key).await?;
@@ -183,6 +183,8 @@ impl Copier {
                 meta.attributes
             }
         };
+        // A copy in one request takes them along by itself.
+        attributes.tags = self.kept_tags(&source.key).await?;
         let checksum = self.kept_checksum(source).await?;
         let job = Job {
             copier: self.clone(),
@@ -199,6 +201,16 @@ impl Copier {
         let copied = tokio::spawn(job.run(gone)).await;
         drop(waits);
         copied.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable, "copy_part")))
+    }
+
+    /// The tags of the source. Asked for whatever HEAD says: that tells nothing to those who may not read tags, and
+    /// none must be lost for that.
+    async fn kept_tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        match self.store.tags(key).await {
+            // A store without tags.
+            Err(error) if error.kind() == StoreErrorKind::Unsupported => Ok(Tags::new()),
+            told => told,
+        }
     }
 
     /// The checksum that the store keeps for the source: the copy is published only if it matches.

@@ -3,7 +3,9 @@
 pub(crate) mod boundaries;
 pub(crate) mod names;
 mod ranges;
+mod unfinished;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,8 +32,8 @@ pub struct DirectoryEntry {
     pub attributes: FileAttributes,
 }
 
-/// An open directory. Holds two pages of entries at most, and some pages of names; dropping it stops
-/// what is being fetched.
+/// An open directory. Holds two pages of entries at most, some pages of names, and those of unfinished
+/// uploads; dropping it stops what is being fetched.
 #[derive(Debug)]
 pub struct Directory {
     files: Arc<Files>,
@@ -55,9 +57,15 @@ struct Page {
 }
 
 impl Directory {
-    /// Opens a directory with the request that lists its first page.
-    pub(crate) async fn open(files: Arc<Files>, path: &VirtualPath) -> Result<Found<Self>, FsError> {
+    /// Opens a directory with the request that lists its first page, behind one for the uploads in it where
+    /// those are to be listed too.
+    pub(crate) async fn open(
+        files: Arc<Files>,
+        path: &VirtualPath,
+        lists_uploads: bool,
+    ) -> Result<Found<Self>, FsError> {
         let is_fixed = files.keys.mounted().is_fixed(path);
+        let mut unfinished = BTreeSet::new();
         let (mut ranges, below) = match files.keys.below(path) {
             // A directory by the mounts below it alone.
             Err(error) if error.kind() == FsErrorKind::NotFound && is_fixed => {
@@ -65,6 +73,9 @@ impl Directory {
             }
             below => {
                 let below = below?;
+                if lists_uploads {
+                    unfinished = files.unfinished_in(&below).await;
+                }
                 (Ranges::new(Arc::clone(&files), below.clone()), below)
             }
         };
@@ -83,12 +94,12 @@ impl Directory {
         }
         files.known.seen(path);
         let is_top = files.keys.is_top(&below);
-        let listing = Listing { ranges, names: Names::new(below, is_top), is_begun: false };
+        let listing = Listing { ranges, names: Names::new(below, is_top).with(unfinished), is_begun: false };
         let coming = Coming::fetch(Arc::clone(&files), path.clone(), listing, Some(page));
         Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
 
-    /// The next entries, about 1,000, in the order of their keys, behind those of what is mounted here;
+    /// The next entries, about 1,000 and unfinished uploads between them, in the order of their keys, behind those of what is mounted here;
     /// `None` at the end.
     ///
     /// # Errors
@@ -125,15 +136,21 @@ impl Coming {
             };
             let (mut named, unnameable) = listing.names.of_page(page);
             files.vfs.metrics.unnameable_keys.inc_by(unnameable);
+            let is_last = listing.ranges.is_done();
+            if is_last {
+                named.extend(listing.names.rest());
+            }
             // What is mounted in a directory hides what the store has there under the same name.
             let mounted = files.keys.mounted().names_in(&path);
             named.retain(|named| !mounted.contains(named.name()));
+            // They can't be opened to be read, or not as what they are listed as.
+            let unfinished: BTreeSet<String> = named.iter().filter_map(Named::unfinished).map(str::to_owned).collect();
             let mut entries = files.entries(&path, named).await?;
-            let is_last = listing.ranges.is_done();
             if std::mem::replace(&mut listing.is_begun, true) {
                 files.prefetch.touch(&path);
             } else {
-                files.prefetch.learn(&path, &entries, !is_last);
+                let readable = entries.iter().filter(|entry| !unfinished.contains(&entry.name));
+                files.prefetch.learn(&path, readable, !is_last);
                 let attributes = FileAttributes::directory();
                 entries.splice(..0, mounted.into_iter().map(|name| DirectoryEntry { name, attributes }));
             }
@@ -162,6 +179,10 @@ impl Files {
                     (name, Some(attributes))
                 }
                 Named::File(name, object) => (name, self.listed_attributes(&object).await?),
+                Named::Unfinished(name, object) => {
+                    let attributes = self.unfinished_attributes(path, &name, object.as_ref()).await?;
+                    (name, attributes)
+                }
             };
             Ok::<_, FsError>(attributes.map(|attributes| DirectoryEntry { name, attributes }))
         });

@@ -6,6 +6,7 @@
 
 mod bounded;
 mod durable;
+mod in_directory;
 mod interrupted;
 mod keeper;
 mod owed;

@@ -37,6 +37,7 @@ mod reaper;
 mod rename;
 mod seen_links;
 mod shares;
+mod tags;
 mod usage;
 mod vfs;
 mod writer;

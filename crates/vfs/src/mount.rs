@@ -147,7 +147,19 @@ impl Mount {
     /// `PermissionDenied`; `NoSpace` over the quota; `TooLarge` if the size that is announced can't be
     /// stored; `LinkLoop`.
     pub async fn open(&self, path: &VirtualPath, options: OpenOptions) -> Result<OpenFile, FsError> {
-        self.files.follow(path, async |path| self.open_here(&path, options).await).await
+        self.open_real(path, options).await.map(|(file, _)| file)
+    }
+
+    /// The same, and the path that the file was found at: another one where links lead there.
+    ///
+    /// # Errors
+    /// As [`Mount::open`].
+    pub async fn open_real(
+        &self,
+        path: &VirtualPath,
+        options: OpenOptions,
+    ) -> Result<(OpenFile, VirtualPath), FsError> {
+        self.files.follow(path, async |path| Ok(self.open_here(&path, options).await?.map(|file| (file, path)))).await
     }
 
     async fn open_here(&self, path: &VirtualPath, options: OpenOptions) -> Result<Found<OpenFile>, FsError> {
@@ -207,15 +219,28 @@ impl Mount {
         View::of_version(self.files.place(key.clone()).base(key, etag, size), &self.files.vfs.scratch)
     }
 
-    /// Opens a directory to list it.
+    /// Opens a directory to list it: what is published in it, and for a user with
+    /// [`lists_uploads`](tidegate_store::User::lists_uploads) what is being uploaded or was cut.
     ///
     /// # Errors
     /// `NotFound`, `NotADirectory`, `LinkLoop`.
     pub async fn open_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
+        self.directory(path, self.files.lists_uploads).await
+    }
+
+    /// Opens a directory to list what is published in it, for any user.
+    ///
+    /// # Errors
+    /// As [`Mount::open_directory`].
+    pub async fn open_published_directory(&self, path: &VirtualPath) -> Result<Directory, FsError> {
+        self.directory(path, false).await
+    }
+
+    async fn directory(&self, path: &VirtualPath, lists_uploads: bool) -> Result<Directory, FsError> {
         self.files
             .follow(path, async |path| {
                 self.files.rights.inside(&path).require(Permission::List)?;
-                Directory::open(Arc::clone(&self.files), &path).await
+                Directory::open(Arc::clone(&self.files), &path, lists_uploads).await
             })
             .await
     }

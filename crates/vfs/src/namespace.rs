@@ -17,6 +17,7 @@ use crate::known_directories::Child;
 use crate::links::{Found, is_link, may_be_link};
 use crate::open_files::{Draft, SharedFile};
 use crate::path::VirtualPath;
+use crate::tags::with_tags;
 use crate::vfs::Files;
 
 /// How often attributes are set anew when the file is replaced at the same moment.
@@ -27,10 +28,14 @@ impl Files {
         if self.keys.mounted().is_fixed(path) {
             return Ok(FileAttributes::directory());
         }
+        let key = self.keys.object(path)?;
+        // Whatever name it was opened by.
+        if let Some(file) = self.open_files.find(&key) {
+            return Ok(file.attributes());
+        }
         if let Some(attributes) = self.prefetch.attributes(path).await {
             return Ok(attributes);
         }
-        let key = self.keys.object(path)?;
         let (published, entry) = futures::join!(self.stat_published(path), self.uploads.read(&key));
         // Where the journal does not answer, what is published is what can be told.
         let Some(entry) = entry.ok().flatten() else { return self.or_being_uploaded(published, &key) };
@@ -49,8 +54,8 @@ impl Files {
         }
     }
 
-    /// Where nothing is published and nothing durable: what a session of this node is uploading there. All of it
-    /// is shown to that session alone, for another one could go on behind bytes that are lost yet.
+    /// Where nothing is published and nothing durable: what another session of this node is uploading there, without
+    /// a byte, for who went on behind bytes that are lost yet would leave a hole.
     fn or_being_uploaded(
         &self,
         published: Result<FileAttributes, FsError>,
@@ -58,9 +63,8 @@ impl Files {
     ) -> Result<FileAttributes, FsError> {
         match published {
             Err(error) if error.kind() == FsErrorKind::NotFound => {
-                let own = self.open_files.find(key).filter(|file| file.is_new()).map(|file| file.attributes());
-                let other = || self.vfs.open_everywhere.new_file(&self.bucket, key);
-                own.or_else(|| other().map(|file| file.attributes_for_others())).ok_or(error)
+                let other = self.vfs.open_everywhere.new_file(&self.bucket, key);
+                other.map(|file| file.attributes_for_others()).ok_or(error)
             }
             published => published,
         }
@@ -225,6 +229,9 @@ impl Files {
             self.keys.marker(path)?;
         }
         let key = self.keys.object(path)?;
+        if let Some(file) = self.open_files.find(&key) {
+            return file.set_attributes(set).await.map(Found::Here);
+        }
         // Whoever replaces the file meanwhile wins, and the attributes go to the new one.
         let mut known = self.vfs.written.get(&self.bucket, &key);
         for _ in 1..ATTRIBUTE_TRIES {
@@ -272,9 +279,10 @@ impl Files {
         set: SetAttributes,
     ) -> Result<(), FsError> {
         let place = self.place(key.clone());
+        let meta = with_tags(&*self.store, key, meta.clone()).await?;
         let base = place.base(key.clone(), meta.etag.clone(), meta.size);
         // Read access, so that nothing is begun before it is known what is to be done.
-        let (draft, condition) = (Draft::of_version(meta, base, set), Condition::IfMatch(meta.etag.clone()));
+        let (draft, condition) = (Draft::of_version(&meta, base, set), Condition::IfMatch(meta.etag.clone()));
         let file = SharedFile::open(place, draft, condition, (0, true), None)?;
         file.set_attributes(SetAttributes { size: Some(size), ..set }).await?;
         file.publish().await.map(|_| ())
@@ -288,7 +296,7 @@ impl Files {
             return Err(FsError::is_a_directory());
         }
         let marker = self.keys.marker(path)?;
-        let mut attributes = self.head(&marker).await?.map(|meta| meta.attributes).unwrap_or_default();
+        let mut attributes = self.head_with_tags(&marker).await?.map(|meta| meta.attributes).unwrap_or_default();
         let before = attributes.clone();
         set.apply_to_directory(&mut attributes);
         if attributes != before {

@@ -13,6 +13,7 @@ use crate::mount::OpenOptions;
 use crate::open_files::{Draft, Place, SharedFile};
 use crate::path::VirtualPath;
 use crate::reader::Reader;
+use crate::tags::with_tags;
 use crate::vfs::Files;
 use crate::writer::{Access, Writer};
 
@@ -136,6 +137,7 @@ impl Files {
                 if options.truncate {
                     (Draft::of_new(options.attributes), Condition::Always)
                 } else {
+                    let meta = with_tags(&*self.store, &key, meta).await?;
                     // What OPEN says of attributes is for files that it makes, and those that were made just
                     // before, with nothing written (mknod of sshfs).
                     let is_made = meta.size == 0 && may_set;

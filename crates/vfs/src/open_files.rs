@@ -10,10 +10,12 @@ mod place;
 mod publish;
 mod renaming;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tidegate_store::ObjectKey;
+
+use crate::key::name_of;
 
 pub use self::copy::Begun;
 pub(crate) use self::draft::Draft;
@@ -70,6 +72,13 @@ impl OpenFiles {
         let files = self.files();
         let below = files.iter().filter(|(key, _)| key.as_str().starts_with(marker.as_str()));
         below.filter_map(|(key, file)| Some((key.clone(), file.upgrade().filter(|file| file.is_usable())?))).collect()
+    }
+
+    /// The names of those right in a directory whose keys begin with `below`.
+    pub(crate) fn names_in(&self, below: &str) -> BTreeSet<String> {
+        let files = self.files();
+        let open = files.iter().filter(|(_, file)| file.strong_count() > 0);
+        open.filter_map(|(key, _)| name_of(below, key.as_str())).map(str::to_owned).collect()
     }
 
     /// The key names another file from now on, or none: who has the old one open goes on with that.

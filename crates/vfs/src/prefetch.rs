@@ -99,9 +99,14 @@ impl Prefetch {
     }
 
     /// Takes in the first page of a listing; `more` if there are others.
-    pub(crate) fn learn(&self, directory: &VirtualPath, entries: &[DirectoryEntry], more: bool) {
+    pub(crate) fn learn<'a>(
+        &self,
+        directory: &VirtualPath,
+        entries: impl Iterator<Item = &'a DirectoryEntry>,
+        more: bool,
+    ) {
         let Some(session) = &self.session else { return };
-        let entries = entries.iter().map(|entry| match entry.attributes.kind {
+        let entries = entries.map(|entry| match entry.attributes.kind {
             FileKind::Directory => Entry::Directory(&entry.name),
             FileKind::File => Entry::File(&entry.name, entry.attributes.size),
             FileKind::Symlink => Entry::Other(&entry.name),
@@ -335,6 +340,7 @@ impl Opener {
         let entries = named.iter().map(|named| match named {
             Named::Directory(name) => Entry::Directory(name),
             Named::File(name, object) => Entry::File(name, object.size),
+            Named::Unfinished(name, _) => Entry::Other(name),
         });
         Page::pack(entries, more)
     }

@@ -136,7 +136,7 @@ impl Files {
         }
         let copy = CopySource { key: source.clone(), if_match: Some(meta.etag.clone()) };
         let condition = if may_replace { Condition::Always } else { Condition::IfAbsent };
-        let receipt = match self.copier().copy(&copy, meta.size, target, in_its_class(&meta), &condition).await {
+        let receipt = match self.copier().copy(&copy, meta.size, target, untold(&meta), &condition).await {
             Ok(receipt) => receipt,
             Err(error) => {
                 let is_taken = !may_replace
@@ -156,9 +156,10 @@ impl Files {
 }
 
 /// What a copy must be told so that it is like its source: a copy that is told nothing keeps all but the
-/// storage class.
-fn in_its_class(meta: &ObjectMeta) -> Option<&ObjectAttributes> {
-    meta.attributes.headers.storage_class.as_ref().map(|_| &meta.attributes)
+/// storage class and a website redirect.
+fn untold(meta: &ObjectMeta) -> Option<&ObjectAttributes> {
+    let headers = &meta.attributes.headers;
+    (headers.storage_class.is_some() || headers.website_redirect.is_some()).then_some(&meta.attributes)
 }
 
 /// `key`, which begins with `from`, with `to` in place of that.

@@ -227,6 +227,7 @@ impl Vfs {
             prefetch,
             open_files,
             uploads,
+            lists_uploads: account.user.lists_uploads,
         };
         Ok(Mount::of(files))
     }
@@ -253,6 +254,8 @@ pub(crate) struct Files {
     /// What the session has open for writing.
     pub(crate) open_files: OpenFiles,
     pub(crate) uploads: Arc<Uploads>,
+    /// Whether READDIR shows files that are being uploaded or were cut.
+    pub(crate) lists_uploads: bool,
 }
 
 impl Shared {

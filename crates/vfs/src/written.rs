@@ -88,7 +88,7 @@ mod tests {
 
     fn meta(size: u64) -> ObjectMeta {
         let (etag, attributes) = (ETag::new("\"e\""), ObjectAttributes::default());
-        ObjectMeta { size, etag, last_modified: SystemTime::UNIX_EPOCH, attributes, checksum: None }
+        ObjectMeta { size, etag, last_modified: SystemTime::UNIX_EPOCH, attributes, tag_count: 0, checksum: None }
     }
 
     #[tokio::test(start_paused = true)]

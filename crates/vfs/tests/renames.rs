@@ -98,7 +98,8 @@ async fn a_directory_of_many_pages_moves_as_a_whole() {
     assert!(keys.iter().all(|key| key.starts_with("d/")));
     // Three pages, the look behind the last, and two looks before it all.
     assert!(env.calls.calls(Call::List) <= 9, "{}", env.calls.calls(Call::List));
-    assert_eq!((env.calls.calls(Call::Copy), env.calls.calls(Call::Head) < 10), (2_500, true));
+    assert_eq!(env.calls.calls(Call::Copy), 2_500);
+    assert!(env.calls.calls(Call::Head) < 2_510, "one for each file, and a few: {}", env.calls.calls(Call::Head));
 }
 
 #[tokio::test]

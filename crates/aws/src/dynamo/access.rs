@@ -1,4 +1,4 @@
-//! What a user sees and may do, and the limit of its sessions, as attributes of the user's item.
+//! What a user sees and may do, the limit of its sessions, and how it lists, as attributes of the user's item.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use tidegate_store::{
 };
 
 use super::request::Update;
-use super::schema::{Fields, Item, MAX_SESSIONS, VERSION, WITH_ACCESS, number, text};
+use super::schema::{Fields, Item, LISTS_UPLOADS, MAX_SESSIONS, VERSION, WITH_ACCESS, number, text};
 
 const HOME: &str = "home";
 const MAPPINGS: &str = "mappings";
@@ -23,6 +23,7 @@ pub(super) fn attributes(user: &User) -> Item {
         (RULES, rules_value(&user.rules)),
         (MAPPINGS, mappings_value(&user.mappings)),
         (MAX_SESSIONS, user.max_sessions.map(number)),
+        (LISTS_UPLOADS, lists_uploads_value(user.lists_uploads)),
     ];
     let mut item: Item =
         values.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))).collect();
@@ -50,6 +51,7 @@ pub(super) fn update(change: &UserChange) -> Option<Update> {
         (RULES, "#rules", ":rules", rules),
         (MAPPINGS, "#mappings", ":mappings", mappings),
         (MAX_SESSIONS, "#sessions", ":sessions", max_sessions),
+        (LISTS_UPLOADS, "#uploads", ":uploads", change.lists_uploads.map(lists_uploads_value)),
         (VERSION, "#v", ":v", needs_version.then(|| Some(number(WITH_ACCESS)))),
     ] {
         match value {
@@ -69,6 +71,11 @@ pub(super) fn update(change: &UserChange) -> Option<Update> {
 fn permissions_value(permissions: &Permissions) -> Option<AttributeValue> {
     let words: Vec<String> = permissions.iter().map(|permission| permission.as_str().to_owned()).collect();
     (!words.is_empty()).then_some(AttributeValue::Ss(words))
+}
+
+/// `None` for what a user is without it.
+fn lists_uploads_value(lists: bool) -> Option<AttributeValue> {
+    lists.then_some(AttributeValue::Bool(true))
 }
 
 fn rules_value(rules: &PermissionRules) -> Option<AttributeValue> {
@@ -115,10 +122,7 @@ pub(super) fn rules(fields: &Fields<'_>) -> Result<PermissionRules, StoreError> 
 
 pub(super) fn mappings(fields: &Fields<'_>) -> Result<Mappings, StoreError> {
     let mapping = |fields: Fields<'_>| {
-        let read_only = match fields.item.get("read_only") {
-            Some(AttributeValue::Bool(read_only)) => *read_only,
-            _ => return Err(fields.refuse("read_only", "is missing or no boolean")),
-        };
+        let read_only = fields.optional_flag("read_only")?.ok_or_else(|| fields.refuse("read_only", "is missing"))?;
         Ok(Mapping { entry: fields.parsed("entry")?, target: fields.parsed("target")?, read_only })
     };
     let mappings = maps(fields, MAPPINGS, mapping)?;
@@ -157,13 +161,16 @@ mod tests {
             rules: Some(PermissionRules::new(vec![rule]).unwrap()),
             mappings: Some(Mappings::default()),
             max_sessions: LimitChange::Set(5),
+            lists_uploads: Some(true),
         };
         let made = update(&change).unwrap();
         assert_eq!(
             made.expression,
-            "SET #home = :home, #rules = :rules, #sessions = :sessions, #v = :v REMOVE #permissions, #mappings"
+            "SET #home = :home, #rules = :rules, #sessions = :sessions, #uploads = :uploads, #v = :v REMOVE #permissions, #mappings"
         );
-        assert_eq!((made.names.len(), made.values.len()), (6, 4));
+        assert_eq!((made.names.len(), made.values.len()), (7, 5));
+        let unlisted = UserChange { lists_uploads: Some(false), ..UserChange::default() };
+        assert_eq!(update(&unlisted).unwrap().expression, "REMOVE #uploads");
         let gone = UserChange { rules: Some(PermissionRules::default()), ..UserChange::default() };
         assert_eq!(update(&gone).unwrap().expression, "REMOVE #rules", "the version stays");
     }

@@ -41,6 +41,8 @@ const MAX_OPEN_HANDLES: &str = "max_open_handles";
 const MAX_IN_FLIGHT: &str = "max_in_flight";
 /// A user has this one, too.
 pub(super) const MAX_SESSIONS: &str = "max_sessions";
+/// Of a user; missing where it is not so.
+pub(super) const LISTS_UPLOADS: &str = "lists_uploads";
 const QUOTA_BYTES: &str = "quota_bytes";
 const QUOTA_OBJECTS: &str = "quota_objects";
 
@@ -278,6 +280,7 @@ pub(super) fn user_of(item: &Item, operation: &'static str) -> Result<User, Stor
         rules: access::rules(&fields)?,
         mappings: access::mappings(&fields)?,
         max_sessions: fields.optional_number(MAX_SESSIONS)?,
+        lists_uploads: fields.optional_flag(LISTS_UPLOADS)?.unwrap_or_default(),
         keys: fields.keys()?,
         created: fields.number("created")?,
     })
@@ -346,6 +349,14 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| self.refuse(name, "is out of range")),
             Some(_) => Err(self.refuse(name, "is no number")),
+        }
+    }
+
+    pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>, StoreError> {
+        match self.item.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.refuse(name, "is no boolean")),
         }
     }
 

@@ -1,22 +1,34 @@
-//! Keys in headers and in listings.
+//! Keys in headers and in listings, and tags in headers.
 
 use std::fmt::Write as _;
 
-use tidegate_store::ObjectKey;
+use tidegate_store::{ObjectKey, Tags};
 
 /// The value of `x-amz-copy-source`: bucket and key, percent-encoded.
 /// Source: Amazon S3 API Reference, CopyObject.
 pub(super) fn copy_source(bucket: &str, key: &ObjectKey) -> String {
-    let mut text = format!("{bucket}/");
-    for byte in key.as_str().bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            text.push(char::from(byte));
+    format!("{bucket}/{}", encoded(key.as_str(), b"-._~/"))
+}
+
+/// The value of `x-amz-tagging`: as the query of a URL; `None` for no tags.
+/// Source: Amazon S3 API Reference, PutObject.
+pub(super) fn tagging(tags: &Tags) -> Option<String> {
+    let pair = |(name, value): (&String, &String)| format!("{}={}", encoded(name, b"-._~"), encoded(value, b"-._~"));
+    (!tags.is_empty()).then(|| tags.iter().map(pair).collect::<Vec<_>>().join("&"))
+}
+
+/// Percent-encoded, but for letters, digits and `kept`.
+fn encoded(text: &str, kept: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
+            encoded.push(char::from(byte));
         } else {
             // Writing to a String can't fail.
-            let _ = write!(text, "%{byte:02X}");
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
-    text
+    encoded
 }
 
 /// Undoes `encoding-type=url`, by which listings carry keys that XML 1.0 has no way to write
@@ -48,6 +60,13 @@ mod tests {
         assert_eq!(copy_source("b", &key("dir/plain-1._~")), "b/dir/plain-1._~");
         assert_eq!(copy_source("b", &key("a b+c%41?&\n\u{1}")), "b/a%20b%2Bc%2541%3F%26%0A%01");
         assert_eq!(copy_source("b", &key("ü/名")), "b/%C3%BC/%E5%90%8D");
+    }
+
+    #[test]
+    fn tags_are_a_query() {
+        let tags = [("a b", "x/y=&"), ("\u{fc}", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(tagging(&tags.into()).as_deref(), Some("a%20b=x%2Fy%3D%26&%C3%BC="));
+        assert_eq!(tagging(&Tags::new()), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
     ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, ObjectStores, PartNumber, PartsPage, Receipt, StoreErrorKind,
-    StoreResult, StoredPart, Tenant, Upload, UploadsPage,
+    StoreResult, StoredPart, Tags, Tenant, Upload, UploadsPage,
 };
 
 pub(crate) use self::tags::Md5Tags;
@@ -86,6 +86,10 @@ impl ObjectStore for S3Bucket {
 
     async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         self.checksums_of(key, if_match).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.object_tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -9,9 +9,9 @@ use tidegate_store::{
 use tracing::info;
 
 use super::body::request_body;
-use super::encoding::copy_source;
+use super::encoding::{copy_source, tagging};
 use super::read::{Names, checksum, range_header, unsigned};
-use super::write::{Failure, check_body, condition_failure};
+use super::write::{Failure, check_body, condition_failure, expires};
 use super::{S3Bucket, condition_headers, etag, signed};
 use crate::attempts::Attempts;
 use crate::config::Checksums;
@@ -36,12 +36,15 @@ impl S3Bucket {
             .set_content_encoding(attributes.headers.content_encoding.clone())
             .set_content_language(attributes.headers.content_language.clone())
             .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
-            .set_metadata(Some(attributes.metadata.clone().into_iter().collect()));
+            .set_website_redirect_location(attributes.headers.website_redirect.clone())
+            .set_metadata(Some(attributes.metadata.clone().into_iter().collect()))
+            .set_tagging(tagging(&attributes.tags));
         if self.settings.checksums == Checksums::Crc64nvme {
             // FULL_OBJECT: the completion carries the checksum of the whole, which S3 joins from
             // those of the parts, so that it also proves their order.
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
         }
+        let request = request.customize().mutate_request(expires(Some(attributes)));
         let output = request.send().await.map_err(|error| store_error(OPERATION, &at, error))?;
         match output.upload_id {
             Some(id) if !id.is_empty() => Ok(Upload { key: key.clone(), id }),

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::Engine as _;
 use tidegate_store::{
     ByteRange, Checksum, ETag, GetObject, KeptChecksums, ListPage, ListRequest, ListedObject, ObjectAttributes,
-    ObjectKey, ObjectMeta, StoreErrorKind, StoreResult, SystemHeaders,
+    ObjectKey, ObjectMeta, StoreErrorKind, StoreResult, SystemHeaders, Tags,
 };
 
 use super::body::answer_body;
@@ -42,7 +42,9 @@ impl S3Bucket {
             content_disposition: output.content_disposition,
             content_encoding: output.content_encoding,
             content_language: output.content_language,
+            expires: output.expires_string,
             storage_class: output.storage_class.and_then(|class| named(class.as_str())),
+            website_redirect: output.website_redirect_location,
         };
         let (attributes, mark) = attributes(output.content_type, output.metadata, headers);
         let meta = ObjectMeta {
@@ -50,6 +52,7 @@ impl S3Bucket {
             etag: etag(output.e_tag, OPERATION, &at)?,
             last_modified: modified(output.last_modified, OPERATION, &at)?,
             attributes,
+            tag_count: output.tag_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             checksum: None,
         };
         Ok((meta, mark))
@@ -80,6 +83,13 @@ impl S3Bucket {
             sha1: output.checksum_sha1.filter(|_| is_of_the_whole).and_then(digest),
             sha256: output.checksum_sha256.filter(|_| is_of_the_whole).and_then(digest),
         })
+    }
+
+    pub(super) async fn object_tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        const OPERATION: &str = "tags";
+        let request = self.client.get_object_tagging().bucket(&*self.name).key(key.as_str());
+        let output = request.send().await.map_err(|error| store_error(OPERATION, self.at(key), error))?;
+        Ok(output.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
     fn asks_for_checksums(&self) -> bool {
@@ -124,7 +134,9 @@ impl S3Bucket {
             content_disposition: output.content_disposition,
             content_encoding: output.content_encoding,
             content_language: output.content_language,
+            expires: output.expires_string,
             storage_class: output.storage_class.and_then(|class| named(class.as_str())),
+            website_redirect: output.website_redirect_location,
         };
         let (attributes, _) = attributes(output.content_type, output.metadata, headers);
         let meta = ObjectMeta {
@@ -132,6 +144,7 @@ impl S3Bucket {
             etag: etag(output.e_tag, OPERATION, &at)?,
             last_modified: modified(output.last_modified, OPERATION, &at)?,
             attributes,
+            tag_count: output.tag_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             checksum: checksum(output.checksum_crc64_nvme, size).filter(|_| is_whole),
         };
         Ok(GetObject { meta, body: answer_body(output.body, at) })
@@ -236,7 +249,7 @@ fn attributes(
     let mut metadata = metadata.unwrap_or_default();
     let mark = metadata.remove(MARK);
     let metadata = metadata.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-    (ObjectAttributes { content_type, metadata, headers }, mark)
+    (ObjectAttributes { content_type, metadata, headers, tags: Tags::new() }, mark)
 }
 
 /// S3 tells every class but `STANDARD` with an object, and other stores tell that one too.

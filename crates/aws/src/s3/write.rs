@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::Builder as ConfigOverride;
 use aws_sdk_s3::types::{MetadataDirective, StorageClass};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tidegate_store::{
@@ -16,7 +16,7 @@ use tidegate_store::{
 use tracing::info;
 
 use super::body::request_body;
-use super::encoding::copy_source;
+use super::encoding::{copy_source, tagging};
 use super::mark::{MARK, new_mark};
 use super::tags::is_plain;
 use super::{S3Bucket, condition_headers, etag, signed};
@@ -51,12 +51,15 @@ impl S3Bucket {
             .set_content_encoding(attributes.headers.content_encoding.clone())
             .set_content_language(attributes.headers.content_language.clone())
             .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
+            .set_website_redirect_location(attributes.headers.website_redirect.clone())
             .set_metadata(Some(marked(attributes, mark.as_deref())))
+            .set_tagging(tagging(&attributes.tags))
             .set_checksum_crc64_nvme(self.checksum(checksum))
             .set_if_match(if_match)
             .set_if_none_match(if_none_match)
             .body(request_body(body))
             .customize()
+            .mutate_request(expires(Some(attributes)))
             .disable_payload_signing()
             .config_override(self.attempt_time(self.settings.timeouts.upload_attempt(len)))
             .interceptor(attempts.clone())
@@ -111,10 +114,13 @@ impl S3Bucket {
                 .set_content_encoding(attributes.headers.content_encoding.clone())
                 .set_content_language(attributes.headers.content_language.clone())
                 .set_storage_class(attributes.headers.storage_class.as_deref().map(StorageClass::from))
+                .set_website_redirect_location(attributes.headers.website_redirect.clone())
                 .set_metadata(Some(marked(attributes, mark.as_deref()))),
         };
+        // x-amz-tagging-directive is COPY where none is given.
         let sent = request
             .customize()
+            .mutate_request(expires(attributes))
             .config_override(self.attempt_time(self.settings.timeouts.server_work))
             .interceptor(attempts.clone())
             .send()
@@ -232,6 +238,17 @@ pub(super) fn check_body(body: &Body, checksum: Checksum, operation: &'static st
         return Err(own_error(StoreErrorKind::InvalidRequest, operation, at, what));
     }
     Ok(())
+}
+
+/// Sets `Expires` as it was given: the SDK takes none but dates.
+pub(super) fn expires(attributes: Option<&ObjectAttributes>) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    let expires = attributes.and_then(|attributes| attributes.headers.expires.clone());
+    move |request| {
+        if let Some(expires) = &expires {
+            // It came in a header, so it is one.
+            let _ = request.headers_mut().try_insert("expires", expires.clone());
+        }
+    }
 }
 
 fn marked(attributes: &ObjectAttributes, mark: Option<&str>) -> HashMap<String, String> {

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     InvalidRange,
     #[error("{0}")]
     InvalidRequest(&'static str),
+    #[error("an object has 10 tags at most, with names of 1 to 128 and values of up to 256 characters")]
+    InvalidTag,
     #[error("body file or index")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -75,6 +77,7 @@ impl Failure {
             Self::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
             Self::InvalidRange => S3ErrorCode::InvalidRange,
             Self::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
+            Self::InvalidTag => S3ErrorCode::Custom("InvalidTag".into()),
             Self::Io(_) | Self::Record(_) | Self::Sql(_) | Self::TaskEnded => S3ErrorCode::InternalError,
             Self::MalformedXml(_) => S3ErrorCode::MalformedXML,
             Self::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
@@ -96,7 +99,7 @@ impl From<Failure> for S3Error {
             tracing::error!(error = %failure, cause = ?std::error::Error::source(&failure), "the embedded S3 store failed");
         }
         let mut error = S3Error::with_message(code, failure.to_string());
-        if matches!(failure, Failure::ContentSha256Mismatch) {
+        if matches!(failure, Failure::ContentSha256Mismatch | Failure::InvalidTag) {
             error.set_status_code(StatusCode::BAD_REQUEST);
         }
         error

@@ -11,6 +11,9 @@ use super::failure::Failure;
 /// Source: Amazon S3 User Guide, "Working with object metadata".
 const METADATA_MAX: usize = 2048;
 
+/// How many tags an object has at most.
+const TAGS_MAX: usize = 10;
+
 /// The class that S3 does not name.
 const STANDARD: &str = dto::StorageClass::STANDARD;
 
@@ -35,6 +38,10 @@ pub(crate) struct ObjectHeaders {
     /// `None` for `STANDARD`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storage_class: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) tags: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) website_redirect: Option<String>,
 }
 
 impl ObjectHeaders {
@@ -61,6 +68,8 @@ impl ObjectHeaders {
             expires,
             metadata,
             storage_class: None,
+            tags: BTreeMap::new(),
+            website_redirect: None,
         })
     }
 
@@ -68,6 +77,27 @@ impl ObjectHeaders {
     pub(crate) fn in_class(mut self, class: Option<&dto::StorageClass>) -> Self {
         self.storage_class = class.map(dto::StorageClass::as_str).filter(|class| *class != STANDARD).map(str::to_owned);
         self
+    }
+
+    /// With the location that a request asks for; it is kept and nothing else.
+    pub(crate) fn redirecting(mut self, location: Option<String>) -> Self {
+        self.website_redirect = location;
+        self
+    }
+
+    /// With the tags in the header of a request, the query of a URL.
+    pub(crate) fn tagged(mut self, tagging: Option<&str>) -> Result<Self, Failure> {
+        let pairs = tagging.into_iter().flat_map(|tagging| tagging.split('&')).filter(|pair| !pair.is_empty());
+        let decoded =
+            |text: &str| decode_form(text).ok_or(Failure::InvalidArgument("the header x-amz-tagging is damaged"));
+        self.tags = pairs
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Ok((decoded(name)?, decoded(value)?))
+            })
+            .collect::<Result<_, Failure>>()?;
+        check_tags(&self.tags)?;
+        Ok(self)
     }
 
     /// As S3 answers for objects that were stored without a type.
@@ -79,6 +109,32 @@ impl ObjectHeaders {
         let metadata: dto::Metadata = self.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         (!metadata.is_empty()).then_some(metadata)
     }
+}
+
+/// Source: Amazon S3 User Guide, "Categorizing your objects using tags".
+pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let is_too_long = |(name, value): (&String, &String)| name.chars().count() > 128 || value.chars().count() > 256;
+    if tags.len() > TAGS_MAX || tags.contains_key("") || tags.iter().any(is_too_long) {
+        return Err(Failure::InvalidTag);
+    }
+    Ok(())
+}
+
+/// As an HTML form writes it.
+fn decode_form(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok()
 }
 
 /// `aws-chunked` describes the transfer, and S3 does not keep it.

@@ -98,7 +98,7 @@ pub(super) fn read(args: &AccessArgs, user: &UserName, stdin: &mut dyn Read) -> 
     let rules = names_others.then(|| PermissionRules::new(rules)).transpose().map_err(CommandError::Rules)?;
     let mappings = args.mappings.as_deref().map(|source| mappings(source, user, stdin)).transpose()?;
     let max_sessions = limits::change(args.max_sessions, |limit| limit);
-    Ok(UserChange { home, permissions, rules, mappings, max_sessions })
+    Ok(UserChange { home, permissions, rules, mappings, max_sessions, lists_uploads: args.list_uploads })
 }
 
 fn home(home: &str) -> Result<String, CommandError> {

@@ -25,6 +25,7 @@ pub(super) struct UserView {
     rules: PermissionRules,
     mappings: Vec<MapEntry>,
     max_sessions: Option<u32>,
+    lists_uploads: bool,
     keys: Vec<KeyView>,
     created: String,
 }
@@ -40,6 +41,7 @@ impl UserView {
             rules: user.rules.clone(),
             mappings: user.mappings.as_slice().iter().map(MapEntry::new).collect(),
             max_sessions: user.max_sessions,
+            lists_uploads: user.lists_uploads,
             keys: user.keys.iter().map(KeyView::new).collect(),
             created: rfc3339(user.created),
         }
@@ -81,6 +83,7 @@ impl Shown for UserView {
         lines.extend(self.mappings.iter().map(|mapping| ("mapping", mapping.shown())));
         let sessions = self.max_sessions.map_or_else(|| "no limit".to_owned(), |max| max.to_string());
         lines.push(("max sessions", sessions));
+        lines.push(("list uploads", self.lists_uploads.to_string()));
         lines.push(("created", self.created.clone()));
         lines.extend(self.keys.iter().map(|key| ("key", key.row().join("  "))));
         lines
@@ -106,6 +109,7 @@ pub(super) fn new(
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys,
         created: now(),
     };

@@ -94,6 +94,7 @@ fn user(key: AuthorizedKey) -> Result<User, KeyError> {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: vec![key],
         created: now(),
     })

@@ -146,7 +146,7 @@ impl Files {
     /// As [`Files::open`].
     pub(crate) async fn list(&self, path: &VirtualPath) -> Result<Listing, FsError> {
         let place = self.place()?;
-        Ok(Listing { directory: self.context.mount.open_directory(path).await?, _place: place })
+        Ok(Listing { directory: self.context.mount.open_published_directory(path).await?, _place: place })
     }
 
     /// Waits for the bandwidth of so many bytes from the client.

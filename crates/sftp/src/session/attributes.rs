@@ -16,13 +16,14 @@ impl Session {
     pub(super) fn look(&mut self, call: Call, path: &Bytes, follow: bool) {
         let Some(path) = self.path(&call, path) else { return };
         // A file that this session is writing shows the bytes so far.
-        if let Some(open) = self.handles.writer_at(&path) {
+        if let Some(open) = self.handles.writer_at(&path, follow) {
             let attributes = open.writer.attributes();
             self.answer_attributes(&call, &attributes);
             return;
         }
         let mount = self.context.mount.clone();
-        self.submit(&call, Footprint::look(&path), path.clone(), async move {
+        let real = if follow { self.handles.behind_link(&path) } else { None };
+        self.submit(&call, Footprint::look(&path).also(real), path.clone(), async move {
             let attributes = if follow { mount.stat(&path).await } else { mount.lstat(&path).await };
             attributes.map(Outcome::Attributes)
         });
@@ -46,7 +47,7 @@ impl Session {
 
     pub(super) fn setstat(&mut self, call: &Call, path: &Bytes, attributes: SetAttributes, follow: bool) {
         let Some(path) = self.path(call, path) else { return };
-        if let Some(open) = self.handles.writer_at(&path) {
+        if let Some(open) = self.handles.writer_at(&path, follow) {
             let set = open.writer.set_attributes(attributes);
             self.set_open(call, path, set);
         } else {
@@ -90,7 +91,8 @@ impl Session {
 
     fn set_attributes(&mut self, call: &Call, path: VirtualPath, attributes: SetAttributes, follow: bool) {
         let mount = self.context.mount.clone();
-        self.submit(call, Footprint::change(&path), path.clone(), async move {
+        let real = if follow { self.handles.behind_link(&path) } else { None };
+        self.submit(call, Footprint::change(&path).also(real), path.clone(), async move {
             let set = if follow {
                 mount.set_attributes(&path, attributes).await
             } else {

@@ -53,7 +53,8 @@ pub(super) enum Outcome {
     Directory(Directory, HandlePermit),
     /// The body of an EXTENDED_REPLY.
     Extended(Vec<u8>),
-    File(Box<OpenFile>, OpenFlags, HandlePermit),
+    /// With the path that it was found at.
+    File(Box<OpenFile>, VirtualPath, OpenFlags, HandlePermit),
     /// A path, or what a symbolic link says.
     Name(Arc<str>),
     /// Attributes of an open file.
@@ -90,7 +91,7 @@ impl Session {
         // A look that was sent behind an OPEN without waiting for it, as sshfs does, asked the store
         // about a file that is only now being written.
         if matches!(origin.operation, "stat" | "lstat")
-            && let Some(open) = self.handles.writer_at(&origin.path)
+            && let Some(open) = self.handles.writer_at(&origin.path, origin.operation == "stat")
         {
             let attributes = open.writer.attributes();
             return self.succeed(&origin, Outcome::Attributes(attributes));
@@ -133,9 +134,10 @@ impl Session {
                 })));
                 self.replies.handle(origin.id, handle);
             }
-            Outcome::File(file, flags, permit) => {
+            Outcome::File(file, real, flags, permit) => {
                 audit::opened(&origin.path, flags);
                 let path = origin.path.clone();
+                let real = Some(real).filter(|real| *real != path);
                 let opened = Instant::now();
                 let handle = self.handles.insert(match *file {
                     OpenFile::Read(reader) => OpenHandle::Read(Box::new(ReadHandle {
@@ -151,6 +153,7 @@ impl Session {
                         let append = flags.has(OpenFlags::APPEND);
                         OpenHandle::Write(Box::new(WriteHandle {
                             path,
+                            real,
                             writer,
                             append,
                             copied_from: Vec::new(),

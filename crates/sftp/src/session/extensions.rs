@@ -71,7 +71,7 @@ impl Session {
     /// Tells how much room there is where a path lies; nothing on a path that is not there.
     fn file_system(&mut self, call: &Call, path: VirtualPath, is_to_exist: bool) {
         let mount = self.context.mount.clone();
-        let is_to_exist = is_to_exist && self.handles.writer_at(&path).is_none();
+        let is_to_exist = is_to_exist && self.handles.writer_at(&path, true).is_none();
         self.submit(call, Footprint::look(&path), path.clone(), async move {
             if is_to_exist {
                 mount.stat(&path).await?;

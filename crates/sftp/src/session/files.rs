@@ -32,10 +32,12 @@ impl Session {
         };
         let changes = options.write || options.create || options.truncate;
         let footprint = if changes { Footprint::open(&path) } else { Footprint::look(&path) };
+        let footprint = footprint.also(self.handles.behind_link(&path));
         let mount = self.context.mount.clone();
         self.opening += 1;
         self.submit(&call, footprint, path.clone(), async move {
-            mount.open(&path, options).await.map(|file| Outcome::File(Box::new(file), flags, permit))
+            let (file, real) = mount.open_real(&path, options).await?;
+            Ok(Outcome::File(Box::new(file), real, flags, permit))
         });
     }
 
@@ -68,7 +70,7 @@ impl Session {
         let call = Call { id: closing.id, operation: "close", arrived: closing.arrived };
         let (path, bytes, read, opened) = (open.path, open.bytes, open.bytes_read, open.opened);
         let closed = open.writer.finish();
-        self.submit(&call, Footprint::close(&path, open.copied_from), path.clone(), async move {
+        self.submit(&call, Footprint::close(&path, open.copied_from).also(open.real), path.clone(), async move {
             closed.await.map(|published| Outcome::Closed(published, bytes, read, opened))
         });
     }

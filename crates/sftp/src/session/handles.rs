@@ -37,6 +37,8 @@ pub(super) struct ReadHandle {
 #[derive(Debug)]
 pub(super) struct WriteHandle {
     pub(super) path: VirtualPath,
+    /// Where links that it was opened through led, as long as that is known.
+    pub(super) real: Option<VirtualPath>,
     pub(super) writer: Writer,
     /// Every WRITE goes to the end, whatever its offset says.
     pub(super) append: bool,
@@ -104,6 +106,26 @@ impl Readable<'_> {
         match self.file {
             File::Reader(reader) => reader.read(offset, len),
             File::Writer(writer) => writer.read(offset, len),
+        }
+    }
+}
+
+impl WriteHandle {
+    fn is_at(&self, path: &VirtualPath) -> bool {
+        self.real.as_ref().unwrap_or(&self.path) == path
+    }
+
+    fn renamed(&mut self, from: &VirtualPath, to: &VirtualPath) {
+        let moved = |path: &VirtualPath| if from.contains(path) { path.moved(from, to).ok() } else { None };
+        let (path, real) = (moved(&self.path), self.real.as_ref().and_then(moved));
+        match (path, real) {
+            (path, Some(real)) => {
+                self.real = Some(real);
+                self.path = path.unwrap_or_else(|| self.path.clone());
+            }
+            // The link, or the file by way of a link to a directory.
+            (Some(path), None) => (self.path, self.real) = (path, None),
+            (None, None) => {}
         }
     }
 }
@@ -199,13 +221,27 @@ impl Handles {
         Some(handle)
     }
 
-    /// The file at this path that is being written in this session.
-    pub(super) fn writer_at(&mut self, path: &VirtualPath) -> Option<&mut WriteHandle> {
+    /// The file at this path that is being written in this session; where links are followed (`follow`), also one
+    /// that was opened through a link of this name.
+    pub(super) fn writer_at(&mut self, path: &VirtualPath, follow: bool) -> Option<&mut WriteHandle> {
         if self.writers == 0 {
             return None;
         }
         self.open.values_mut().find_map(|handle| match handle {
-            OpenHandle::Write(handle) if handle.path == *path => Some(handle.as_mut()),
+            OpenHandle::Write(handle) if handle.is_at(path) || (follow && handle.path == *path) => {
+                Some(handle.as_mut())
+            }
+            _ => None,
+        })
+    }
+
+    /// Where a link leads that a file is open through for writing.
+    pub(super) fn behind_link(&self, path: &VirtualPath) -> Option<VirtualPath> {
+        if self.writers == 0 {
+            return None;
+        }
+        self.open.values().find_map(|handle| match handle {
+            OpenHandle::Write(handle) if handle.path == *path => handle.real.clone(),
             _ => None,
         })
     }
@@ -223,11 +259,8 @@ impl Handles {
             return;
         }
         for handle in self.open.values_mut() {
-            if let OpenHandle::Write(handle) = handle
-                && from.contains(&handle.path)
-                && let Ok(path) = handle.path.moved(from, to)
-            {
-                handle.path = path;
+            if let OpenHandle::Write(handle) = handle {
+                handle.renamed(from, to);
             }
         }
     }

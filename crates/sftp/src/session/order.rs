@@ -73,6 +73,14 @@ impl Footprint {
         Self { step: Step::Close, looks: copied_from, ..Self::change(path) }
     }
 
+    /// The same of another name of the file as well.
+    pub(super) fn also(self, name: Option<VirtualPath>) -> Self {
+        match (self.paths, name) {
+            (Paths::One(path), Some(name)) => Self { paths: Paths::Two(path, name), ..self },
+            (paths, _) => Self { paths, ..self },
+        }
+    }
+
     /// Reads which names lie below a path.
     pub(super) fn list(path: &VirtualPath) -> Self {
         Self { scope: Scope::Tree, ..Self::look(path) }
@@ -212,6 +220,23 @@ mod tests {
         assert!(order.submit(Footprint::list(&path("/dir")), |ticket| ticket).is_none());
         assert!(order.submit(Footprint::look(&path("/dir")), |ticket| ticket).is_some());
         assert_eq!(order.finish(close).len(), 1);
+    }
+
+    #[test]
+    fn a_close_through_a_link_holds_up_the_names_of_link_and_file() {
+        let mut order = PathOrder::new();
+        let close = Footprint::close(&path("/link"), Vec::new()).also(Some(path("/dir/file")));
+        let close = order.submit(close, |ticket| ticket).unwrap();
+        for waiting in
+            [Footprint::look(&path("/link")), Footprint::look(&path("/dir/file")), Footprint::list(&path("/dir"))]
+        {
+            assert!(order.submit(waiting, |ticket| ticket).is_none());
+        }
+        assert!(order.submit(Footprint::look(&path("/other")).also(None), |ticket| ticket).is_some());
+        assert_eq!(order.finish(close).len(), 3);
+        let mut order = PathOrder::new();
+        let change = order.submit(Footprint::change(&path("/dir/file")), |ticket| ticket).unwrap();
+        assert!(order.submit(Footprint::look(&path("/link")).also(Some(path("/dir/file"))), |_| change).is_none());
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Session {
 
     fn symlink(&mut self, call: Call, target: Bytes, link: &Bytes) {
         let Some(path) = self.path(&call, link) else { return };
-        if self.handles.writer_at(&path).is_some() {
+        if self.handles.writer_at(&path, true).is_some() {
             let taken = FsError::new(FsErrorKind::AlreadyExists, "a file of that name is being uploaded");
             return self.fail(&call.origin(path), &taken);
         }

@@ -235,6 +235,7 @@ fn account(tenant: &str, limits: TenantLimits) -> Account {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: Vec::new(),
         created: 0,
     };

@@ -1,4 +1,4 @@
-use russh_sftp::protocol::{self as oracle, FileAttributes, Packet, StatusCode};
+use russh_sftp::protocol::{self as oracle, FileAttributes, OpenFlags, Packet, StatusCode};
 
 use crate::client::{Client, NEW, Node};
 
@@ -137,4 +137,39 @@ async fn no_link_takes_the_name_of_a_file_that_is_being_uploaded() {
     client.send_close(&handle).await;
     client.ok().await;
     assert_eq!(client.size_of("/new").await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_file_that_is_open_is_one_under_its_own_name_and_that_of_a_link() {
+    let node = Node::new();
+    let mut client = node.session().await;
+    client.put("/file", b"content").await;
+    client.symlink("file", "/link").await;
+    for (opened, size) in [("/link", 8), ("/file", 9)] {
+        let handle = client.open(opened, OpenFlags::WRITE).await;
+        client.send_write(&handle, size - 1, b"x").await;
+        client.ok().await;
+        for name in ["/file", "/link"] {
+            assert_eq!(client.size_of(name).await, Ok(size), "{name}, open as {opened}");
+            assert_eq!(client.permissions(name, true).await, Some(0o100_644), "{name}, open as {opened}");
+        }
+        assert_eq!(client.permissions("/link", false).await, Some(0o120_777), "LSTAT is of the link");
+        let id = client.id();
+        let attrs = FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
+        client.send(oracle::SetStat { id, path: "/link".to_owned(), attrs }).await;
+        assert_eq!(client.ok().await, id);
+        assert_eq!(client.permissions("/file", true).await, Some(0o100_600));
+        // What is sent behind the CLOSE without waiting for it sees what it published.
+        client.send_close(&handle).await;
+        assert_eq!(client.send_stat("/file").await, client.send_stat("/link").await - 1);
+        client.ok().await;
+        for _ in 0..2 {
+            let Packet::Attrs(shown) = client.receive().await else { panic!("no attributes") };
+            assert_eq!((shown.attrs.size, shown.attrs.permissions), (Some(size), Some(0o100_600)));
+        }
+        let id = client.id();
+        let attrs = FileAttributes { permissions: Some(0o644), ..FileAttributes::empty() };
+        client.send(oracle::SetStat { id, path: "/file".to_owned(), attrs }).await;
+        assert_eq!(client.ok().await, id);
+    }
 }

@@ -171,6 +171,7 @@ fn account(tenant_limit: Option<u32>, user_limit: Option<u32>) -> Account {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: user_limit,
+        lists_uploads: false,
         keys: Vec::new(),
         created: 0,
     };

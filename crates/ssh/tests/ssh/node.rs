@@ -166,6 +166,7 @@ pub(crate) fn user(name: &str, keys: &[&PublicKey]) -> User {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: keys.iter().map(|key| authorized(key)).collect(),
         created: 0,
     }

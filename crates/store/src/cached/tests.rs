@@ -109,6 +109,7 @@ fn user(name: &str) -> User {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: vec![],
         created: 0,
     }

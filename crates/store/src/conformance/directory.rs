@@ -72,6 +72,7 @@ impl Run {
             ]),
             mappings: mappings(&[("/in box", "/\u{fc} 1", false), ("/a/b", "/c", true)]),
             max_sessions: Some(7),
+            lists_uploads: true,
             keys: vec![key("first")],
             created: 1_700_000_001,
         }

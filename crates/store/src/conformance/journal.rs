@@ -160,9 +160,16 @@ async fn renames(journal: &dyn Journal, tenant: &TenantName) {
 
 /// All that a record holds comes back, under the longest key too.
 async fn records(journal: &dyn Journal, tenant: &TenantName) {
-    let headers = SystemHeaders { cache_control: Some("no-cache".into()), ..SystemHeaders::default() };
+    let headers = SystemHeaders {
+        cache_control: Some("no-cache".into()),
+        expires: Some("0".into()),
+        website_redirect: Some("/x".into()),
+        ..SystemHeaders::default()
+    };
     let metadata = [("mtime".to_owned(), "1700000000.5".to_owned()), ("mode".to_owned(), "33188".to_owned())];
-    let attributes = ObjectAttributes { content_type: Some("text/plain".into()), metadata: metadata.into(), headers };
+    let tags = [("class".to_owned(), "a b".to_owned())].into();
+    let attributes =
+        ObjectAttributes { content_type: Some("text/plain".into()), metadata: metadata.into(), headers, tags };
     let mut entry = plain(&"ü\u{1f980}%+ \n".repeat(93));
     let etag = |n: u16| ETag::new(format!("\"{n:032x}\""));
     entry.generation = Generation::new(u64::MAX);
@@ -228,6 +235,10 @@ async fn lists(journal: &dyn Journal, tenant: &TenantName, other: &TenantName) {
         }
     };
     assert_eq!(all("in/").await, expected, "a listing is complete, in order, and holds no others");
+    for (behind, first) in [("in/", 0), ("in/099", 100), ("in/099\u{10ffff}", 100), ("in/0990", 100), ("in/1", 100)] {
+        let page = done("list", journal.list(tenant, "in/", Some(&key(behind))).await);
+        assert_eq!(page.entries.first(), expected.get(first), "a listing goes on behind any key: {behind}");
+    }
     assert_eq!(all("").await.len(), 233, "without a prefix it has all of a tenant");
     assert_eq!(all("nothing/").await, [], "and none where there are none");
     expected.extend([all("im/").await, all("in.").await, all("io").await].concat());

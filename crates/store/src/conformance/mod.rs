@@ -22,6 +22,7 @@ mod objects;
 mod outcome;
 mod reads;
 mod suite;
+mod tags;
 mod uploads;
 mod usage;
 
@@ -73,6 +74,7 @@ pub async fn object_store_listed_by(
     multipart::check(&suite).await;
     uploads::check(&suite).await;
     copies::check(&suite).await;
+    tags::check(&suite).await;
     suite.sweep().await;
     suite.is_swept().await;
 }

@@ -31,6 +31,7 @@ async fn parts_in_any_order(suite: &Suite<'_>, key: &ObjectKey, bytes: &Bytes) -
         content_type: Some("text/x-conformance".to_owned()),
         metadata: BTreeMap::from([("mtime".to_owned(), "1700000000".to_owned())]),
         headers: super::objects::headers(),
+        ..ObjectAttributes::default()
     };
     let upload = done("begin_upload", suite.store.begin_upload(key, &attributes).await);
     assert_eq!(upload.key, *key, "an upload knows its key");

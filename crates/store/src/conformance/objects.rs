@@ -114,6 +114,7 @@ async fn attributes(suite: &Suite<'_>) {
             (text("long"), "v".repeat(1_500)),
         ]),
         headers: headers(),
+        ..ObjectAttributes::default()
     };
     let body = Body::from(Bytes::from_static(b"x"));
     let checksum = body.checksum();
@@ -143,7 +144,9 @@ pub(super) fn headers() -> SystemHeaders {
         content_disposition: Some("attachment; filename=\"a b.txt\"".to_owned()),
         content_encoding: Some("gzip".to_owned()),
         content_language: Some("de, en".to_owned()),
+        expires: Some("Thu, 01 Dec 2033 16:00:00 GMT".to_owned()),
         storage_class: Some("STANDARD_IA".to_owned()),
+        website_redirect: Some("https://example.com/a?b=1".to_owned()),
     }
 }
 

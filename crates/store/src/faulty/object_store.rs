@@ -16,7 +16,7 @@ use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, Receipt,
+    ObjectKey, ObjectMeta, Receipt, Tags,
 };
 use crate::object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage};
 
@@ -155,6 +155,10 @@ impl ObjectStore for FaultyObjectStore {
 
     async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         self.done(Call::Checksum, self.inner.kept_checksums(key, if_match)).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.done(Call::Tags, self.inner.tags(key)).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -46,6 +46,8 @@ pub enum Call {
     AllLeases,
     /// `hold` of leases
     HoldSessions,
+    /// `tags`
+    Tags,
 }
 
 impl Call {
@@ -71,6 +73,7 @@ impl Call {
             Self::EndLease => "end",
             Self::AllLeases => "all",
             Self::HoldSessions => "hold",
+            Self::Tags => "tags",
         }
     }
 }

@@ -10,7 +10,7 @@ use super::refuse;
 use crate::checksum::{Checksum, KeptChecksums, md5};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::object::{
-    Body, ByteRange, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders,
+    Body, ByteRange, Condition, CopySource, ETag, ObjectAttributes, ObjectKey, ObjectMeta, Receipt, SystemHeaders, Tags,
 };
 use crate::object_store::{Upload, limits};
 
@@ -28,6 +28,7 @@ pub(super) struct Object {
     pub(super) meta: ObjectMeta,
     /// Whether it came, or was copied, in one request.
     pub(super) is_one_piece: bool,
+    pub(super) tags: Tags,
 }
 
 /// A bucket: objects and running uploads, both in the order of their keys' bytes.
@@ -90,7 +91,7 @@ impl Bucket {
     }
 
     pub(super) fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
-        let Object { bytes, meta, is_one_piece } = self.version("checksum", key, if_match)?;
+        let Object { bytes, meta, is_one_piece, .. } = self.version("checksum", key, if_match)?;
         let md5 = (self.has_md5s && *is_one_piece).then(|| md5([&**bytes]));
         Ok(KeptChecksums { crc64nvme: meta.checksum, md5, ..KeptChecksums::default() })
     }
@@ -127,12 +128,15 @@ impl Bucket {
             return Err(refuse(StoreErrorKind::InvalidRequest, "copy", reason));
         }
         self.check("copy", target, condition)?;
-        let attributes = attributes.unwrap_or_else(|| {
+        let mut attributes = attributes.unwrap_or_else(|| {
             let mut attributes = object.meta.attributes;
-            // CopyObject, x-amz-storage-class: what is not given is STANDARD.
-            attributes.headers.storage_class = None;
+            // CopyObject, x-amz-storage-class: what is not given is STANDARD. Nor is
+            // x-amz-website-redirect-location taken from the source.
+            (attributes.headers.storage_class, attributes.headers.website_redirect) = (None, None);
             attributes
         });
+        // x-amz-tagging-directive is COPY where none is given.
+        attributes.tags = object.tags;
         Ok(self.publish(target, object.bytes, attributes, true))
     }
 
@@ -169,18 +173,20 @@ impl Bucket {
         &mut self,
         key: &ObjectKey,
         bytes: Bytes,
-        attributes: ObjectAttributes,
+        mut attributes: ObjectAttributes,
         is_one_piece: bool,
     ) -> Receipt {
+        let tags = std::mem::take(&mut attributes.tags);
         let etag = self.next_etag();
         let meta = ObjectMeta {
             size: bytes.len() as u64,
             etag: etag.clone(),
             last_modified: whole_seconds(self.now()),
             attributes,
+            tag_count: u32::try_from(tags.len()).unwrap_or(u32::MAX),
             checksum: Some(Checksum::of(&bytes)),
         };
-        self.objects.insert(key.clone(), Object { bytes, meta, is_one_piece });
+        self.objects.insert(key.clone(), Object { bytes, meta, tags, is_one_piece });
         Receipt { etag }
     }
 
@@ -236,6 +242,7 @@ pub(super) fn as_kept(operation: &'static str, attributes: &ObjectAttributes) ->
         content_type: Some(attributes.content_type.clone().unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
         metadata: BTreeMap::new(),
         headers: headers_as_kept(operation, &attributes.headers)?,
+        tags: tags_as_kept(operation, &attributes.tags)?,
     };
     let mut size = 0;
     for (name, value) in &attributes.metadata {
@@ -264,7 +271,9 @@ fn headers_as_kept(operation: &'static str, headers: &SystemHeaders) -> StoreRes
         &mut kept.content_disposition,
         &mut kept.content_encoding,
         &mut kept.content_language,
+        &mut kept.expires,
         &mut kept.storage_class,
+        &mut kept.website_redirect,
     ] {
         if value.as_ref().is_some_and(|value| !value.bytes().all(|b| (b' '..=b'~').contains(&b))) {
             return Err(refuse(StoreErrorKind::InvalidRequest, operation, "a header is not printable ASCII"));
@@ -273,6 +282,15 @@ fn headers_as_kept(operation: &'static str, headers: &SystemHeaders) -> StoreRes
     }
     kept.storage_class = kept.storage_class.filter(|class| class != "STANDARD");
     Ok(kept)
+}
+
+/// Source: Amazon S3 User Guide, "Categorizing your objects using tags".
+fn tags_as_kept(operation: &'static str, tags: &Tags) -> StoreResult<Tags> {
+    let is_long = |(name, value): (&String, &String)| name.chars().count() > 128 || value.chars().count() > 256;
+    if tags.len() > 10 || tags.iter().any(is_long) || tags.contains_key("") {
+        return Err(refuse(StoreErrorKind::InvalidRequest, operation, "InvalidTag"));
+    }
+    Ok(tags.clone())
 }
 
 /// A time with S3's resolution.

@@ -16,7 +16,7 @@ use crate::checksum::{Checksum, KeptChecksums};
 use crate::error::StoreResult;
 use crate::object::{
     Body, ByteRange, ByteStream, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes,
-    ObjectKey, ObjectMeta, Receipt,
+    ObjectKey, ObjectMeta, Receipt, Tags,
 };
 use crate::object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage};
 
@@ -93,6 +93,10 @@ impl ObjectStore for MemoryObjectStore {
 
     async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         lock(&self.bucket).kept_checksums(key, if_match)
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        Ok(lock(&self.bucket).head("tags", key)?.tags.clone())
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

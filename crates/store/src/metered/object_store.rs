@@ -13,7 +13,7 @@ use crate::error::StoreResult;
 use crate::metrics::Metrics;
 use crate::object::{
     Body, ByteRange, Condition, CopySource, ETag, GetObject, ListPage, ListRequest, ObjectAttributes, ObjectKey,
-    ObjectMeta, Receipt,
+    ObjectMeta, Receipt, Tags,
 };
 use crate::object_store::{ObjectStore, ObjectStores, PartNumber, PartsPage, StoredPart, Upload, UploadsPage};
 
@@ -58,6 +58,10 @@ impl ObjectStore for MeteredObjectStore {
 
     async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         self.measure("checksum", self.inner.kept_checksums(key, if_match)).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.measure("tags", self.inner.tags(key)).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

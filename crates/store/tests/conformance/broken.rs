@@ -8,7 +8,7 @@ use tidegate_store::memory::MemoryObjectStore;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
     ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreError, StoreErrorKind,
-    StoreResult, StoredPart, Upload, UploadsPage,
+    StoreResult, StoredPart, Tags, Upload, UploadsPage,
 };
 use tokio::sync::Barrier;
 
@@ -70,6 +70,10 @@ impl ObjectStore for Broken {
             kept.md5 = digits.ok().map(u128::to_be_bytes);
         }
         Ok(kept)
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.inner.tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -1,5 +1,7 @@
 //! The names in a page of a listing, each once.
 
+use std::collections::BTreeSet;
+
 use tidegate_store::{ListPage, ListedObject, RESERVED};
 
 use crate::key::name_of;
@@ -9,12 +11,19 @@ use crate::key::name_of;
 pub(crate) enum Named {
     Directory(String),
     File(String, ListedObject),
+    /// Maybe a file that is being uploaded or was cut, and the object that it is to replace.
+    Unfinished(String, Option<ListedObject>),
 }
 
 impl Named {
+    /// The name of one that may be unfinished.
+    pub(crate) fn unfinished(&self) -> Option<&str> {
+        if let Self::Unfinished(name, _) = self { Some(name) } else { None }
+    }
+
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Directory(name) | Self::File(name, _) => name,
+            Self::Directory(name) | Self::File(name, _) | Self::Unfinished(name, _) => name,
         }
     }
 }
@@ -32,11 +41,23 @@ pub(crate) struct Names {
     is_top: bool,
     /// Names of objects, each the beginning of the next and of the newest key.
     open: Vec<String>,
+    /// Names that come besides those of the pages, each at its place, or in place of an object's.
+    unfinished: BTreeSet<String>,
 }
 
 impl Names {
     pub(crate) fn new(below: String, is_top: bool) -> Self {
-        Self { below, is_top, open: Vec::new() }
+        Self { below, is_top, open: Vec::new(), unfinished: BTreeSet::new() }
+    }
+
+    /// The same with names that are listed besides those of the pages.
+    pub(crate) fn with(self, unfinished: BTreeSet<String>) -> Self {
+        Self { unfinished, ..self }
+    }
+
+    /// The names that are left where no page comes any more.
+    pub(crate) fn rest(&mut self) -> impl Iterator<Item = Named> {
+        std::mem::take(&mut self.unfinished).into_iter().map(|name| Named::Unfinished(name, None))
     }
 
     /// The names in a page, and how many keys were left out because no path can name them.
@@ -52,19 +73,23 @@ impl Names {
             };
             if is_object {
                 let Some(object) = objects.next() else { break };
+                self.unfinished_before(object.key.as_str(), &mut named);
                 if object.key.as_str() == self.below {
                     continue;
                 }
                 match name_of(&self.below, object.key.as_str()).map(str::to_owned) {
                     Some(name) => {
-                        self.close(&name);
-                        self.open.push(name.clone());
-                        named.push(Named::File(name, object));
+                        self.open(&name);
+                        named.push(match self.unfinished.take(&name) {
+                            Some(name) => Named::Unfinished(name, Some(object)),
+                            None => Named::File(name, object),
+                        });
                     }
                     None => unnameable += 1,
                 }
             } else {
                 let Some(prefix) = prefixes.next() else { break };
+                self.unfinished_before(&prefix, &mut named);
                 match name_of(&self.below, &prefix).map(str::to_owned) {
                     Some(name) if self.is_top && name == RESERVED => {}
                     Some(name) => {
@@ -78,6 +103,23 @@ impl Names {
             }
         }
         (named, unnameable)
+    }
+
+    /// Adds those of the other names whose keys come before this one.
+    fn unfinished_before(&mut self, key: &str, named: &mut Vec<Named>) {
+        let Some(end) = key.strip_prefix(self.below.as_str()) else { return };
+        while self.unfinished.first().is_some_and(|name| name.as_str() < end)
+            && let Some(name) = self.unfinished.pop_first()
+        {
+            self.open(&name);
+            named.push(Named::Unfinished(name, None));
+        }
+    }
+
+    /// Notes that an object, or what stands for one, has this name.
+    fn open(&mut self, name: &str) {
+        self.close(name);
+        self.open.push(name.to_owned());
     }
 
     /// Forgets the names that no later key can begin with.
@@ -122,7 +164,7 @@ mod tests {
     fn shown(named: &[Named]) -> Vec<String> {
         let show = |named: &Named| match named {
             Named::Directory(name) => format!("{name}/"),
-            Named::File(name, _) => name.clone(),
+            Named::File(name, _) | Named::Unfinished(name, _) => name.clone(),
         };
         named.iter().map(show).collect()
     }
@@ -149,10 +191,11 @@ mod tests {
         #[test]
         fn every_name_once_and_files_first(
             entries in prop::collection::btree_set("[a-b!/0-]{1,4}/?", 0..40),
+            unfinished in prop::collection::btree_set("[a-b!0-]{1,4}", 0..10),
             page_size in 1..5_usize,
         ) {
             // A delimited listing: what holds a `/` is rolled up to its first one.
-            let keys: std::collections::BTreeSet<String> = entries
+            let keys: BTreeSet<String> = entries
                 .iter()
                 .map(|key| key.split_once('/').map_or(key.clone(), |(name, _)| format!("{name}/")))
                 .filter(|key| key != "/")
@@ -164,18 +207,21 @@ mod tests {
                 let is_file = !name.ends_with('/');
                 *expected.entry(name.trim_end_matches('/').to_owned()).or_default() |= is_file;
             }
-            let mut names = Names::new("d/".to_owned(), false);
+            expected.extend(unfinished.iter().map(|name| (name.clone(), true)));
+            let mut names = Names::new("d/".to_owned(), false).with(unfinished.clone());
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let mut listed = BTreeMap::new();
-            for chunk in keys.chunks(page_size) {
-                for named in names.of_page(page(chunk)).0 {
-                    let (name, is_file) = match named {
-                        Named::Directory(name) => (name, false),
-                        Named::File(name, _) => (name, true),
-                    };
-                    prop_assert!(listed.insert(name, is_file).is_none(), "listed twice");
-                }
+            let mut pages: Vec<Vec<Named>> =
+                keys.chunks(page_size).map(|chunk| names.of_page(page(chunk)).0).collect();
+            pages.push(names.rest().collect());
+            let mut places = Vec::new();
+            for named in pages.into_iter().flatten() {
+                places.push(named.name().to_owned() + if matches!(named, Named::Directory(_)) { "/" } else { "" });
+                prop_assert_eq!(named.unfinished().is_some(), unfinished.contains(named.name()));
+                let is_file = !matches!(named, Named::Directory(_));
+                prop_assert!(listed.insert(named.name().to_owned(), is_file).is_none(), "listed twice");
             }
+            prop_assert!(places.is_sorted(), "out of order: {places:?}");
             prop_assert_eq!(listed, expected);
         }
     }

@@ -237,6 +237,7 @@ mod tests {
             etag: ETag::new(etag),
             last_modified: std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
             attributes: ObjectAttributes::default(),
+            tag_count: 0,
             checksum: None,
         };
         let with = |condition| UploadRecord { condition, ..record(None, None) };

@@ -1,6 +1,6 @@
 //! The files that all sessions of a node have open for writing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tidegate_store::ObjectKey;
 
 use super::file::SharedFile;
 use crate::hashed_names::{HashedName, NameHasher};
+use crate::key::name_of;
 
 /// Files that were closed are swept out once there are so many, and twice as many as were left the last time.
 const SWEEP_MIN: usize = 1_024;
@@ -83,14 +84,16 @@ impl OpenEverywhere {
         self.at(bucket, key).filter(|file| !file.is_new()).collect()
     }
 
+    /// The names of those right in a directory, whose keys begin with `below`, that nothing is published of yet.
+    /// Looks at all that are open on the node.
+    pub(crate) fn new_in(&self, bucket: &str, below: &str) -> BTreeSet<String> {
+        let keys = self.all(bucket).into_iter().filter(|file| file.is_new()).map(|file| file.key());
+        keys.filter_map(|key| name_of(below, key.as_str()).map(str::to_owned)).collect()
+    }
+
     /// Those below a directory's marker. Looks at all that are open on the node.
     pub(crate) fn changed_below(&self, bucket: &str, marker: &ObjectKey) -> Vec<(ObjectKey, Arc<SharedFile>)> {
-        let open: Vec<_> = {
-            let state = self.state();
-            let open = state.files.values().flatten().filter(|open| *open.bucket == *bucket);
-            open.filter_map(|open| open.file.upgrade()).collect()
-        };
-        let changed = open.into_iter().filter(|file| file.is_usable() && !file.is_new());
+        let changed = self.all(bucket).into_iter().filter(|file| !file.is_new());
         let named = changed.map(|file| (file.key(), file));
         named.filter(|(key, _)| key.as_str().starts_with(marker.as_str())).collect()
     }
@@ -99,6 +102,16 @@ impl OpenEverywhere {
     pub(crate) fn rename(&self, bucket: &Arc<str>, from: &ObjectKey, to: &ObjectKey, file: Weak<SharedFile>) {
         self.remove(bucket, from, &file);
         self.insert(bucket, to, file);
+    }
+
+    /// All that have not failed.
+    fn all(&self, bucket: &str) -> Vec<Arc<SharedFile>> {
+        let open: Vec<_> = {
+            let state = self.state();
+            let open = state.files.values().flatten().filter(|open| *open.bucket == *bucket);
+            open.filter_map(|open| open.file.upgrade()).collect()
+        };
+        open.into_iter().filter(|file| file.is_usable()).collect()
     }
 
     fn at(&self, bucket: &str, key: &ObjectKey) -> impl Iterator<Item = Arc<SharedFile>> {

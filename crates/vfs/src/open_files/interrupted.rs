@@ -13,6 +13,7 @@ use super::place::Place;
 use crate::attributes::SetAttributes;
 use crate::error::{FsError, FsErrorKind};
 use crate::journal::{Interrupted, Point, earlier, fenced};
+use crate::tags::with_tags;
 use crate::writer::{Beginning, Upload, settle};
 
 impl SharedFile {
@@ -68,6 +69,7 @@ impl SharedFile {
         if meta.etag != *etag {
             return Err(fenced());
         }
+        let meta = with_tags(&*place.store, &place.key, meta).await?;
         let base = place.base(place.key.clone(), meta.etag.clone(), meta.size);
         self.state().draft = Draft::of_version(&meta, Arc::clone(&base), SetAttributes::default());
         Ok(Content::Edit(place.edit(Some(base), meta.size)))

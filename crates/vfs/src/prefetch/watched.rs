@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
     ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreResult, StoredPart,
-    Upload, UploadsPage,
+    Tags, Upload, UploadsPage,
 };
 
 use super::slot::Register;
@@ -70,6 +70,10 @@ impl ObjectStore for Watched {
         self.inner.kept_checksums(key, if_match).await
     }
 
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.inner.tags(key).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {
         self.inner.get(key, range, if_match).await
     }
@@ -87,14 +91,21 @@ impl ObjectStore for Watched {
         condition: &Condition,
     ) -> StoreResult<Receipt> {
         let change = self.change(key);
-        let size = body.len();
+        let (size, tag_count) = (body.len(), u32::try_from(attributes.tags.len()).unwrap_or(u32::MAX));
         let receipt = self.inner.put(key, body, checksum, attributes, condition).await?;
         drop(change);
         if !is_link_mode(attributes) {
             self.links.note_file(&self.bucket, key, &receipt.etag);
         }
-        let (etag, attributes) = (receipt.etag.clone(), attributes.clone());
-        let meta = ObjectMeta { size, etag, last_modified: SystemTime::now(), attributes, checksum: Some(checksum) };
+        let attributes = ObjectAttributes { tags: Tags::new(), ..attributes.clone() };
+        let meta = ObjectMeta {
+            size,
+            etag: receipt.etag.clone(),
+            last_modified: SystemTime::now(),
+            attributes,
+            tag_count,
+            checksum: Some(checksum),
+        };
         self.written.note(&self.bucket, key, meta);
         Ok(receipt)
     }

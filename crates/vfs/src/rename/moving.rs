@@ -1,10 +1,8 @@
 //! Moves one object of a directory that is renamed.
 
-use tidegate_store::{
-    Condition, CopySource, ETag, ListedObject, ObjectAttributes, ObjectKey, ObjectMeta, StoreErrorKind,
-};
+use tidegate_store::{Condition, CopySource, ETag, ObjectKey, ObjectMeta, StoreErrorKind};
 
-use super::{in_its_class, moved_key};
+use super::{moved_key, untold};
 use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
 use crate::vfs::Files;
@@ -30,36 +28,23 @@ impl Files {
     pub(super) async fn move_object(
         &self,
         copier: &Copier,
-        object: &ListedObject,
+        key: &ObjectKey,
         from: &ObjectKey,
         to: &ObjectKey,
     ) -> Result<(), FsError> {
-        let key = &object.key;
         let target = moved_key(key, from, to)?;
-        let (mut size, mut etag) = (object.size, object.etag.clone());
         let mut onto = Onto::Absent;
-        // A listing tells the storage class, and nothing else that a copy has to be told with it.
-        let mut attributes = None;
-        if object.storage_class.is_some() {
-            match self.head(key).await? {
-                Some(meta) => (size, etag, attributes) = (meta.size, meta.etag, Some(meta.attributes)),
-                None => return Ok(()),
-            }
-        }
         for _ in 0..TRIES {
-            match self.move_version(copier, (key, size, &etag), attributes.as_ref(), &target, &onto).await? {
+            // What a copy has to be told, a listing does not tell.
+            let lookup = self.lookups.acquire().await;
+            let found = self.head(key).await?;
+            drop(lookup);
+            // Another rename or a REMOVE took it meanwhile.
+            let Some(meta) = found else { return Ok(()) };
+            match self.move_version(copier, (key, &meta), &target, &onto).await? {
                 Moved::Done => return Ok(()),
-                Moved::Replaced(copy) => {
-                    // What took its place is moved instead; the copy of the older version goes.
-                    onto = copy.map_or(onto, Onto::Copy);
-                    match self.head(key).await? {
-                        Some(meta) => {
-                            attributes = in_its_class(&meta).cloned();
-                            (size, etag) = (meta.size, meta.etag);
-                        }
-                        None => return Ok(()),
-                    }
-                }
+                // What took its place is moved instead; the copy of the older version goes.
+                Moved::Replaced(copy) => onto = copy.map_or(onto, Onto::Copy),
             }
         }
         Err(FsError::new(
@@ -71,8 +56,7 @@ impl Files {
     async fn move_version(
         &self,
         copier: &Copier,
-        (key, size, etag): (&ObjectKey, u64, &ETag),
-        attributes: Option<&ObjectAttributes>,
+        (key, meta): (&ObjectKey, &ObjectMeta),
         target: &ObjectKey,
         onto: &Onto,
     ) -> Result<Moved, FsError> {
@@ -80,11 +64,12 @@ impl Files {
             Onto::Absent => Condition::IfAbsent,
             Onto::Copy(etag) => Condition::IfMatch(etag.clone()),
         };
+        let (size, etag) = (meta.size, &meta.etag);
         let source = CopySource { key: key.clone(), if_match: Some(etag.clone()) };
         let copied = {
             // Parts take leave for themselves.
             let _lane = if copier.is_in_parts(size) { None } else { Some(copier.lane().await) };
-            copier.copy(&source, size, target, attributes, &condition).await
+            copier.copy(&source, size, target, untold(meta), &condition).await
         };
         let copy = match copied {
             Ok(receipt) => receipt.etag,
@@ -99,6 +84,7 @@ impl Files {
                 }
                 match self.is_same(key, &source, target, &found).await? {
                     Same::Yes => found.etag,
+                    Same::Changed => return Ok(Moved::Replaced(None)),
                     Same::Unknown => return Ok(Moved::Replaced(Some(found.etag))),
                     Same::No => return Err(taken(target, error.into())),
                 }
@@ -131,7 +117,13 @@ impl Files {
             self.store.checksum(target, Some(&found.etag)),
         );
         let is_copy = source.attributes == found.attributes && source.last_modified <= found.last_modified;
-        Ok(match checksums.await? {
+        let checksums = match checksums.await {
+            Err(error) if matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::PreconditionFailed) => {
+                return Ok(Same::Changed);
+            }
+            checksums => checksums?,
+        };
+        Ok(match checksums {
             (Some(source), Some(found)) if source == found => Same::Yes,
             (Some(_), Some(_)) => Same::No,
             // Without checksums the tags of the same bytes differ where one was stored in parts or under
@@ -149,6 +141,8 @@ enum Moved {
 }
 
 enum Same {
+    /// One of the two is another version by now, or gone.
+    Changed,
     No,
     Unknown,
     Yes,

@@ -162,7 +162,7 @@ impl Files {
                 moved_key(&object.key, source, target)?;
             }
         }
-        let attributes = self.head(source).await?.map(|meta| meta.attributes);
+        let attributes = self.head_with_tags(source).await?.map(|meta| meta.attributes);
         let attributes = attributes.unwrap_or_else(implied_directory);
         if from.parent() != to.parent() {
             self.mark_parent(from).await?;
@@ -188,7 +188,7 @@ impl Files {
         if found.objects.first().is_none_or(|first| first.key != *target) {
             return Ok(None);
         }
-        let Some(meta) = self.head(target).await? else { return Ok(None) };
+        let Some(meta) = self.head_with_tags(target).await? else { return Ok(None) };
         let mut attributes = meta.attributes;
         let record = attributes.metadata.remove(RECORD).and_then(|record| {
             let (seconds, name) = record.split_once(' ')?;
@@ -214,8 +214,9 @@ impl Files {
             let (copier, progress) = (&copier, &progress);
             self.objects_below(source.as_str().to_owned())
                 .try_filter(|object| futures::future::ready(object.key != *source))
-                .try_for_each_concurrent(copier.lanes(), |object| async move {
-                    self.move_object(copier, &object, source, target).await?;
+                // Twice as many as are copied at once: what comes next is looked at meanwhile.
+                .try_for_each_concurrent(2 * copier.lanes(), |object| async move {
+                    self.move_object(copier, &object.key, source, target).await?;
                     if object.key.as_str().ends_with('/') {
                         let moved = moved_key(&object.key, source, target)?;
                         self.vfs.attributes.forget_directory(&self.bucket, &object.key);

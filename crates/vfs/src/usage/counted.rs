@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tidegate_store::{
     Body, ByteRange, Checksum, Condition, CopySource, ETag, GetObject, KeptChecksums, ListPage, ListRequest,
     ObjectAttributes, ObjectKey, ObjectMeta, ObjectStore, PartNumber, PartsPage, Receipt, StoreErrorKind, StoreResult,
-    StoredPart, Upload, UploadsPage, UsageDelta,
+    StoredPart, Tags, Upload, UploadsPage, UsageDelta,
 };
 
 use super::{Reservation, TenantUsage};
@@ -107,6 +107,10 @@ impl ObjectStore for Counted {
 
     async fn kept_checksums(&self, key: &ObjectKey, if_match: Option<&ETag>) -> StoreResult<KeptChecksums> {
         self.inner.kept_checksums(key, if_match).await
+    }
+
+    async fn tags(&self, key: &ObjectKey) -> StoreResult<Tags> {
+        self.inner.tags(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> StoreResult<GetObject> {

@@ -105,6 +105,7 @@ pub fn account(permissions: &[Permission]) -> Account {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: None,
+        lists_uploads: false,
         keys: Vec::new(),
         created: 0,
     };

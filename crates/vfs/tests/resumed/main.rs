@@ -7,6 +7,7 @@ mod dropped;
 mod fenced;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod listed;
 mod owed;
 mod owners;
 mod reaped;

@@ -21,6 +21,7 @@ fn user() -> User {
         rules: PermissionRules::default(),
         mappings: Mappings::default(),
         max_sessions: Some(3),
+        lists_uploads: true,
         keys: vec![key("SHA256:b", 1, Some(u64::MAX)), key("SHA256:a", 2, None), key("SHA256:c", 2, None)],
         created: 1_800_000_000,
     }
@@ -63,7 +64,8 @@ fn tenant() -> Tenant {
 
 #[test]
 fn records_come_back_from_their_items() {
-    let plain = User { permissions: Permissions::new(), keys: Vec::new(), max_sessions: None, ..user() };
+    let plain =
+        User { permissions: Permissions::new(), keys: Vec::new(), max_sessions: None, lists_uploads: false, ..user() };
     for user in [user(), plain] {
         assert_eq!(user_item(&user).get(VERSION), Some(&number(1)), "earlier releases know it");
         assert_eq!(user_of(&user_item(&user), "user").unwrap(), user);
@@ -80,11 +82,12 @@ fn records_come_back_from_their_items() {
 
 #[test]
 fn what_is_not_understood_is_refused_with_its_place() {
-    let spoiled: [(&str, AttributeValue); 9] = [
+    let spoiled: [(&str, AttributeValue); 10] = [
         ("v", number(3)),
         ("status", text("suspended")),
         ("permissions", AttributeValue::Ss(vec!["read".to_owned(), "sudo".to_owned()])),
         ("permissions", text("read")),
+        ("lists_uploads", text("true")),
         ("created", number(-1)),
         ("created", text("1")),
         ("name", text("a/b")),

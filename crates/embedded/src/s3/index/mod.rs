@@ -9,7 +9,7 @@ mod uploads;
 pub(crate) use self::buckets::{bucket, create_bucket, delete_bucket, list_buckets};
 pub(crate) use self::contents::{Content, ContentId, Extent, copy_content, extents, insert_content, is_referenced};
 pub(crate) use self::listing::{Listed, ObjectsPage, ObjectsQuery, UploadsQuery, list_objects, list_uploads};
-pub(crate) use self::objects::{StoredObject, delete_object, find_object, publish};
+pub(crate) use self::objects::{StoredObject, delete_object, find_object, publish, set_headers};
 pub(crate) use self::uploads::{
     NewUpload, StoredPart, Upload, append_part, begin_upload, drop_upload, find_upload, list_parts, put_part,
 };

@@ -59,6 +59,21 @@ pub(crate) fn publish(
     Ok(super::timestamp(modified))
 }
 
+/// Changes what is kept with an object, which stays as it is otherwise.
+pub(crate) fn set_headers(
+    connection: &Connection,
+    bucket: BucketId,
+    key: &str,
+    headers: &ObjectHeaders,
+) -> Result<(), Failure> {
+    connection.prepare_cached("UPDATE objects SET headers = ?3 WHERE bucket = ?1 AND key = ?2")?.execute(params![
+        bucket,
+        key.as_bytes(),
+        serde_json::to_string(headers)?
+    ])?;
+    Ok(())
+}
+
 /// Succeeds if there is none, as in S3.
 pub(crate) fn delete_object(
     connection: &Connection,

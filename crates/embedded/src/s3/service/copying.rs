@@ -41,7 +41,10 @@ impl Service {
             input.expires,
             input.metadata,
         )?
-        .in_class(input.storage_class.as_ref());
+        .in_class(input.storage_class.as_ref())
+        .redirecting(input.website_redirect_location)
+        .tagged(input.tagging.as_deref())?;
+        let retag = input.tagging_directive.is_some_and(|directive| directive.as_str() == TaggingDirective::REPLACE);
         if !replace && source.bucket == input.bucket && source.key == input.key {
             return Err(Failure::InvalidRequest(
                 "This copy request is illegal because it is trying to copy an object to itself without changing \
@@ -62,10 +65,12 @@ impl Service {
                     to.check(index::find_object(index, bucket, &input.key)?.as_ref())?;
                     let content = whole_copy(&source.content);
                     let id = index::copy_content(index, source.content_id, &content)?;
-                    // The class is never the source's: what is not given is STANDARD.
-                    let class = headers.storage_class.clone();
-                    let headers =
-                        if replace { headers } else { ObjectHeaders { storage_class: class, ..source.headers } };
+                    // Class and redirect are never the source's: what is not given is STANDARD, and none.
+                    let given = headers.clone();
+                    let headers = if replace { headers } else { source.headers.clone() };
+                    let tags = if retag { given.tags } else { source.headers.tags };
+                    let (storage_class, website_redirect) = (given.storage_class, given.website_redirect);
+                    let headers = ObjectHeaders { storage_class, tags, website_redirect, ..headers };
                     let modified = index::publish(index, bucket, &input.key, id, &headers, unused)?;
                     Ok((content, modified))
                 })

@@ -5,11 +5,13 @@ mod copying;
 mod listing;
 mod multipart;
 mod objects;
+mod tagging;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use hyper::header::HeaderName;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -97,6 +99,13 @@ impl S3 for Service {
         answer(self.delete_many(request.input).await)
     }
 
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        answer(self.remove_tags(request.input).await)
+    }
+
     async fn get_bucket_location(
         &self,
         request: S3Request<GetBucketLocationInput>,
@@ -115,12 +124,22 @@ impl S3 for Service {
         answer(self.get(request.input).await)
     }
 
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        answer(self.tags(request.input).await)
+    }
+
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         answer(self.probe_bucket(request.input).await)
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        answer(self.head(request.input).await)
+        let (output, tags) = self.head(request.input).await?;
+        let mut response = S3Response::new(output);
+        response.headers.extend(tags.map(|tags| (HeaderName::from_static("x-amz-tagging-count"), tags.into())));
+        Ok(response)
     }
 
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
@@ -151,6 +170,13 @@ impl S3 for Service {
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         answer(self.put(request).await)
+    }
+
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        answer(self.set_tags(request.input).await)
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {

@@ -32,7 +32,9 @@ impl Service {
             input.expires,
             input.metadata,
         )?
-        .in_class(input.storage_class.as_ref());
+        .in_class(input.storage_class.as_ref())
+        .redirecting(input.website_redirect_location)
+        .tagged(input.tagging.as_deref())?;
         let sum = chosen_sum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let upload = Upload { headers, sum };
         let id = new_upload_id()?;

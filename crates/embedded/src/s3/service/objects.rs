@@ -27,7 +27,9 @@ impl Service {
             input.expires,
             input.metadata,
         )?
-        .in_class(input.storage_class.as_ref());
+        .in_class(input.storage_class.as_ref())
+        .redirecting(input.website_redirect_location)
+        .tagged(input.tagging.as_deref())?;
         let announced = Announced {
             len: input.content_length.and_then(|len| u64::try_from(len).ok()),
             claims: Claims::parse(&request.headers)?,
@@ -115,11 +117,14 @@ impl Service {
             last_modified: Some(object.modified()),
             metadata: headers.metadata_dto(),
             storage_class: headers.storage_class.clone().map(StorageClass::from),
+            tag_count: tag_count(headers),
+            website_redirect_location: headers.website_redirect.clone(),
             ..GetObjectOutput::default()
         })
     }
 
-    pub(super) async fn head(&self, input: HeadObjectInput) -> Result<HeadObjectOutput, Failure> {
+    /// With the number of tags, which has no place in the answer's type.
+    pub(super) async fn head(&self, input: HeadObjectInput) -> Result<(HeadObjectOutput, Option<i32>), Failure> {
         let condition = ReadCondition {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -142,7 +147,7 @@ impl Service {
         let range = resolve(input.range, content.size)?;
         let with_sum = input.checksum_mode.is_some() && input.range.is_none();
         let sum = if with_sum { checksum(content) } else { Checksum::default() };
-        Ok(HeadObjectOutput {
+        let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: headers.cache_control.clone(),
             checksum_crc32: sum.checksum_crc32,
@@ -163,8 +168,10 @@ impl Service {
             last_modified: Some(object.modified()),
             metadata: headers.metadata_dto(),
             storage_class: headers.storage_class.clone().map(StorageClass::from),
+            website_redirect_location: headers.website_redirect.clone(),
             ..HeadObjectOutput::default()
-        })
+        };
+        Ok((output, tag_count(headers)))
     }
 
     pub(super) async fn delete(&self, input: DeleteObjectInput) -> Result<DeleteObjectOutput, Failure> {
@@ -203,6 +210,11 @@ impl Service {
         let deleted = (!quiet.unwrap_or(false)).then(|| deleted.collect());
         Ok(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() })
     }
+}
+
+/// As S3 tells it: not where there are none.
+fn tag_count(headers: &ObjectHeaders) -> Option<i32> {
+    i32::try_from(headers.tags.len()).ok().filter(|count| *count > 0)
 }
 
 /// Whether a range is the whole object, and the whole has a checksum of its bytes.

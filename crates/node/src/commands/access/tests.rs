@@ -135,6 +135,7 @@ async fn what_was_set_is_shown_and_can_be_given_again() {
         "mapping:      / shows /home",
         "mapping:      /pub shows /pub (read-only)",
         "max sessions: no limit",
+        "list uploads: false",
         "accounts.ttl",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
@@ -150,6 +151,11 @@ async fn what_was_set_is_shown_and_can_be_given_again() {
         let args = AccessArgs { max_sessions: Some(given.parse().unwrap()), ..AccessArgs::default() };
         let shown = set(&directory, &read(&args, "").unwrap(), Output::Json).await.unwrap();
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["max_sessions"], expected, "{given}");
+    }
+    for given in [true, false] {
+        let args = AccessArgs { list_uploads: Some(given), ..AccessArgs::default() };
+        let shown = set(&directory, &read(&args, "").unwrap(), Output::Json).await.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["lists_uploads"], given);
     }
 }
 

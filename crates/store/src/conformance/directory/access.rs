@@ -17,6 +17,7 @@ impl Run {
             rules: Some(PermissionRules::default()),
             mappings: Some(Mappings::default()),
             max_sessions: LimitChange::Lift,
+            lists_uploads: Some(false),
         };
         let limit = UserChange { max_sessions: LimitChange::Set(0), ..UserChange::default() };
         let rule = UserChange { rules: Some(rules(&[("/x", &[Permission::Read])])), ..UserChange::default() };
@@ -27,9 +28,13 @@ impl Run {
             rules: Some(user.rules.clone()),
             mappings: Some(user.mappings.clone()),
             max_sessions: user.max_sessions.map_or(LimitChange::Lift, LimitChange::Set),
+            lists_uploads: Some(user.lists_uploads),
         };
+        let uploads = UserChange { lists_uploads: Some(true), ..UserChange::default() };
         let mut expected = user.clone();
-        for change in [&UserChange::default(), &none, &none, &rule, &limit, &mapping, &none, &limit, &restored] {
+        for change in
+            [&UserChange::default(), &none, &uploads, &none, &rule, &limit, &mapping, &none, &limit, &restored]
+        {
             done("set_user", self.directory.set_user(&user.name, change).await);
             change.apply(&mut expected);
             self.shows("a user changes as told, and nothing else does", &expected).await;
