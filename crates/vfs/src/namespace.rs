@@ -44,9 +44,6 @@ impl Files {
         }
         match self.uploads.shown(entry, self.head(&key).await?.as_ref()).await? {
             Some((record, size)) if size > 0 || is_missing(&published) => {
-                if let Some(own) = self.open_files.find(&key).filter(|file| file.is_new()) {
-                    return Ok(own.attributes());
-                }
                 let changed = UNIX_EPOCH + Duration::from_secs(record.begun);
                 Ok(FileAttributes::of_upload(size, &record.attributes, changed))
             }
