@@ -9,6 +9,7 @@ mod moving;
 mod place;
 mod publish;
 mod renaming;
+mod streaming;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
