@@ -129,8 +129,8 @@ impl Target {
         if let Some(keeper) = &running.keeper {
             keeper.landed(&stored).await?;
         }
-        group.is_gone.store(true, Ordering::Relaxed);
         self.remove_hidden(&group.key).await;
+        group.is_gone.store(true, Ordering::Relaxed);
         let checksum = whole.or(stored.checksum);
         Ok((stored, checksum))
     }
