@@ -149,7 +149,7 @@ fn scattered_reads_without_a_look_at_the_answers_end_their_session_at_the_limit_
     // ssh may be gone before it has taken all.
     let _ = raw.input.write_all(&rest);
     until("the session has ended", LIMIT, || (proxied.node.metric("tidegate_sftp_sessions") == 0.0).then_some(()));
-    assert!(proxied.node.log().contains("sends requests but does not read the answers"), "the log says why");
+    proxied.node.wait_for_log("sends requests but does not read the answers");
     transfer(&proxied.ssh);
     drop(raw);
     proxied.wait_until_nothing_is_open();

@@ -241,7 +241,7 @@ fn nodes_go_on_with_their_keys_when_the_new_ones_are_damaged() {
     for node in &rotation.nodes {
         until("the node has looked twice", FOLLOW, || (node.metric(unusable) >= 2.0).then_some(()));
         assert_eq!(node.get("/readyz").expect("the side port answers").0, 200);
-        assert!(node.log().contains("goes on with those it has"), "{}", node.log());
+        node.wait_for_log("goes on with those it has");
     }
     rotation.assert_no_warning();
     let said = rotation.cluster.cli(&["hostkey", "list"]).fails().stderr;

@@ -88,9 +88,8 @@ fn without_sts_sessions_are_refused_with_the_reason_and_the_node_stays_ready() {
     let node = cluster.start_node_with("node", &away);
     let said = Ssh::new(&cluster.login(&node, "alice")).sftp("ls\n").fails().stderr;
     assert!(said.contains("the storage can't be reached at the moment"), "{said}");
-    let log = node.log();
-    assert!(log.contains("assume role failed: unavailable"), "{log}");
-    assert!(log.contains("for the tenant acme"), "{log}");
+    node.wait_for_log("assume role failed: unavailable");
+    node.wait_for_log("for the tenant acme");
     assert_eq!(node.get("/readyz").map(|(status, _)| status), Some(200));
 
     let mut command = cluster.command();

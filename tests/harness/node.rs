@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::binary::tidegate;
 use crate::http;
 use crate::process::Process;
-use crate::wait::until;
+use crate::wait::{until, until_ok};
 
 /// Who logs in where.
 #[derive(Clone, Debug)]
@@ -156,6 +156,17 @@ impl Node {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Waits until it has logged this: its log is written by a thread of its own.
+    ///
+    /// # Panics
+    /// If it has not within ten seconds; the message says what it has logged instead.
+    pub fn wait_for_log(&self, text: &str) {
+        until_ok("the log", Duration::from_secs(10), || {
+            let log = self.log();
+            if log.contains(text) { Ok(()) } else { Err(format!("has {text:?}:\n{log}")) }
+        });
     }
 
     /// GET on the side port; `None` if it does not answer.

@@ -63,7 +63,7 @@ impl Kind {
             "DELETE" if has_key => Self::Delete,
             "HEAD" if has_key => Self::Head,
             "GET" if of_an_upload || asks("list-type") || asks("uploads") => Self::List,
-            "GET" if has_key => Self::Get,
+            "GET" if has_key && !asks("tagging") => Self::Get,
             _ => Self::Other,
         }
     }
@@ -88,6 +88,7 @@ mod tests {
             ("HEAD /b/k", Kind::Head),
             ("HEAD /b", Kind::Other),
             ("GET /b/k?x-id=GetObject", Kind::Get),
+            ("GET /b/k?tagging", Kind::Other),
             ("GET /b/k?x-id=ListParts&uploadId=u", Kind::List),
             ("GET /b?list-type=2&prefix=uploads", Kind::List),
             ("GET /b?uploads", Kind::List),

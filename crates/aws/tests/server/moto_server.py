@@ -1,7 +1,8 @@
-"""moto's server with two repairs, without which strict clients can't use a part of it at all, and with
+"""moto's server with three repairs, without which strict clients can't use a part of it at all, and with
 the session policies of assumed roles, unless SESSION_POLICIES=ignored."""
 
 import os
+import threading
 
 import moto.server
 from moto.core.serialize import S3Serializer
@@ -31,8 +32,28 @@ def response(self, *arguments):
 
 S3Serializer._serialized_result_to_response = response
 
-if os.environ.get("SESSION_POLICIES") != "ignored":
-    Application = moto.server.DomainDispatcherApplication
-    moto.server.DomainDispatcherApplication = lambda *arguments: SessionPolicies(Application(*arguments))
+Application = moto.server.DomainDispatcherApplication
+
+
+class OneAtATime:
+    """WSGI middleware: DynamoDB's conditional writes are atomic, and moto looks and writes in two steps."""
+
+    def __init__(self, app):
+        self.app = app
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB"):
+            return self.app(environ, start_response)
+        with self.lock:
+            return list(self.app(environ, start_response))
+
+
+def application(*arguments):
+    app = OneAtATime(Application(*arguments))
+    return app if os.environ.get("SESSION_POLICIES") == "ignored" else SessionPolicies(app)
+
+
+moto.server.DomainDispatcherApplication = application
 
 moto.server.main()
