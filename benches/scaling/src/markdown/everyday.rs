@@ -89,7 +89,9 @@ fn reads(results: &Results) -> String {
     let causes: Vec<_> = causes.iter().map(|(reads, cause)| format!("{} for the {cause}", rate(*reads))).collect();
     format!(
         "\n{}\nWhat counts as a read: two for a login that is not remembered; of the journal {} for each file that is opened \
-         for writing, {} before each part and before the completion of an upload in parts, and {} for each STAT; one for \
+         for writing, {} before each part and before the completion of an upload in parts, and {} for each STAT (the \
+         read a second of uploads slower than a part a second is left out, as are the two reads and two writes of a \
+         small file that is open for more than a second); one for \
          each node and tenant with a quota in {} s while files go up; and for each node every {} s one for each {} leases. \
          All are strongly consistent. Of partners on {} nodes, these are a second: {}.\n",
         table(&head, lines),

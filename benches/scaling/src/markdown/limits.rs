@@ -132,7 +132,10 @@ fn services(results: &Results) -> Vec<Vec<String>> {
         line(
             "DynamoDB: the journal of a tenant's uploads",
             format!("{} reads a second on one key", count(partition.0)),
-            format!("{} STATs, files or parts a second of one tenant", count(partition.0)),
+            format!(
+                "{0} STATs, files or parts a second of one tenant, or {0} of its uploads at once that are slower than a part a second",
+                count(partition.0)
+            ),
             "Uploads go on without the journal while it throttles, but can't be resumed, and OPEN without TRUNC fails. DynamoDB splits a key that stays busy by its paths",
         ),
         line(
