@@ -330,7 +330,7 @@ impl Assembly {
 }
 
 pub(crate) fn too_large() -> FsError {
-    FsError::new(FsErrorKind::TooLarge, "the file is larger than the storage takes, which is 5 TiB; split it")
+    FsError::new(FsErrorKind::TooLarge, "the file would be larger than the storage takes, which is 5 TiB; split it")
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ impl Directory {
         Ok(Found::Here(Self { files, path: path.clone(), coming: Some(coming) }))
     }
 
-    /// The next entries, about 1,000 and unfinished uploads between them, in the order of their keys, behind those of what is mounted here;
-    /// `None` at the end.
+    /// The next entries, about 1,000 and unfinished uploads between them, in the order of their keys, behind
+    /// those of what is mounted here; `None` at the end.
     ///
     /// # Errors
     /// Any that the store gives. The listing ends with it.

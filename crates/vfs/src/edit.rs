@@ -28,6 +28,7 @@ pub(crate) use self::plan::copies_of_beginning;
 pub(crate) use self::publish::Publication;
 pub(crate) use self::scratch::{Scratch, ScratchFile};
 pub use self::view::View;
+use crate::assembly::too_large;
 use crate::error::{FsError, FsErrorKind};
 use crate::reader::ReadData;
 use crate::shares::Grant;
@@ -393,10 +394,6 @@ impl Edit {
 fn hold() -> (Hold, oneshot::Receiver<()>) {
     let (hold, ended) = oneshot::channel();
     (Arc::new(hold), ended)
-}
-
-fn too_large() -> FsError {
-    FsError::new(FsErrorKind::TooLarge, "the file would be larger than the storage takes, which is 5 TiB; split it")
 }
 
 fn interrupted() -> FsError {

@@ -1,13 +1,10 @@
 //! Zeros that the store has, for holes: none of their bytes passes through the node.
 
-use tidegate_store::{
-    Condition, CopySource, ObjectAttributes, ObjectKey, ObjectStore, PartNumber, StoreErrorKind, StoreResult,
-};
+use tidegate_store::{Condition, CopySource, ObjectAttributes, ObjectKey, PartNumber, StoreErrorKind, StoreResult};
 
 use crate::assembly::{of_zeros, zeros};
 use crate::config::Config;
-use crate::copying::Copier;
-use crate::hidden::Hidden;
+use crate::writer::Target;
 
 /// How many parts a group has, where they are not smaller than they may be.
 const PARTS_PER_GROUP: u64 = 16;
@@ -42,12 +39,8 @@ impl Zeros {
     ///
     /// # Errors
     /// Any that the store gives.
-    pub(crate) async fn of(
-        store: &dyn ObjectStore,
-        copier: &Copier,
-        hidden: &Hidden,
-        grouping: Grouping,
-    ) -> StoreResult<Self> {
+    pub(crate) async fn of(target: &Target, grouping: Grouping) -> StoreResult<Self> {
+        let Target { store, hidden, .. } = target;
         let (seed, times) = (grouping.part, grouping.group / grouping.part + 1);
         let len = seed * times;
         let key = hidden.zeros(len)?;
@@ -56,20 +49,15 @@ impl Zeros {
             Err(error) if error.kind() == StoreErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        make(store, copier, hidden, &key, (seed, times)).await?;
+        make(target, &key, (seed, times)).await?;
         // Another node may have made it at the same moment.
         let etag = store.head(&key).await?.etag;
         Ok(Self { source: CopySource { key, if_match: Some(etag) }, len })
     }
 }
 
-async fn make(
-    store: &dyn ObjectStore,
-    copier: &Copier,
-    hidden: &Hidden,
-    key: &ObjectKey,
-    (seed, times): (u64, u64),
-) -> StoreResult<()> {
+async fn make(target: &Target, key: &ObjectKey, (seed, times): (u64, u64)) -> StoreResult<()> {
+    let Target { store, copier, hidden, .. } = target;
     let (first, attributes) = (hidden.new_group()?, ObjectAttributes::default());
     let etag = store.put(&first, zeros(seed), of_zeros(seed), &attributes, &Condition::Always).await?.etag;
     let source = CopySource { key: first.clone(), if_match: Some(etag) };

@@ -4,16 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_store::{
-    Body, Condition, ETag, ObjectAttributes, ObjectStore, PartNumber, StoreError, StoreErrorKind, StoreResult, limits,
+    Body, Condition, ETag, ObjectAttributes, PartNumber, StoreError, StoreErrorKind, StoreResult, limits,
 };
 
 use super::content::{Base, Content, Hold, Stored};
 use super::interrupted;
 use super::plan::{PartPlan, Sizes, plan, split};
 use crate::config::Config;
-use crate::copying::Copier;
 use crate::error::{FsError, FsErrorKind};
-use crate::hidden::Hidden;
 use crate::reader::ReadData;
 use crate::writer::{CopyFrom, Group, Memory, Target, Transfer, publish_error};
 use crate::zeros::{Grouping, Zeros};
@@ -67,18 +65,16 @@ impl Publication {
                 Err(error) => Err(copy_error(&target, &base, &condition, error).await),
             };
         }
-        let (store, copier, hidden) = (Arc::clone(&target.store), target.copier.clone(), target.hidden.clone());
+        let is_one_part = size <= config.part_size.as_u64();
+        let holes = if is_one_part { Holes::default() } else { self.holes(&target, config).await? };
         let mut transfer = Transfer::new(target, config.upload_concurrency);
-        let published = if size <= config.part_size.as_u64() {
+        let published = if is_one_part {
             let _grant = transfer.draw(&memory, size).await?;
             let body = body(self.read(0..size).await?);
             let checksum = body.checksum();
             transfer.put(body, checksum, attributes).await
         } else {
-            match self.holes(&*store, &copier, &hidden, config).await {
-                Ok(holes) => self.publish_parts(&mut transfer, attributes, &memory, (holes, config)).await,
-                Err(error) => Err(error.into()),
-            }
+            self.publish_parts(&mut transfer, attributes, &memory, (holes, config)).await
         };
         if published.is_err() {
             transfer.abort().await;
@@ -87,18 +83,12 @@ impl Publication {
     }
 
     /// The holes that the store fills, where there are so many that it pays.
-    async fn holes(
-        &self,
-        store: &dyn ObjectStore,
-        copier: &Copier,
-        hidden: &Hidden,
-        config: &Config,
-    ) -> StoreResult<Holes> {
+    async fn holes(&self, target: &Target, config: &Config) -> StoreResult<Holes> {
         let (holes, grouping) = (self.content.hole_ranges(), Grouping::of(config));
         if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() < grouping.part {
             return Ok(Holes::default());
         }
-        let zeros = Zeros::of(store, copier, hidden, grouping).await?;
+        let zeros = Zeros::of(target, grouping).await?;
         let pieces = holes.into_iter().flat_map(|hole| split(hole, zeros.len)).collect();
         Ok(Holes { zeros: Some(zeros), pieces })
     }

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use super::content::{Base, Content, Hold};
 use super::extents::Extents;
 use super::scratch::Scratch;
-use super::{Edit, RUNS_MAX, too_large};
+use super::{Edit, RUNS_MAX};
+use crate::assembly::too_large;
 use crate::error::FsError;
 use crate::reader::ReadData;
 

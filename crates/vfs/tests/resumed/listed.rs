@@ -158,9 +158,8 @@ async fn what_ends_while_a_listing_begins_is_listed_once_or_not_at_all() {
     assert_eq!(sizes(&seeing(&one).await, "/d").await, expected(&[("closed", data.len())]));
 }
 
-#[tokio::test]
-async fn a_listing_goes_without_the_journal_where_that_does_not_answer_and_does_not_ask_it_for_others() {
-    let cluster = Cluster::new();
+/// The cluster's journal, and how often it was asked for its list.
+fn counting(cluster: &Cluster) -> (ScriptedJournal, Arc<Mutex<usize>>) {
     let journal = ScriptedJournal::new(cluster.journal.clone());
     let asked = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&asked);
@@ -168,6 +167,13 @@ async fn a_listing_goes_without_the_journal_where_that_does_not_answer_and_does_
         *counted.lock().unwrap() += 1;
         Box::pin(async {})
     });
+    (journal, asked)
+}
+
+#[tokio::test]
+async fn a_listing_goes_without_the_journal_where_that_does_not_answer_and_does_not_ask_it_for_others() {
+    let cluster = Cluster::new();
+    let (journal, asked) = counting(&cluster);
     let one = cluster.node_with(journal.clone(), config()).await;
     make_directories(&one, &["/d"]).await;
     upload(&one.mount, "/d/f", &pattern(10)).await.unwrap();
@@ -237,13 +243,7 @@ async fn uploads_are_listed_in_their_places_between_thousands_of_files() {
 #[tokio::test]
 async fn a_listing_shows_a_thousand_uploads_at_most_and_none_of_directories_below() {
     let cluster = Cluster::new();
-    let journal = ScriptedJournal::new(cluster.journal.clone());
-    let asked = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&asked);
-    journal.behind_list(move || {
-        *counted.lock().unwrap() += 1;
-        Box::pin(async {})
-    });
+    let (journal, asked) = counting(&cluster);
     let node = cluster.node_with(journal, config()).await;
     make_directories(&node, &["/d", "/d/b"]).await;
     // More than are read for one listing if all of them are.

@@ -174,8 +174,7 @@ impl Upload {
     /// Has the store fill parts that follow one another with zeros.
     pub(super) async fn launch_hole(&mut self, spans: &[PartSpan]) -> Result<(), FsError> {
         self.launch_beginning();
-        let target = &self.target;
-        let zeros = Zeros::of(&*target.store, &target.copier, &target.hidden, self.grouping).await?;
+        let zeros = Zeros::of(&self.target, self.grouping).await?;
         let (mut copies, mut rest) = (Vec::<(PartNumber, u64)>::new(), spans);
         while let Some((span, behind)) = rest.split_first() {
             rest = behind;
