@@ -60,6 +60,7 @@ fn the_client_s_address_comes_through_the_balancer_to_log_and_limits() {
     };
 
     pwd(&ssh, "127.0.0.7").ok();
+    until("its place is free", LIMIT, || (node.metric("tidegate_ssh_connections_open") == 0.0).then_some(()));
     let guest = Guest::start(&ssh, "127.0.0.7");
     until("the guest is there", LIMIT, || (node.metric("tidegate_sftp_sessions") == 1.0).then_some(()));
     // One connection for each source, and the balancer is none.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tidegate_tests::Ssh;
 
@@ -55,8 +55,8 @@ fn number_from(variable: &str) -> Option<u64> {
 
 #[test]
 fn chaos_loses_nothing_that_was_acknowledged() {
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
-    let seed = number_from("TIDEGATE_CHAOS_SEED").unwrap_or_else(clock);
+    // Always the same one among the tests, which are to find what a change broke; `tests/chaos` takes others.
+    let seed = number_from("TIDEGATE_CHAOS_SEED").unwrap_or(1);
     let length = number_from("TIDEGATE_CHAOS_SECONDS").map_or(SHORT, Duration::from_secs);
     println!("TIDEGATE_CHAOS_SEED={seed} TIDEGATE_CHAOS_SECONDS={}", length.as_secs());
     let steps = schedule::schedule(seed, length, NODES);

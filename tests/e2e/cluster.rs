@@ -10,7 +10,8 @@ use tidegate_tests::{Cluster, Node, Process, Ssh, sha256_of_file, until, write_r
 /// The host keys that a node shows to anybody who asks.
 fn host_keys(node: &Node) -> BTreeSet<String> {
     let port = node.ready().sftp.port().to_string();
-    let output = Command::new("ssh-keyscan").args(["-p", &port, "127.0.0.1"]).output().expect("ssh-keyscan runs");
+    let output =
+        Command::new("ssh-keyscan").args(["-T", "60", "-p", &port, "127.0.0.1"]).output().expect("ssh-keyscan runs");
     let keys: BTreeSet<_> = String::from_utf8(output.stdout)
         .expect("text")
         .lines()
@@ -66,8 +67,8 @@ fn who_is_to_see_uploads_has_them_in_listings_on_every_node() {
     let sum = write_random_file(&alice[0].file("large"), 3, SIZE);
     fs::write(alice[0].file("batch"), "put large d/large\n").unwrap();
     let mut command = alice[0].sftp_command();
-    // -l is in Kbit/s: 16 MiB/s.
-    command.args(["-l", "131072", "-b", "batch"]).arg(alice[0].target());
+    // -l is in Kbit/s: 4 MiB/s.
+    command.args(["-l", "32768", "-b", "batch"]).arg(alice[0].target());
     let mut upload = Process::start("upload", alice[0].folder(), &mut command);
     for ssh in &bob {
         until("bob sees what is stored of it", Duration::from_secs(60), || {
@@ -80,6 +81,8 @@ fn who_is_to_see_uploads_has_them_in_listings_on_every_node() {
         // STAT, as it asks where it is given a name.
         assert!(ssh.sftp("ls -l d/large\n").ok().stdout.contains("large"));
     }
+    // It is not to end while alice looks.
+    upload.signal("STOP");
     for ssh in &alice {
         assert_eq!(listed(ssh), [], "alice does not");
     }

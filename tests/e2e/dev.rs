@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidegate_tests::{DevStore, Node, Rclone, Ssh, sha256_of_file, write_random_file};
+use tidegate_tests::{DevStore, Node, Rclone, Ssh, sha256_of_file, until, write_random_file};
 
 /// A `dev` node on a folder of its own.
 pub(crate) struct Dev {
@@ -72,12 +72,11 @@ fn dev_started_again_finds_everything_as_it_was() {
 fn dev_prints_the_command_that_connects() {
     let dev = Dev::start();
     let port = dev.node.ready().sftp.port().to_string();
-    let log = dev.node.log();
-    let command = log
-        .lines()
-        .map(str::trim)
-        .find(|line| line.starts_with("sftp ") && line.contains(&port))
-        .unwrap_or_else(|| panic!("no sftp command is printed:\n{log}"));
+    // Behind the file that says that it serves.
+    let command = until("the sftp command is printed", Duration::from_secs(10), || {
+        let log = dev.node.log();
+        log.lines().map(str::trim).find(|line| line.starts_with("sftp ") && line.contains(&port)).map(str::to_owned)
+    });
     let identity = dev.node.login().identity_file;
     assert!(command.contains(&identity.display().to_string()), "{command}");
     // Pasted into a shell as it is; batch mode only keeps it from asking on a terminal.

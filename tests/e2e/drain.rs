@@ -37,10 +37,10 @@ fn a_running_transfer_finishes_and_an_idle_session_ends() {
     until("the idle session is open", Duration::from_secs(20), || {
         (node.metric("tidegate_sftp_sessions") >= 1.0).then_some(())
     });
-    let mut upload = upload(&node, &ssh, 8);
+    let mut upload = upload(&node, &ssh, 16);
 
     node.process().signal("TERM");
-    until("readiness is taken back", Duration::from_secs(1), || (node.get("/readyz")?.0 == 503).then_some(()));
+    until("readiness is taken back", Duration::from_secs(10), || (node.get("/readyz")?.0 == 503).then_some(()));
     assert_eq!(node.get("/healthz").expect("the side port still answers").0, 200);
     until("the idle session ends", Duration::from_secs(10), || idle.try_wait().unwrap());
     upload.assert_running();

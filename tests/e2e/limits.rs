@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tidegate_tests::{Cluster, Kind, Login, Node, Ssh, When, keygen, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const LEASE: Duration = Duration::from_secs(3);
-const SETTINGS: [(&str, &str); 2] = [("TIDEGATE_SSH__SESSION_LEASE", "3s"), ("TIDEGATE_ACCOUNTS__TTL", "1s")];
+const LEASE: Duration = Duration::from_secs(9);
+const SETTINGS: [(&str, &str); 2] = [("TIDEGATE_SSH__SESSION_LEASE", "9s"), ("TIDEGATE_ACCOUNTS__TTL", "1s")];
 
 /// A session that stays open until it is dropped.
 pub(crate) struct Held(Child);
@@ -93,7 +93,7 @@ fn without_the_table_each_nodes_own_count_decides() {
     cluster.add_user("alice");
     cluster.cli(&["user", "set", "alice", "--max-sessions", "1"]).ok();
     // Known for longer than the test takes.
-    let settings = [("TIDEGATE_SSH__SESSION_LEASE", "3s"), ("TIDEGATE_ACCOUNTS__TTL", "5m")];
+    let settings = [("TIDEGATE_SSH__SESSION_LEASE", "9s"), ("TIDEGATE_ACCOUNTS__TTL", "5m")];
     let nodes = [cluster.start_node_with("first", &settings), cluster.start_node_with("second", &settings)];
     let clients: Vec<_> = nodes.iter().map(|node| Ssh::new(&cluster.login(node, "alice"))).collect();
     for ssh in &clients {

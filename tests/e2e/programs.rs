@@ -21,7 +21,10 @@ impl Putty {
         let login = dev.node.login();
         let (key, port) = (dev.ssh.file("key.ppk"), login.port().to_string());
         run_client(Command::new("puttygen").arg(&login.identity_file).arg("-o").arg(&key), LIMIT).ok();
-        let scanned = run_client(Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", &port, "127.0.0.1"]), LIMIT);
+        let scanned = run_client(
+            Command::new("ssh-keyscan").args(["-T", "60", "-t", "ed25519", "-p", &port, "127.0.0.1"]),
+            LIMIT,
+        );
         let hosts = dev.ssh.file("scanned");
         fs::write(&hosts, scanned.ok().stdout).unwrap();
         let shown = run_client(Command::new("ssh-keygen").arg("-lf").arg(&hosts), LIMIT).ok().stdout;
