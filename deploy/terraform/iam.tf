@@ -1,14 +1,17 @@
 # Who may do what. Nodes get what the program calls and nothing more; administrators, who run the
-# `tidegate` commands, a policy apart. Neither can read the other's part.
+# `tidegate` commands, a policy apart. Neither can write the other's part of the table.
 
 locals {
   # What crates/aws calls on files. CopyObject (a rename) takes an object's tags along, and fails on a
   # tagged object without the last two; tags come from other tools, such as malware scanners. Parts are
-  # listed to find out what became of a completion whose answer was lost.
+  # listed to show uploads and to go on with them, and to find out what became of a completion whose answer was lost.
   object_actions = [
     "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
     "s3:GetObjectTagging", "s3:PutObjectTagging",
   ]
+  # For `uploads abort`: what clients have sent and not published, its end behind the last part (`RESERVED` in
+  # crates/store/src/reserved.rs), and no file.
+  reserved_arns        = flatten([for arn in local.bucket_arns : ["${arn}/.tidegate/*", "${arn}/*/.tidegate/*"]])
   probe_object_actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
   # Without ListBucket, a missing object is a 403 in place of a 404. ListBucketMultipartUploads is for
   # `check-config --probe`, which cleans up behind itself.
@@ -286,11 +289,23 @@ resource "aws_iam_policy" "administrator" {
           Resource = [local.host_keys_arn]
         },
         {
-          # Names only, so that a missing object is a 404, and for the probe.
-          Sid      = "Bucket"
+          # Names and sizes only, so that a missing object is a 404, for the probe and for `tenant recount`.
+          Sid      = "Buckets"
           Effect   = "Allow"
           Action   = local.bucket_actions
-          Resource = [aws_s3_bucket.files.arn]
+          Resource = local.bucket_arns
+        },
+        {
+          Sid      = "AbortUploads"
+          Effect   = "Allow"
+          Action   = ["s3:AbortMultipartUpload"]
+          Resource = local.object_arns
+        },
+        {
+          Sid      = "RemoveTheirEnds"
+          Effect   = "Allow"
+          Action   = ["s3:DeleteObject"]
+          Resource = local.reserved_arns
         },
         {
           Sid      = "ProbeObjects"

@@ -18,8 +18,9 @@ locals {
   side_port = 8022
 
   # At SIGTERM a node takes new connections for the delay, lets transfers go on until the deadline and
-  # gives sessions that it cuts 10 seconds to say goodbye. Whatever waits for a node waits longer.
-  drain_seconds         = var.drain_delay_seconds + var.drain_deadline_seconds + 10
+  # gives sessions that it cuts 10 seconds to say goodbye, and itself 5 to tell the table what is owed to it.
+  # Whatever waits for a node waits longer.
+  drain_seconds         = var.drain_delay_seconds + var.drain_deadline_seconds + 15
   stop_seconds          = local.drain_seconds + 5
   deregistration_delay  = local.drain_seconds + 15
   notice_seconds        = var.health_check_interval_seconds * var.health_check_unhealthy_threshold

@@ -214,7 +214,7 @@ variable "privatelink" {
     `allowed_principals`: ARNs of the accounts, roles or users that may make an endpoint to it; `arn:aws:iam::ACCOUNT:root` for an account.
     `acceptance_required`: whether each endpoint waits until you accept it.
     `private_dns_name`: a name in a domain of yours that resolves to the endpoint in partners' VPCs; AWS asks for a TXT record as proof (output `privatelink_dns_verification`).
-    Nodes see the balancer's address in place of these clients', so their limits per source are lifted.
+    Unless `proxy_protocol_v2` is on, nodes see the balancer's address in place of these clients', so their limits per source are lifted.
   EOT
   type = object({
     allowed_principals  = list(string)
@@ -260,9 +260,9 @@ variable "root_device_name" {
 }
 
 variable "root_volume_gib" {
-  description = "Size of the root volume. Nodes keep no file on it, only the journal."
+  description = "Size of the root volume. Besides the system and its log it holds scratch space: make it 8 GiB larger than `vfs.scratch_limit`, which is 10 GiB unless set."
   type        = number
-  default     = 8
+  default     = 20
 
   validation {
     condition     = var.root_volume_gib >= 8 && var.root_volume_gib <= 1024

@@ -1,4 +1,4 @@
-//! The ports of `tidegate-store` on S3, DynamoDB and KMS. The only crate that names an AWS SDK.
+//! The ports of `tidegate-store` on S3, DynamoDB, KMS and STS. The only crate that names an AWS SDK.
 //!
 //! # Retries
 //! Passing faults are retried in exactly one place: the SDK's standard retry strategy, inside each

@@ -144,8 +144,8 @@ pub struct CheckConfigArgs {
     /// Configuration and output.
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// Also try what a node needs: identity, bucket, conditional writes, table, KMS key. Writes and
-    /// removes small objects in the bucket
+    /// Also try what a node needs: identity, bucket, conditional writes, table, host keys, the key that
+    /// seals them, and the tenants' role. Writes and removes small objects in the bucket
     #[arg(long)]
     pub probe: bool,
 }
@@ -164,7 +164,8 @@ pub struct UploadsArgs {
 /// What to do with uploads.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UploadsAction {
-    /// List uploads of more than one part that run, and all that were cut and can be resumed
+    /// List uploads that run, once they have a part or have been open for a second or two, and all that were cut
+    /// and can be resumed
     List {
         /// Only this tenant's
         #[arg(long)]

@@ -1,8 +1,9 @@
 //! Uploads that outlive their session and their node, as one session sees them.
 //!
-//! A multipart upload has an entry in the journal from before its first part to its end. Whoever opens its
-//! file without TRUNC takes the entry over and goes on; from that moment on, the one before is refused
-//! before its next part and before completion. TRUNC, REMOVE and a file that is renamed onto it drop it.
+//! An upload has an entry in the journal from before its first part, or from its second second, to its end.
+//! Whoever opens its file without TRUNC takes the entry over and goes on; from that moment on, the one before
+//! is refused: at its next request, once the journal's word is heard, and in any case before its next part and
+//! before completion. TRUNC, REMOVE and a file that is renamed onto it drop it.
 
 mod bounded;
 mod durable;

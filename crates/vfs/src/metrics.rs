@@ -113,7 +113,7 @@ impl Metrics {
             memory_limits: sides("tidegate_vfs_memory_limit_bytes", "Memory budget, by side (write, read)")?,
             scratch_used: gauge(
                 "tidegate_vfs_scratch_used_bytes",
-                "Scratch space that files being changed in place take",
+                "Scratch space that files being changed in place take, and what is kept there of uploads",
             )?,
             scratch_limit: gauge("tidegate_vfs_scratch_limit_bytes", "Scratch space that they may take")?,
             budget_refusals: counter(

@@ -17,7 +17,7 @@ run "no_policy_has_a_wildcard_for_a_resource" {
         for statement in jsondecode(policy).Statement : [
           for resource in flatten([statement.Resource]) :
           # A part of what is named may be a wildcard, such as the objects of a bucket.
-          can(regex("^arn:aws:(s3:::[A-Za-z0-9-]+(/[^*]*\\*?)?|(autoscaling|dynamodb|kms):[^*]+|iam::[^*]+|logs:[^*]+:log-stream:\\*)$", resource))
+          can(regex("^arn:aws:(s3:::[A-Za-z0-9-]+(/\\*/\\.tidegate/\\*|/[^*]*\\*?)?|(autoscaling|dynamodb|kms):[^*]+|iam::[^*]+|logs:[^*]+:log-stream:\\*)$", resource))
         ]
       ]
     ]))
@@ -134,6 +134,19 @@ run "administrators_do_not_read_files" {
       "arn:aws:s3:::tidegate-123456789012-eu-central-1/.tidegate-probe/*",
     ])
     error_message = "Administrators can read clients' files."
+  }
+  assert {
+    condition = toset(flatten([for statement in jsondecode(aws_iam_policy.administrator.policy).Statement : statement.Resource if length(setintersection(flatten([statement.Action]), ["s3:PutObject", "s3:DeleteObject"])) > 0])) == toset([
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/tidegate/host-keys",
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/.tidegate-probe/*",
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/.tidegate/*",
+      "arn:aws:s3:::tidegate-123456789012-eu-central-1/*/.tidegate/*",
+    ])
+    error_message = "Administrators can change or remove clients' files."
+  }
+  assert {
+    condition     = toset(flatten([for statement in jsondecode(aws_iam_policy.administrator.policy).Statement : statement.Resource if contains(flatten([statement.Action]), "s3:AbortMultipartUpload")])) == toset(["arn:aws:s3:::tidegate-123456789012-eu-central-1/*", "arn:aws:s3:::tidegate-123456789012-eu-central-1/.tidegate-probe/*"])
+    error_message = "`tidegate uploads abort` would leave the parts behind."
   }
   assert {
     condition     = toset(flatten([for statement in jsondecode(aws_iam_policy.administrator.policy).Statement : [for action in statement.Action : action if startswith(action, "dynamodb:")]])) == toset(local.administrator_table_actions) && !contains(local.administrator_table_actions, "dynamodb:Scan") && !contains(local.administrator_table_actions, "dynamodb:DeleteTable")

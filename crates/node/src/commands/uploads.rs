@@ -97,7 +97,7 @@ pub(super) async fn list(
         }
         after = page.next;
         if after.is_none() {
-            return list.finish("nothing is being uploaded in parts, and no upload waits to be resumed");
+            return list.finish("no upload has run for a second or two, and none waits to be resumed");
         }
     }
 }
