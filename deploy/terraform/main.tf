@@ -22,7 +22,7 @@ locals {
   # Whatever waits for a node waits longer.
   drain_seconds         = var.drain_delay_seconds + var.drain_deadline_seconds + 15
   stop_seconds          = local.drain_seconds + 5
-  deregistration_delay  = local.drain_seconds + 15
+  deregistration_delay  = local.drain_seconds + 10
   notice_seconds        = var.health_check_interval_seconds * var.health_check_unhealthy_threshold
   lifecycle_hook_name   = "drain"
   nodes_name            = "${var.name}-nodes"

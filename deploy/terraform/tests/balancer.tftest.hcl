@@ -40,15 +40,15 @@ run "nothing_cuts_a_node_before_its_own_deadline" {
     error_message = "The node's configuration has the times of the variables."
   }
   assert {
-    condition     = tonumber(aws_lb_target_group.nodes.deregistration_delay) >= 20 + 1200 + 10
+    condition     = tonumber(aws_lb_target_group.nodes.deregistration_delay) >= 20 + 1200 + 15
     error_message = "The deregistration delay is shorter than the node's drain."
   }
   assert {
-    condition     = !aws_lb_target_group.nodes.target_health_state[0].enable_unhealthy_connection_termination && aws_lb_target_group.nodes.target_health_state[0].unhealthy_draining_interval >= 20 + 1200 + 10
+    condition     = !aws_lb_target_group.nodes.target_health_state[0].enable_unhealthy_connection_termination && aws_lb_target_group.nodes.target_health_state[0].unhealthy_draining_interval >= 20 + 1200 + 15
     error_message = "The balancer cuts the sessions of a node whose /readyz is 503."
   }
   assert {
-    condition     = tonumber(regex("TimeoutStopSec=([0-9]+)s", local.user_data)[0]) >= 20 + 1200 + 10
+    condition     = tonumber(regex("TimeoutStopSec=([0-9]+)s", local.user_data)[0]) >= 20 + 1200 + 15
     error_message = "systemd kills the node before it has drained."
   }
   assert {
