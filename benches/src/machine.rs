@@ -22,7 +22,7 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     /// Memory in bytes.
     pub(crate) memory: u64,
-    /// The kernel.
+    /// The kernel's version, without what its builder put behind it.
     pub(crate) kernel: String,
     /// The load average before the run: what else was going on.
     pub(crate) load_before: f64,
@@ -46,13 +46,14 @@ impl Machine {
             versions.extend(first_line(program, &[argument], repository).await);
         }
         let commit = first_line("git", &["describe", "--always", "--dirty", "--exclude=*"], repository).await;
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             date: time::OffsetDateTime::now_utc().date().to_string(),
             commit: commit.unwrap_or_else(|| "unknown".to_owned()),
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory: field("/proc/meminfo", "MemTotal").and_then(|text| kib(&text)).unwrap_or_default(),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            kernel: release.trim().split('-').next().unwrap_or_default().to_owned(),
             load_before: procfs::load().unwrap_or_default(),
             versions,
         }
