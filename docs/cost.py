@@ -19,7 +19,7 @@ HOURS = PRICES["hours_per_month"]
 # Requests to S3 per file: docs/BENCHMARKS.md, "S3 requests". What is neither PUT nor GET is counted as if
 # all of it were LIST, which costs most.
 OTHERS_UP = 0.010
-OTHERS_DOWN = 0.051
+OTHERS_DOWN = 0.062
 # Requests of an upload of several parts beside its parts, and the size of those (vfs.part_size; they grow
 # to 64 MiB, which this leaves out).
 BESIDE_PARTS = 4
@@ -45,7 +45,7 @@ def arguments():
     add("--stored-gb", type=float, default=1000, help="GB in S3, on average")
     add("--internet-share", type=float, default=1.0, help="how much of what is fetched goes to the internet, 0 to 1")
     add("--nodes", type=int, default=2)
-    add("--disk-gb", type=float, default=20, help="of each node")
+    add("--disk-gb", type=float, default=PRICES["instance"]["disk_gb"], help="of each node")
     add("--zones", type=int, default=3, help="public addresses of the balancer, and zones with nodes and endpoints")
     add("--no-cross-zone", action="store_true", help="each zone's clients stay in their zone (cross_zone = false)")
     add("--endpoints", type=int, default=6, help="interface endpoints in each zone (deploy/terraform makes 6)")

@@ -93,7 +93,7 @@ fn without_the_table_each_nodes_own_count_decides() {
     cluster.add_user("alice");
     cluster.cli(&["user", "set", "alice", "--max-sessions", "1"]).ok();
     // Known for longer than the test takes.
-    let settings = [("TIDEGATE_SSH__SESSION_LEASE", "9s"), ("TIDEGATE_ACCOUNTS__TTL", "5m")];
+    let settings = [SETTINGS[0], ("TIDEGATE_ACCOUNTS__TTL", "5m")];
     let nodes = [cluster.start_node_with("first", &settings), cluster.start_node_with("second", &settings)];
     let clients: Vec<_> = nodes.iter().map(|node| Ssh::new(&cluster.login(node, "alice"))).collect();
     for ssh in &clients {

@@ -261,6 +261,7 @@ mod tests {
     fn the_priced_instance_is_the_one_that_the_module_starts() {
         let settings = Settings::load().unwrap();
         assert_eq!(settings.prices.instance.r#type, settings.module.instance_type);
+        assert_eq!(default_of(VARIABLES, "root_volume_gib"), Some(&*settings.prices.instance.disk_gb.to_string()));
     }
 
     #[test]
